@@ -1,0 +1,1 @@
+"""Measures on networks; each states its definition and where it comes from."""

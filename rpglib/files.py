@@ -1,0 +1,48 @@
+"""Files that are either whole or absent: every write goes to a neighbour first and is renamed into place."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rpglib.errors import InputError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary neighbour of `path` and rename it to `path` when the block ends without an error.
+
+    After an error (a full disk, an interrupt) the old content of `path` is untouched and the neighbour is gone.
+    Raises `InputError` where the operating system refuses the write, naming the file and the reason.
+    """
+    path = Path(path)
+    # The suffix stays the same: some writers choose the format by it.
+    part = path.with_name(f".{path.stem}.part-{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder "
+            "(what was there before is unchanged)"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with atomic(path) as part:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path):
+    """Read a JSON file; an absent or broken one raises `InputError` with the file's name."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); restore it or write it again") from None

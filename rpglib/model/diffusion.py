@@ -1,0 +1,127 @@
+"""The forward process: how tokens are noised, and what a denoiser may be asked to predict."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rpglib.errors import InputError, choice
+
+PREDICTIONS = ("epsilon", "sample", "velocity")
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """A variance-preserving diffusion of T steps with linear betas: x_t = signal_rate[t] x_0 + noise_rate[t] epsilon.
+
+    Three numbers and nothing else are its state, so it is hashable, picklable and free to build; the tables derive
+    from them in float64, and the copies on a device are made at first use. t counts from 0 (least noise) to T - 1.
+    Source: Ho et al. 2020, eq. 4; the defaults are the paper's (RPG, appendix) and the released code's.
+    Raises `InputError` for betas outside (0, 1) or in falling order, and for less than one step.
+    """
+
+    steps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise InputError(f"a noise schedule needs at least 1 step, not {self.steps}")
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise InputError(
+                f"betas must satisfy 0 < beta_start <= beta_end < 1, not beta_start={self.beta_start}, "
+                f"beta_end={self.beta_end}"
+            )
+
+    @property
+    def alpha_bar(self) -> Tensor:
+        """Share of the signal's variance that is left at each step: (T,), float64, on the CPU."""
+        return _alpha_bar(self)
+
+    @property
+    def signal_rate(self) -> Tensor:
+        """sqrt(alpha_bar): (T,), float64, on the CPU."""
+        return self.alpha_bar.sqrt()
+
+    @property
+    def noise_rate(self) -> Tensor:
+        """sqrt(1 - alpha_bar): (T,), float64, on the CPU."""
+        return (1 - self.alpha_bar).sqrt()
+
+    def rates(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:
+        """Return (signal, noise) at t, ready to multiply `like` (B, ...): (B, 1, ...) for t (B,), floats for an int t.
+
+        Raises `InputError` for an int outside 0..T-1; a tensor is not checked, which would wait for the device.
+        """
+        if isinstance(t, int):
+            if not 0 <= t < self.steps:
+                raise InputError(f"diffusion step {t} lies outside 0..{self.steps - 1}")
+            alpha_bar = self.alpha_bar[t].item()
+            return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        shape = (-1,) + (1,) * (like.ndim - 1)
+        signal, noise = _rate_tables(self, t.device, like.dtype)
+        return signal[t].view(shape), noise[t].view(shape)
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor | int) -> Tensor:
+        """Return x_t (B, ...) from clean x0 (B, ...), standard normal noise (B, ...) and t (B,) int64 or one int."""
+        signal_rate, noise_rate = self.rates(t, x0)
+        return signal_rate * x0 + noise_rate * noise
+
+    def target(self, x0: Tensor, noise: Tensor, t: Tensor | int, prediction: str) -> Tensor:
+        """Return what the denoiser should answer: the noise, the clean x0, or the velocity signal*noise - noise_rate*x0.
+
+        Velocity is that of Salimans and Ho 2022, section 4. Raises `InputError` for an unknown prediction.
+        """
+        if choice("prediction", prediction, PREDICTIONS) == "epsilon":
+            return noise
+        if prediction == "sample":
+            return x0
+        signal_rate, noise_rate = self.rates(t, x0)
+        return signal_rate * noise - noise_rate * x0
+
+    def to_sample(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
+        """Return the clean x0 (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
+        of_x, of_output = sample_weights(prediction, *self.rates(t, x_t))
+        return of_x * x_t + of_output * output
+
+    def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
+        """Return the noise (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
+        of_x, of_output = epsilon_weights(prediction, *self.rates(t, x_t))
+        return of_x * x_t + of_output * output
+
+
+def sample_weights(prediction: str, signal_rate, noise_rate):
+    """Return (a, b) with x0 = a x_t + b output; rates are floats or tensors. `InputError` for an unknown prediction."""
+    if choice("prediction", prediction, PREDICTIONS) == "epsilon":
+        return 1 / signal_rate, -noise_rate / signal_rate
+    if prediction == "sample":
+        return 0.0, 1.0
+    return signal_rate, -noise_rate
+
+
+def epsilon_weights(prediction: str, signal_rate, noise_rate):
+    """Return (a, b) with epsilon = a x_t + b output; rates are floats or tensors. `InputError` as `sample_weights`."""
+    if choice("prediction", prediction, PREDICTIONS) == "epsilon":
+        return 0.0, 1.0
+    if prediction == "sample":
+        return 1 / noise_rate, -signal_rate / noise_rate
+    return noise_rate, signal_rate
+
+
+# Tables first built while generating would be inference tensors, which autograd refuses to save in a later training
+# step: hence `inference_mode(False)`. The caches are keyed by the schedule's three numbers.
+
+
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _alpha_bar(schedule: NoiseSchedule) -> Tensor:
+    betas = torch.linspace(schedule.beta_start, schedule.beta_end, schedule.steps, dtype=torch.float64, device="cpu")
+    return (1 - betas).cumprod(0)
+
+
+@functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _rate_tables(schedule: NoiseSchedule, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return schedule.signal_rate.to(dtype).to(device), schedule.noise_rate.to(dtype).to(device)

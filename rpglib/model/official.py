@@ -1,0 +1,85 @@
+"""Reads generator checkpoints with the key names of the released code into our names."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPGConfig
+
+# The released files hold the denoiser three times, as the net and as its trainer's and its sampler's model.
+DENOISER = "criteria.net."
+
+
+def read_official(path: str | Path) -> tuple[RPGConfig, Tensor, dict[str, Tensor]]:
+    """Return the configuration, the position embedding (L, H) and our state dict of a released checkpoint.
+
+    The configuration is read off the shapes. The unconditional model's `to_condition` is always fed zero, so its bias
+    is part of the position embedding. Raises `InputError` where the file or its keys are not those of the released code.
+    """
+    official = _read(path)
+    try:
+        return _convert(official)
+    except KeyError as error:
+        raise InputError(f"{path} lacks the key {error}; is it a generator checkpoint of the released code?") from None
+
+
+def _read(path: str | Path) -> dict[str, Tensor]:
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, UnpicklingError, RuntimeError) as error:
+        raise InputError(f"cannot read {path} as a checkpoint ({str(error).splitlines()[0]})") from None
+
+
+def _convert(official: dict[str, Tensor]) -> tuple[RPGConfig, Tensor, dict[str, Tensor]]:
+    state = {}
+    for key, x in official.items():
+        if key.startswith("model.mamba_forward."):
+            state["recurrent.layers." + key.removeprefix("model.mamba_forward.")] = x
+        elif key.startswith(DENOISER) and not key.endswith("freqs"):
+            state["denoiser." + key.removeprefix(DENOISER)] = x
+    position = official["model.pe"][0]
+    if "to_condition.bias" in official:
+        position = position + official["to_condition.bias"]
+    state["recurrent.position"] = position
+
+    task = {}
+    if "get_condition.0.weight" not in official:
+        state["recurrent.permutation.weight"] = official["to_permutation_state.weight"]
+        task["permutation_states"] = len(official["to_permutation_state.weight"])
+    else:
+        # The released task models carry permutation states in their files but never use them.
+        task["task_width"], task["task_bits"] = official["get_condition.0.weight"].shape
+        task["conditioning"] = "sequence" if "to_condition_conv.0.weight" in official else "head"
+        names = {"get_condition.": "embed.", "to_condition_linear.": "embed.2.", "to_condition_conv.": "spread."}
+        for old, new in names.items():
+            state |= {"recurrent.task." + new + k.removeprefix(old): x for k, x in official.items() if k.startswith(old)}
+        if task["conditioning"] == "head":
+            state["recurrent.task.gate"] = official["to_condition_gate"][0]
+
+    count = len({key.split(".")[2] for key in state if key.startswith("recurrent.layers.")})
+    layer = {k: official[f"model.mamba_forward.0.{k}"] for k in ("in_proj.weight", "D", "conv1d.weight", "norm.weight")}
+    inner, width = layer["norm.weight"].numel(), layer["in_proj.weight"].shape[1]
+    convolutions = [
+        state[f"denoiser.{side}_list.{i}.0.weight"]
+        for side in ("encoder", "decoder")
+        for i in range(len({k.split(".")[2] for k in state if k.startswith(f"denoiser.{side}_list.")}))
+    ]
+    config = RPGConfig(
+        token_size=official[DENOISER + "condi_embedder.weight"].shape[0],
+        widths=tuple(official[f"model.mamba_forward.{k}.in_proj.weight"].shape[1] for k in range(count)),
+        d_state=(layer["conv1d.weight"].shape[0] - inner) // 2,
+        d_conv=layer["conv1d.weight"].shape[-1],
+        expand=inner // width,
+        headdim=inner // layer["D"].numel(),
+        channels=(1, *(x.shape[0] for x in convolutions)),
+        kernel_size=convolutions[0].shape[-1],
+        **task,
+    )
+    return config, position, state

@@ -1,0 +1,144 @@
+"""The recurrent model: position, permutation state and task in, one prototype per token out (paper equation 4).
+
+Shapes: N networks, L tokens, H width (of the first layer in, of the last layer out), P permutation states.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rpglib.model.mamba2 import Mamba2
+
+RECURRENCES = ("mamba2", "lstm", "transformer", "none")
+CONDITIONINGS = ("all", "head", "sequence")
+
+# The released code gates the task to this many tokens at the end of the sequence.
+HEAD_TOKENS = 8
+
+
+class RecurrentModel(nn.Module):
+    """Sums the embeddings of position, permutation state and task, and runs the recurrent layers over the tokens.
+
+    As in the released code the layers follow each other without residual connection or normalisation.
+    `position` (L, H) is a buffer, or a parameter where `learned_position`. `recurrence="none"` replaces every layer by a
+    token-wise MLP of the same expansion: no information passes between tokens (paper table 4a).
+    """
+
+    def __init__(
+        self,
+        position: Tensor,
+        widths: tuple[int, ...],
+        recurrence: str = "mamba2",
+        d_state: int = 128,
+        d_conv: int = 4,
+        expand: int = 2,
+        headdim: int = 64,
+        learned_position: bool = False,
+        permutation_states: int = 0,
+        learned_permutation: bool = False,
+        task_bits: int = 0,
+        task_width: int = 32,
+        conditioning: str = "all",
+    ):
+        super().__init__()
+        if learned_position:
+            self.position = nn.Parameter(position.clone())
+        else:
+            self.register_buffer("position", position.clone())
+        width = widths[0]
+        self.permutation = nn.Embedding(permutation_states, width) if permutation_states else None
+        if self.permutation is not None:
+            self.permutation.requires_grad_(learned_permutation)
+        task = {"all": TaskToAll, "head": TaskToHead, "sequence": TaskToSequence}[conditioning]
+        self.task = task(task_bits, task_width, len(position), width) if task_bits else None
+
+        def layer(width: int, out: int) -> nn.Module:
+            if recurrence == "mamba2":
+                return Mamba2(width, d_state, d_conv, expand, headdim, out_width=out)
+            if recurrence == "lstm":
+                return LSTMLayer(width, expand * width, out)
+            if recurrence == "transformer":
+                return CausalAttentionLayer(width, expand * width, out, headdim)
+            return nn.Sequential(nn.Linear(width, expand * width), nn.SiLU(), nn.Linear(expand * width, out))
+
+        self.layers = nn.ModuleList(
+            layer(w, out) for w, out in zip(widths, (*widths[1:], widths[-1]), strict=True)
+        )
+
+    def forward(self, n: int, permutation: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1."""
+        x = self.position.expand(n, -1, -1)
+        if self.permutation is not None:
+            x = x + self.permutation(permutation)[:, None]
+        if self.task is not None:
+            x = x + self.task(task.to(x.dtype))
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class TaskToAll(nn.Module):
+    """Ours: the task reaches every token. (N, bits) -> (N, 1, H)."""
+
+    def __init__(self, bits: int, width: int, length: int, out: int):
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(bits, width), nn.SiLU(), nn.Linear(width, out))
+
+    def forward(self, task: Tensor) -> Tensor:
+        return self.embed(task)[:, None]
+
+
+class TaskToHead(TaskToAll):
+    """The released code: the task is added to the last eight tokens only. (N, bits) -> (N, L, H)."""
+
+    def __init__(self, bits: int, width: int, length: int, out: int):
+        super().__init__(bits, width, length, out)
+        gate = torch.zeros(length, 1)
+        gate[-HEAD_TOKENS:] = 1
+        self.register_buffer("gate", gate)
+
+    def forward(self, task: Tensor) -> Tensor:
+        return super().forward(task) * self.gate
+
+
+class TaskToSequence(nn.Module):
+    """The released code's variant that spreads the task over the sequence by convolutions. (N, bits) -> (N, L, H)."""
+
+    def __init__(self, bits: int, width: int, length: int, out: int):
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(bits, width), nn.LayerNorm(width), nn.Linear(width, out))
+        self.spread = nn.Sequential(
+            nn.Conv1d(1, length, 9, padding=4), nn.GroupNorm(1, length), nn.Conv1d(length, length, 9, padding=4)
+        )
+
+    def forward(self, task: Tensor) -> Tensor:
+        return self.spread(self.embed(task)[:, None])
+
+
+class LSTMLayer(nn.Module):
+    """One LSTM layer and a projection (paper table 5)."""
+
+    def __init__(self, width: int, hidden: int, out: int):
+        super().__init__()
+        self.lstm = nn.LSTM(width, hidden, batch_first=True)
+        self.project = nn.Linear(hidden, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(self.lstm(x)[0])
+
+
+class CausalAttentionLayer(nn.Module):
+    """One pre-norm Transformer layer with causal attention and a projection (paper table 5 and section B.8)."""
+
+    def __init__(self, width: int, hidden: int, out: int, headdim: int):
+        super().__init__()
+        self.heads = max(1, width // headdim)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.attended = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.project = nn.Linear(width, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2).chunk(3, 1)
+        x = x + self.attended(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        return self.project(x + self.mlp(self.norm2(x)))

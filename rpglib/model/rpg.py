@@ -1,0 +1,365 @@
+"""RPG: the tokenizer, the recurrent model and the denoiser joined; state dicts come out of `RPG.generate`.
+
+Shapes: N networks, L tokens, D token size, H width, P permutation states, T diffusion steps.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rpglib.errors import InputError, choice
+from rpglib.files import atomic, read_json, write_json
+from rpglib.model.denoiser import Denoiser
+from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
+from rpglib.model.positions import position_embedding
+from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES, RecurrentModel
+from rpglib.model.samplers import SAMPLERS
+from rpglib.tokenizer import ParameterTokenizer
+
+POSITIONS = ("2d", "1d", "learned")
+PERMUTATIONS = ("learned", "fixed")
+INFERENCES = ("sequential", "partial", "full")
+
+WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
+
+
+@dataclass(frozen=True)
+class RPGConfig:
+    """Everything that shapes a generator but the tokenizer. `preset` gives the paper's four sizes (its table 12).
+
+    `prediction`: "epsilon" is the paper's; "sample" and "velocity" are ours. `prototype_skip` (ours, with "sample"
+    only) adds a linear map of the prototype to the predicted clean token. `conditioning`: "all" is ours, "head" and
+    "sequence" are the released code's.
+    """
+
+    token_size: int = 256
+    widths: tuple[int, ...] = (256, 256)
+    recurrence: str = "mamba2"
+    d_state: int = 32
+    d_conv: int = 4
+    expand: int = 2
+    headdim: int = 64
+    channels: tuple[int, ...] = (1, 32, 64, 128, 64, 32, 1)
+    kernel_size: int = 7
+    position: str = "2d"
+    permutation_states: int = 0
+    permutation: str = "learned"
+    task_bits: int = 0
+    task_width: int = 32
+    conditioning: str = "all"
+    prediction: str = "epsilon"
+    prototype_skip: bool = False
+    diffusion_steps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+
+    def __post_init__(self):
+        # JSON knows no tuples; a configuration that was read back must equal the one that was written.
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "channels", tuple(self.channels))
+        choice("recurrence", self.recurrence, RECURRENCES)
+        choice("position embedding", self.position, POSITIONS)
+        choice("permutation embedding", self.permutation, PERMUTATIONS)
+        choice("conditioning", self.conditioning, CONDITIONINGS)
+        choice("prediction", self.prediction, PREDICTIONS)
+        if self.channels[0] != 1 or self.channels[-1] != 1:
+            raise InputError(f"the denoiser's channels start and end with 1, not {self.channels}")
+        if self.channels != self.channels[::-1]:
+            raise InputError(f"the denoiser's channels must read the same both ways for its skips, not {self.channels}")
+        if self.prototype_skip and self.prediction != "sample":
+            raise InputError(f"prototype_skip works with prediction='sample', not {self.prediction!r}")
+
+    @classmethod
+    def preset(cls, name: str) -> "RPGConfig":
+        """The paper's sizes (table 12): "tiny", "small", "base" or "large".
+
+        Parameters in millions, ours against the printed (recurrent; denoiser): tiny 0.83 against 1.3; 0.34 against 0.3.
+        small 205 against 256; 34.8 against 17. base 814 against 1,018; 136 against 69. large 2,638 against 3,076; 541
+        against 273. Two Mamba-2 layers of the table's widths cannot reach the printed recurrent counts; the released code
+        has no further layer that would. The denoiser consists of two D x D maps, for the time and for the prototype, and
+        little else; the printed counts are those of one such map.
+        """
+        return PRESETS[choice("preset", name, PRESETS)]
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        return NoiseSchedule(self.diffusion_steps, self.beta_start, self.beta_end)
+
+
+PRESETS = {
+    "tiny": RPGConfig(),
+    "small": RPGConfig(token_size=4096, widths=(4096, 4096), d_state=128),
+    "base": RPGConfig(token_size=8192, widths=(8192, 8192), d_state=128),
+    "large": RPGConfig(token_size=16384, widths=(12288, 16384), d_state=128, channels=(1, 64, 96, 64, 1)),
+}
+
+
+class RPG(nn.Module):
+    """A generator of network weights, for checkpoints of the one architecture that `tokenizer` was fitted on.
+
+    Raises `InputError` where the tokenizer's token size differs from the configuration's, or the width cannot carry it.
+    """
+
+    def __init__(self, config: RPGConfig, tokenizer: ParameterTokenizer):
+        super().__init__()
+        if tokenizer.token_size != config.token_size:
+            raise InputError(
+                f"the tokenizer cuts tokens of {tokenizer.token_size} values, the generator writes tokens of "
+                f"{config.token_size}; set both to the same token_size"
+            )
+        kind = "2d" if config.position == "learned" else config.position
+        self._build(config, position_embedding(tokenizer.positions, config.widths[0], kind))
+        self.tokenizer = tokenizer
+
+    def _build(self, config: RPGConfig, position: Tensor) -> None:
+        self.config = config
+        self.tokenizer = None
+        self.recurrent = RecurrentModel(
+            position,
+            config.widths,
+            config.recurrence,
+            config.d_state,
+            config.d_conv,
+            config.expand,
+            config.headdim,
+            learned_position=config.position == "learned",
+            permutation_states=config.permutation_states,
+            learned_permutation=config.permutation == "learned",
+            task_bits=config.task_bits,
+            task_width=config.task_width,
+            conditioning=config.conditioning,
+        )
+        self.denoiser = Denoiser(config.token_size, config.widths[-1], config.channels, config.kernel_size)
+        self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
+
+    @property
+    def device(self) -> torch.device:
+        return self.recurrent.position.device
+
+    # ---- training -----------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        permutation: Tensor | None = None,
+        task: Tensor | None = None,
+        *,
+        generator: torch.Generator,
+        diffusion_batch: int | None = None,
+    ) -> Tensor:
+        """The diffusion loss (paper equation 5): mean squared error over the real values of a random subset of tokens.
+
+        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits). The subset of `diffusion_batch` of the
+        N x L tokens, the steps and the noise are drawn from `generator` (on the CPU: the same on every device).
+        """
+        n, length, size = tokens.shape
+        prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
+        clean = tokens.flatten(0, 1)
+        count = n * length
+        chosen = torch.arange(count)
+        if diffusion_batch is not None and diffusion_batch < count:
+            chosen = torch.randperm(count, generator=generator)[:diffusion_batch]
+        real = mask[(chosen % length).to(mask.device)]
+        chosen = chosen.to(clean.device)
+        clean, prototypes = clean[chosen], prototypes[chosen]
+        schedule = self.config.schedule
+        t = torch.randint(schedule.steps, (len(chosen),), generator=generator).to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noisy = schedule.add_noise(clean, noise, t)
+        output = self.denoiser(noisy, t, prototypes)
+        if self.skip is not None:
+            output = output + self.skip(prototypes)
+        target = schedule.target(clean, noise, t, self.config.prediction)
+        return (F.mse_loss(output.float(), target, reduction="none") * real).sum() / real.sum()
+
+    # ---- generation ---------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def generate_tokens(
+        self,
+        n: int = 1,
+        task: Sequence[int] | Tensor | None = None,
+        *,
+        permutation: Sequence[int] | None = None,
+        sampler: str = "ddim",
+        steps: int = 60,
+        inference: str = "partial",
+        part: int = 256,
+        seed: int = 0,
+    ):
+        """Yield the tokens (L, D) of `n` networks, one after the other; arguments as in `generate`."""
+        sample = SAMPLERS[choice("sampler", sampler, SAMPLERS)]
+        choice("inference mode", inference, INFERENCES)
+        if n < 1 or part < 1:
+            raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
+        self.eval()
+        task = self._task_rows(task, n)
+        permutation = self._permutation_rows(permutation, n, seed)
+        length, size = len(self.recurrent.position), self.config.token_size
+        part = {"sequential": 1, "partial": part, "full": n * length}[inference]
+        schedule = self.config.schedule
+        times = _TimeTable(self.denoiser, self.device)
+
+        for networks in torch.arange(n).split(max(1, part // length)):
+            prototypes = self.recurrent(
+                len(networks),
+                permutation[networks].to(self.device) if permutation is not None else None,
+                task[networks].to(self.device) if task is not None else None,
+            ).flatten(0, 1)
+            tokens = torch.empty(len(networks) * length, size)
+            for rows in torch.arange(len(tokens)).split(part):
+                condition = self.denoiser.condi_embedder(prototypes[rows])
+                skip = self.skip(prototypes[rows]) if self.skip is not None else None
+
+                def predict(x: Tensor, t: int, condition=condition, skip=skip) -> Tensor:
+                    output = self.denoiser.denoise(x, times(t).expand_as(x), condition)
+                    return output if skip is None else output + skip
+
+                owners = (networks[rows // length] + seed).tolist()
+                noise = _TokenNoise(owners, (rows % length).tolist(), size, self.device)
+                tokens[rows] = sample(
+                    predict,
+                    noise(),
+                    schedule,
+                    steps=steps,
+                    prediction=self.config.prediction,
+                    draw_noise=noise,
+                ).cpu()
+            yield from tokens.view(len(networks), length, size)
+
+    def generate(self, n: int = 1, task: Sequence[int] | Tensor | None = None, **options) -> list[dict[str, Tensor]]:
+        """Generate `n` networks as state dicts on the CPU.
+
+        task: bits (bits,) for all networks or (N, bits) for each, where the generator was trained with tasks.
+        permutation: the permutation state of each network, (N,); drawn at random by default.
+        sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
+        inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (default 256, paper
+        section B.3), "full" all. seed: network i draws everything from a random generator of its own, seeded with
+        seed + i, so all modes give the same networks to rounding, as does generating them one by one.
+        Raises `InputError` for a bad task, permutation, sampler, mode or number of steps, and without a tokenizer.
+        """
+        if self.tokenizer is None:
+            raise InputError("this generator has no tokenizer; pass one to RPG.from_official to get state dicts")
+        return [self.tokenizer.decode(tokens) for tokens in self.generate_tokens(n, task, **options)]
+
+    def _task_rows(self, task, n: int) -> Tensor | None:
+        bits = self.config.task_bits
+        if task is None:
+            if bits:
+                raise InputError(f"this generator needs a task of {bits} bits; pass task=[...]")
+            return None
+        if not bits:
+            raise InputError("this generator was trained without tasks; call it without task=")
+        task = torch.as_tensor(task)
+        if task.shape not in ((bits,), (n, bits)):
+            raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
+        if not ((task == 0) | (task == 1)).all():
+            raise InputError(f"task bits are 0 or 1, not {task.tolist()}")
+        return task.float().expand(n, bits)
+
+    def _permutation_rows(self, permutation, n: int, seed: int) -> Tensor | None:
+        states = self.config.permutation_states
+        if not states:
+            if permutation is not None:
+                raise InputError("this generator was trained without permutation states; call it without permutation=")
+            return None
+        if permutation is None:
+            return torch.tensor([int(_random(seed + i, 0, drawing="permutation").integers(states)) for i in range(n)])
+        permutation = torch.as_tensor(permutation)
+        if permutation.shape != (n,) or permutation.min() < 0 or permutation.max() >= states:
+            raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {permutation.tolist()}")
+        return permutation
+
+    # ---- files --------------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, each file atomically."""
+        if self.tokenizer is None:
+            raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
+        path = Path(path)
+        tensors = {name: x.detach().cpu().contiguous() for name, x in self.state_dict().items()}
+        with atomic(path / WEIGHTS) as part:
+            save_file(tensors, part, metadata={"format": "pt"})
+        self.tokenizer.save(path / TOKENIZER)
+        write_json(path / CONFIG, dataclasses.asdict(self.config))
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu", revision: str | None = None) -> "RPG":
+        """Read a generator from a folder, or from the Hugging Face hub where `path` is no folder but "owner/name".
+
+        Raises `InputError` for absent, truncated or mismatched files.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            if str(path).count("/") != 1 or str(path).startswith((".", "/")):
+                raise InputError(f"{path} is no folder with a generator; train one, or give a hub name 'owner/name'")
+            folder = Path(snapshot_download(str(path), revision=revision, allow_patterns=[WEIGHTS, CONFIG, TOKENIZER]))
+        fields = read_json(folder / CONFIG)
+        known = {field.name for field in dataclasses.fields(RPGConfig)}
+        if unknown := sorted(fields.keys() - known):
+            raise InputError(f"{folder / CONFIG} has unknown fields {unknown}; was it written by a newer version?")
+        model = cls(RPGConfig(**fields), ParameterTokenizer.load(folder / TOKENIZER))
+        try:
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{folder / WEIGHTS} does not hold this generator ({reason}); copy or save it again") from None
+        return model.to(device).eval()
+
+    @classmethod
+    def from_official(cls, path: str | Path, tokenizer: ParameterTokenizer | None = None) -> "RPG":
+        """Read a generator checkpoint of the released code (torch file, read with `weights_only=True`, or safetensors).
+
+        Those files hold no tokenizer: without one the result yields prototypes and tokens, not state dicts.
+        """
+        from rpglib.model.official import read_official
+
+        config, position, state = read_official(path)
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._build(config, position)
+        model.load_state_dict(state)
+        model.tokenizer = tokenizer
+        return model.eval()
+
+
+class _TimeTable:
+    """The time embedding of each diffusion step, computed once per generation: it depends on nothing else."""
+
+    def __init__(self, denoiser: Denoiser, device: torch.device):
+        self.denoiser, self.device, self.rows = denoiser, device, {}
+
+    def __call__(self, t: int) -> Tensor:
+        if t not in self.rows:
+            self.rows[t] = self.denoiser.time_embedder(torch.tensor([t], device=self.device))
+        return self.rows[t]
+
+
+class _TokenNoise:
+    """Standard normal noise (B, D), each row from a random generator that belongs to one token of one network."""
+
+    def __init__(self, seeds: list[int], places: list[int], size: int, device: torch.device):
+        self.generators = [_random(seed, place) for seed, place in zip(seeds, places, strict=True)]
+        self.buffer, self.device = np.empty((len(seeds), size), np.float32), device
+
+    def __call__(self) -> Tensor:
+        for row, generator in zip(self.buffer, self.generators, strict=True):
+            generator.standard_normal(out=row, dtype=np.float32)
+        return torch.from_numpy(self.buffer).to(self.device, copy=True)
+
+
+def _random(seed: int, place: int, drawing: str = "noise") -> np.random.Generator:
+    """A counter-based generator keyed by network and token: no order of drawing, batch or device enters its stream."""
+    stream = {"noise": 0, "permutation": 1}[drawing]
+    return np.random.Generator(np.random.Philox(key=(seed % 2**63 * 2 + stream, place)))

@@ -1,0 +1,355 @@
+"""Collecting training checkpoints: train, fine-tune one epoch, save checkpoints evenly (paper, appendix C.6).
+
+Small networks train together: N members advance in one batched pass (`torch.func.vmap`), each with its own weights,
+data order and labels. A chunk of one member is an ordinary training loop, on which every timm model runs.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
+
+from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.errors import InputError
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.images import Images, Split
+from rpglib.zoo.store import Zoo
+
+CHUNK = 64
+"""Members per batched pass: with more, the weights and activations of a step fall out of the processor's cache."""
+
+State = dict[str, Tensor]
+"""Parameters and buffers of N members side by side: name -> (N, ...)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast to train with AdamW.
+
+    epochs: passes over the images, each without its last incomplete batch; decay: warm up over the first tenth of the
+    steps and fall to 0 along a cosine, instead of a constant learning rate.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float = 0.0
+    decay: bool = False
+
+    def steps(self, images: int) -> int:
+        """Return the number of training steps on so many images."""
+        return self.epochs * (images // self.batch_size)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of one of `steps` steps."""
+        if not self.decay:
+            return self.learning_rate
+        warm_up = min(1.0, 10 * (step + 1) / steps)
+        return self.learning_rate * warm_up * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """How a zoo is collected: `epochs` of training, then one of fine-tuning with `checkpoints` saved evenly, per run.
+
+    runs: independent repetitions, each from its own initial network (its permutation state); seed: everything random
+    follows from it.
+    """
+
+    epochs: int = 30
+    learning_rate: float = 5e-3
+    finetune_learning_rate: float = 1e-3
+    batch_size: int = 32
+    finetune_batch_size: int = 20
+    weight_decay: float = 0.01
+    checkpoints: int = 50
+    runs: int = 1
+    seed: int = 0
+
+    @property
+    def training(self) -> Recipe:
+        return Recipe(self.epochs, self.learning_rate, self.batch_size, self.weight_decay, decay=True)
+
+    @property
+    def finetuning(self) -> Recipe:
+        return Recipe(1, self.finetune_learning_rate, self.finetune_batch_size, self.weight_decay)
+
+
+def collect(
+    architecture: Architecture,
+    images: Images,
+    config: CollectConfig,
+    path: str | Path | None = None,
+    *,
+    label_maps: Tensor | None = None,
+    start: Mapping[str, Tensor] | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Zoo:
+    """Train `config.runs` networks, fine-tune each for one epoch and return the zoo of the checkpoints saved in it.
+
+    label_maps (tasks, classes) int64: every run trains one network per task, whose label for class c is
+    label_maps[task, c]; the zoo's tasks are these rows. start: a state dict that all begin from instead of a random
+    network. path: folder to store the zoo in; without it the zoo stays in memory. Checkpoints are in the order of run,
+    task, step; members of one run begin from the same network. Accuracies are measured on the test images.
+    Raises `InputError` where images, labels or start do not fit the architecture, where the fine-tuning epoch has fewer
+    steps than checkpoints, and where training diverges.
+    """
+    count = len(images.train.labels)
+    _check(architecture, images, config, label_maps)
+    tasks = 1 if label_maps is None else len(label_maps)
+    members = [(run, task) for run in range(config.runs) for task in range(tasks)]
+    chunks = _chunks(len(members), CHUNK if architecture.small else 1)
+    finetuning = config.finetuning.steps(count)
+    save_at = [round((k + 1) * finetuning / config.checkpoints) for k in range(config.checkpoints)]
+    module = architecture.build().to(device)
+    train, runs, accuracies, bits = _on(images.train, device), [], [], []
+
+    def checkpoints() -> Iterator[dict[str, Tensor]]:
+        total = len(chunks) * (config.training.steps(count) + finetuning)
+        with tqdm(total=total, desc="collecting", unit="step", disable=not progress) as bar:
+            for chosen in ([members[i] for i in chunk] for chunk in chunks):
+                maps = None if label_maps is None else label_maps[[task for _, task in chosen]]
+                state = init_population(architecture, [_seed(config, run) for run, _ in chosen], start)
+
+                def phase(state: State, number: int, recipe: Recipe, save_at=None, chosen=chosen, maps=maps):
+                    seeds = [_seed(config, *member, number) for member in chosen]
+                    return advance(module, state, train, recipe, seeds, maps, save_at=save_at, tick=bar.update)
+
+                if config.epochs:
+                    (state,) = phase(state, 0, config.training)
+                for (run, task), saved in _by_member(chosen, phase(state, 1, config.finetuning, save_at)):
+                    labels = images.test.labels if maps is None else label_maps[task][images.test.labels]
+                    predicted = predictions(module, saved, images.test.images, device=device)
+                    accuracies.extend(accuracy(predicted, labels).tolist())
+                    for row in range(len(predicted)):
+                        runs.append(run)
+                        bits.append(None if maps is None else label_maps[task].tolist())
+                        yield {name: tensor[row] for name, tensor in saved.items()}
+
+    store = Zoo.from_checkpoints if path is None else lambda *args, **facts: Zoo.write(path, *args, **facts)
+    return store(
+        checkpoints(),
+        architecture=architecture,
+        runs=runs,
+        accuracies=accuracies,
+        tasks=None if label_maps is None else bits,
+        images=images.name,
+        config={**asdict(config), "source": images.source},
+    )
+
+
+def init_population(
+    architecture: Architecture, seeds: Sequence[int], start: Mapping[str, Tensor] | None = None
+) -> State:
+    """Return the untrained networks of the seeds, or as many copies of `start`, side by side: name -> (N, ...).
+
+    Raises `InputError` where `start` is not a state dict of the architecture.
+    """
+    if start is not None:
+        expected = architecture.build().state_dict()
+        for name in sorted(start.keys() ^ expected.keys()):
+            raise InputError(f"the start {'lacks' if name in expected else 'has an extra'} tensor {name!r}")
+        for name, tensor in expected.items():
+            if start[name].shape != tensor.shape:
+                raise InputError(f"the start's {name!r} is {list(start[name].shape)}, expected {list(tensor.shape)}")
+        return {name: tensor.detach().expand(len(seeds), *tensor.shape).clone() for name, tensor in start.items()}
+    networks = {seed: _initial(architecture, seed) for seed in set(seeds)}
+    return {name: torch.stack([networks[seed][name] for seed in seeds]) for name in networks[seeds[0]]}
+
+
+def _initial(architecture: Architecture, seed: int) -> dict[str, Tensor]:
+    # PyTorch's initialisers know only the global random state: seed it for this network and put it back.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architecture.build().state_dict()
+
+
+def train_population(
+    module: nn.Module,
+    state: State,
+    split: Split,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    label_maps: Tensor | None = None,
+    *,
+    save_at: Sequence[int] | None = None,
+    chunk: int = CHUNK,
+) -> State:
+    """Train N members from `state` and return their states after the steps `save_at` (S of them): name -> (S, N, ...).
+
+    seeds (N): of each member's data order, so that a member's result does not depend on the others; label_maps
+    (N, classes) int64: each member's label for every class. Without `save_at`, S = 1: after the last step. Chunks of
+    one member are ordinary training loops. Raises `InputError` where training diverges.
+    """
+    parts = []
+    for members in _chunks(len(seeds), chunk):
+        chosen = slice(members.start, members.stop)
+        maps = None if label_maps is None else label_maps[chosen]
+        begin = {name: tensor[chosen] for name, tensor in state.items()}
+        parts.append(_stack(advance(module, begin, split, recipe, seeds[chosen], maps, save_at=save_at)))
+    return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+
+
+def advance(
+    module: nn.Module,
+    state: State,
+    split: Split,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    label_maps: Tensor | None = None,
+    *,
+    save_at: Sequence[int] | None = None,
+    tick: Callable[[], object] = lambda: None,
+) -> Iterator[State]:
+    """Train one chunk of members, all in one pass, and yield their state after each of the steps `save_at`.
+
+    The arguments are those of `train_population`; `tick` is called after every step.
+    """
+    device = split.images.device
+    steps = recipe.steps(len(split.labels))
+    saves = {steps} if save_at is None else set(save_at)
+    learner = (_Alone if len(seeds) == 1 else _Together)(module, {k: v.to(device) for k, v in state.items()})
+    optimizer = torch.optim.AdamW(learner.parameters, weight_decay=recipe.weight_decay, fused=True)
+    for step, (x, y) in enumerate(_batches(split, recipe, seeds, label_maps)):
+        optimizer.param_groups[0]["lr"] = recipe.rate(step, steps)
+        optimizer.zero_grad()
+        # A sum: the gradient of each member is that of its own loss alone.
+        loss = learner.losses(x, y).sum()
+        loss.backward()
+        optimizer.step()
+        tick()
+        if step + 1 in saves:
+            if not loss.isfinite():
+                raise InputError(f"training diverged before step {step + 1}; lower learning_rate {recipe.learning_rate}")
+            yield learner.state()
+
+
+class _Together:
+    """Several members in one batched pass."""
+
+    def __init__(self, module: nn.Module, state: State):
+        # On the meta device the template cannot lend its own weights by mistake.
+        self._module = copy.deepcopy(module).to("meta").train()
+        names = {name for name, _ in module.named_parameters()}
+        self._state = {k: v.detach().clone().requires_grad_(k in names) for k, v in state.items()}
+        self.parameters = [self._state[name] for name in self._state if name in names]
+        # BatchNorm updates its running statistics in place, which vmap passes on to the stacked buffers.
+        self._loss = vmap(lambda state, x, y: cross_entropy(functional_call(self._module, state, x), y))
+
+    def losses(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss (N,) of every member on its own images (N, b, C, S, S) and labels (N, b)."""
+        return self._loss(self._state, x, y)
+
+    def state(self) -> State:
+        return {name: tensor.detach().clone() for name, tensor in self._state.items()}
+
+
+class _Alone:
+    """One member in an ordinary training loop."""
+
+    def __init__(self, module: nn.Module, state: State):
+        self._module = copy.deepcopy(module).train()
+        self._module.load_state_dict({name: tensor[0] for name, tensor in state.items()})
+        self.parameters = list(self._module.parameters())
+
+    def losses(self, x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(self._module(x[0]), y[0])
+
+    def state(self) -> State:
+        return {name: tensor.detach().clone().unsqueeze(0) for name, tensor in self._module.state_dict().items()}
+
+
+def _batches(split: Split, recipe: Recipe, seeds: Sequence[int], label_maps: Tensor | None):
+    """Yield images (N, b, C, S, S) and labels (N, b) of every step, each member in the order of its own seed."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    count, device = len(split.labels), split.images.device
+    labels = split.labels.expand(len(seeds), -1) if label_maps is None else label_maps.to(device)[:, split.labels]
+    for _ in range(recipe.epochs):
+        order = torch.stack([torch.randperm(count, generator=generator) for generator in generators]).to(device)
+        for start in range(0, count - recipe.batch_size + 1, recipe.batch_size):
+            chosen = order[:, start : start + recipe.batch_size]
+            yield split.images[chosen], labels.gather(1, chosen)
+
+
+def batching_gain(
+    architecture: Architecture, images: Images, config: CollectConfig, members: int = 32
+) -> dict[str, float]:
+    """Train the same members together and one by one and return both times.
+
+    Result: members, steps (of each), seconds_together, seconds_one_by_one, gain (their ratio) and difference (of the
+    final weights, at most; only rounding tells the two ways apart).
+    """
+    seeds = [_seed(config, member) for member in range(members)]
+    module, state = architecture.build(), init_population(architecture, seeds)
+    results, seconds = [], []
+    for chunk in (CHUNK, 1):
+        begin = time.perf_counter()
+        results.append(train_population(module, state, images.train, config.training, seeds, chunk=chunk))
+        seconds.append(time.perf_counter() - begin)
+    together, alone = results
+    return {
+        "members": members,
+        "steps": config.training.steps(len(images.train.labels)),
+        "seconds_together": seconds[0],
+        "seconds_one_by_one": seconds[1],
+        "gain": seconds[1] / seconds[0],
+        "difference": max(float((together[name] - alone[name]).abs().max()) for name in together),
+    }
+
+
+def _by_member(members: list, saved: Iterable[State]) -> Iterator[tuple[tuple[int, int], State]]:
+    """Yield each member with its saved states side by side, or, for a lone one, as they come: they may be large."""
+    if len(members) == 1:
+        yield from ((members[0], state) for state in saved)
+        return
+    states = _stack(saved)
+    for i, member in enumerate(members):
+        yield member, {name: tensor[:, i] for name, tensor in states.items()}
+
+
+def _stack(states: Iterable[State]) -> State:
+    states = list(states)
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+
+def _chunks(count: int, size: int) -> list[range]:
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _seed(config: CollectConfig, *parts: int) -> int:
+    """Return a seed of its own for every (run, task, phase), the same on every machine."""
+    return int(np.random.SeedSequence([config.seed, *parts]).generate_state(1)[0])
+
+
+def _on(split: Split, device: torch.device | str) -> Split:
+    return Split(split.images.to(device), split.labels.to(device))
+
+
+def _check(architecture: Architecture, images: Images, config: CollectConfig, label_maps: Tensor | None) -> None:
+    expected, found = (architecture.channels, architecture.image_size), (images.channels, images.size)
+    if expected != found:
+        raise InputError(
+            f"{architecture.name} takes {expected[0]} channels of {expected[1]} pixels, {images.name} has {found[0]} of "
+            f"{found[1]}; set channels and image_size of the architecture"
+        )
+    if label_maps is not None and label_maps.shape[1:] != (images.num_classes,):
+        raise InputError(f"label_maps has shape {list(label_maps.shape)}; it needs one column per class of {images.name}")
+    classes = images.num_classes if label_maps is None else int(label_maps.max()) + 1
+    if classes > architecture.num_classes:
+        raise InputError(f"{architecture.name} has {architecture.num_classes} outputs for {classes} labels; give it more")
+    steps = config.finetuning.steps(len(images.train.labels))
+    if not 1 <= config.checkpoints <= steps:
+        raise InputError(
+            f"{config.checkpoints} checkpoints do not fit into the {steps} steps of the fine-tuning epoch; "
+            f"lower checkpoints or finetune_batch_size"
+        )

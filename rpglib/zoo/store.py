@@ -1,0 +1,279 @@
+"""A zoo: trained checkpoints of one architecture, kept as safetensors shards with a manifest."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rpglib.errors import InputError
+from rpglib.files import atomic, read_json, write_json
+from rpglib.zoo.architectures import Architecture
+
+MANIFEST = "manifest.json"
+SHARD_BYTES = 256 * 2**20
+"""A shard is closed when it holds this much; a larger checkpoint has a shard of its own."""
+
+Checkpoint = Mapping[str, Tensor]
+
+
+class Zoo:
+    """N checkpoints of one architecture; `zoo[i]` is a state dict, read from the memory-mapped shard when asked for.
+
+    runs (N,) int64: which independent run a checkpoint comes from (its permutation state); tasks (N, bits) int64 or
+    None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test images;
+    architecture: what it is a checkpoint of; images: name of the data set; config: how it was collected, as JSON values.
+    Make one with `collect`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
+    """
+
+    def __init__(self, shards: Sequence["_Shard"], facts: Mapping, rows: Sequence[int] | None = None):
+        self._shards = shards
+        self._facts = facts
+        self._rows = torch.arange(len(facts["runs"])) if rows is None else torch.as_tensor(rows, dtype=torch.int64)
+        self.architecture: Architecture = Architecture.from_dict(facts["architecture"])
+        self.images: str = facts["images"]
+        self.config: dict = facts["config"]
+        self.runs = torch.tensor(facts["runs"], dtype=torch.int64)[self._rows]
+        self.accuracies = torch.tensor(facts["accuracies"], dtype=torch.float64)[self._rows]
+        tasks = facts["tasks"]
+        self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
+        counts = torch.tensor([shard.count for shard in shards])
+        self._ends = counts.cumsum(0)
+
+    @classmethod
+    def write(
+        cls,
+        path: str | Path,
+        checkpoints: Iterable[Checkpoint],
+        *,
+        architecture: Architecture,
+        runs: Sequence[int],
+        accuracies: Sequence[float],
+        tasks: Sequence[Sequence[int]] | None = None,
+        images: str = "digits",
+        config: Mapping | None = None,
+    ) -> "Zoo":
+        """Store checkpoints in the folder `path` and return the zoo that reads them from there.
+
+        `checkpoints` is read one at a time; `runs`, `accuracies` and `tasks` are looked at after the last, so they may
+        grow meanwhile. An older zoo in `path` stays whole until the new manifest replaces the old one.
+        Raises `InputError` for checkpoints that differ in their tensors or are not finite, for facts that do not match
+        their number, and where nothing can be written.
+        """
+        path, check = Path(path), _Check()
+        # A name of its own for every writing: no shard of an older zoo is touched before the manifest changes.
+        stamp = secrets.token_hex(4)
+        entries = [
+            _write_shard(path / f"{stamp}-{k:05d}.safetensors", tensors)
+            for k, tensors in enumerate(_stacked_shards(checkpoints, check))
+        ]
+        facts = _facts(sum(entry["count"] for entry in entries), architecture, runs, accuracies, tasks, images, config)
+        write_json(path / MANIFEST, {"format": "rpglib zoo 1", **facts, "tied": check.tied, "shards": entries})
+        kept = {entry["file"] for entry in entries}
+        for shard in path.glob("*.safetensors"):
+            if shard.name not in kept:
+                shard.unlink()
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Zoo":
+        """Open a stored zoo; raises `InputError` where it is absent, incomplete or damaged."""
+        path = Path(path)
+        manifest = read_json(path / MANIFEST)
+        if not isinstance(manifest, dict) or manifest.get("format") != "rpglib zoo 1":
+            raise InputError(f"{path / MANIFEST} is not the manifest of a zoo; collect the checkpoints again")
+        shards = [
+            _FileShard(path / entry["file"], entry["count"], entry["bytes"], manifest["tied"])
+            for entry in manifest["shards"]
+        ]
+        for shard in shards:
+            shard.check()
+        return cls(shards, manifest)
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        checkpoints: Iterable[Checkpoint],
+        *,
+        architecture: Architecture,
+        runs: Sequence[int],
+        accuracies: Sequence[float],
+        tasks: Sequence[Sequence[int]] | None = None,
+        images: str = "digits",
+        config: Mapping | None = None,
+    ) -> "Zoo":
+        """Return a zoo that is kept in memory; the same facts and errors as `Zoo.write`."""
+        check = _Check()
+        shards = [
+            _MemoryShard(tensors, len(next(iter(tensors.values()))), check.tied)
+            for tensors in _stacked_shards(checkpoints, check)
+        ]
+        count = sum(shard.count for shard in shards)
+        return cls(shards, _facts(count, architecture, runs, accuracies, tasks, images, config))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return the state dict of one checkpoint; an index out of range raises `IndexError`, which ends iteration."""
+        row = int(self._rows[index])
+        shard = int(torch.searchsorted(self._ends, row, right=True))
+        first = int(self._ends[shard]) - self._shards[shard].count
+        return self._shards[shard].read(row - first)
+
+    def __repr__(self) -> str:
+        return f"Zoo({len(self)} checkpoints of {self.architecture.name} on {self.images}, {len(self.runs.unique())} runs)"
+
+    def stacked(self, indices: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...)."""
+        chosen = [self[i] for i in (range(len(self)) if indices is None else torch.as_tensor(indices).tolist())]
+        return {name: torch.stack([checkpoint[name] for checkpoint in chosen]) for name in chosen[0]}
+
+    def subset(self, indices: Sequence[int] | Tensor) -> "Zoo":
+        """Return the zoo of the chosen checkpoints (indices or a boolean mask), which shares the storage of this one."""
+        return Zoo(self._shards, self._facts, self._rows[torch.as_tensor(indices)])
+
+    def build(self) -> nn.Module:
+        """Return an untrained network that the checkpoints fit."""
+        return self.architecture.build()
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Where `count` checkpoints lie; `tied` names the tensors that are another one's storage."""
+
+    def _whole(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors | {name: tensors[source] for name, source in self.tied.items()}
+
+
+@dataclass(frozen=True)
+class _MemoryShard(_Shard):
+    tensors: dict[str, Tensor]
+    count: int
+    tied: dict[str, str]
+
+    def read(self, row: int) -> dict[str, Tensor]:
+        return self._whole({name: tensor[row] for name, tensor in self.tensors.items()})
+
+
+@dataclass(frozen=True)
+class _FileShard(_Shard):
+    path: Path
+    count: int
+    size: int
+    tied: dict[str, str]
+
+    def read(self, row: int) -> dict[str, Tensor]:
+        try:
+            with safe_open(self.path, "pt") as file:
+                return self._whole({name: _row(file.get_slice(name), row) for name in file.keys()})  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{self.path} cannot be read ({error}); copy or collect it again") from None
+
+    def check(self) -> None:
+        """Compare the file with the manifest; reading it through would take as long as using it."""
+        if not self.path.is_file():
+            raise InputError(f"{self.path} is missing; copy the whole zoo or collect it again")
+        if (size := self.path.stat().st_size) != self.size:
+            raise InputError(f"{self.path} has {size} bytes instead of {self.size}; copy it again, it is truncated")
+
+
+def _row(tensor, row: int) -> Tensor:
+    # A slice of one scalar per checkpoint cannot be indexed down to zero dimensions by safetensors.
+    return tensor[row : row + 1].squeeze(0)
+
+
+class _Check:
+    """Compares every checkpoint with the first and drops the tensors that are another one's storage."""
+
+    def __init__(self):
+        self.first: dict[str, tuple] | None = None
+        self.tied: dict[str, str] = {}
+        self.count = 0
+
+    def __call__(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        what = f"checkpoint {self.count}"
+        self.count += 1
+        described = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in checkpoint.items()}
+        if self.first is None:
+            self.first, self.tied = described, _tied(checkpoint)
+        for name in sorted(described.keys() ^ self.first.keys()):
+            fault = "lacks" if name in self.first else "has an extra"
+            raise InputError(f"{what} {fault} tensor {name!r}; a zoo holds checkpoints of one architecture")
+        for name, found in described.items():
+            if found != self.first[name]:
+                raise InputError(
+                    f"{what}: tensor {name!r} is {_words(found)}, in the first checkpoint {_words(self.first[name])}; "
+                    "a zoo holds checkpoints of one architecture"
+                )
+            if not checkpoint[name].isfinite().all():
+                raise InputError(f"{what}: tensor {name!r} holds NaN or infinite values; leave this checkpoint out")
+        for name, source in self.tied.items():
+            if not checkpoint[name].equal(checkpoint[source]):
+                raise InputError(f"{what}: {name!r} and {source!r} are tied in the first checkpoint but differ here")
+        return {name: tensor.detach().cpu() for name, tensor in checkpoint.items() if name not in self.tied}
+
+
+def _words(description: tuple) -> str:
+    shape, dtype = description
+    return f"{list(shape)} {str(dtype).removeprefix('torch.')}"
+
+
+def _tied(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the tensors that are the same memory as an earlier one: name -> earlier name."""
+    seen, tied = {}, {}
+    for name, tensor in checkpoint.items():
+        if tensor.numel():
+            source = seen.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
+            if source != name:
+                tied[name] = source
+    return tied
+
+
+def _stacked_shards(checkpoints: Iterable[Checkpoint], check: _Check):
+    """Yield the tensors of successive shards: name -> (count, ...)."""
+    members, size = [], 0
+    for checkpoint in checkpoints:
+        members.append(check(checkpoint))
+        size += sum(tensor.nbytes for tensor in members[-1].values())
+        if size >= SHARD_BYTES:
+            yield _stack(members)
+            members, size = [], 0
+    if members:
+        yield _stack(members)
+
+
+def _stack(members: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([member[name] for member in members]) for name in members[0]}
+
+
+def _write_shard(path: Path, tensors: dict[str, Tensor]) -> dict:
+    """Write one shard and return its entry in the manifest."""
+    with atomic(path) as part:
+        try:
+            save_file(tensors, part)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
+        size = part.stat().st_size
+    return {"file": path.name, "count": len(next(iter(tensors.values()))), "bytes": size}
+
+
+def _facts(count: int, architecture: Architecture, runs, accuracies, tasks, images: str, config) -> dict:
+    """Return what the manifest says about `count` checkpoints beside where they lie."""
+    if not count:
+        raise InputError("a zoo needs at least one checkpoint")
+    for what, values in {"runs": runs, "accuracies": accuracies, "tasks": tasks}.items():
+        if values is not None and len(values) != count:
+            raise InputError(f"{len(values)} {what} for {count} checkpoints; give one for each")
+    return {
+        "architecture": architecture.to_dict(),
+        "images": images,
+        "config": dict(config or {}),
+        "runs": torch.as_tensor(runs).tolist(),
+        "accuracies": torch.as_tensor(accuracies, dtype=torch.float64).tolist(),
+        "tasks": None if tasks is None else torch.as_tensor(tasks).tolist(),
+    }
