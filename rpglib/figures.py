@@ -1,6 +1,6 @@
 """Figures fit for a paper: one style, deterministic files, and the plots that several notebooks share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,7 +69,9 @@ def save(figure: mpl.figure.Figure, name: str, profile: str) -> Path:
     return (folder / f"{name}.png").relative_to(home())
 
 
-def loss_curve(ax: plt.Axes, steps: Iterable, losses: Iterable, *, label: str | None = None, window: int = 50) -> None:
+def loss_curve(
+    ax: plt.Axes, steps: Sequence[int], losses: Sequence[float], *, label: str | None = None, window: int = 50
+) -> None:
     """Draw a training loss on a log axis: every step faint, the running mean over `window` steps strong."""
     steps, losses = np.asarray(steps), np.asarray(losses, dtype=float)
     (raw,) = ax.plot(steps, losses, linewidth=0.5, alpha=0.3)
@@ -84,7 +86,7 @@ def loss_curve(ax: plt.Axes, steps: Iterable, losses: Iterable, *, label: str | 
         ax.legend()
 
 
-def accuracy_comparison(ax: plt.Axes, groups: dict[str, Iterable[float]], *, unit: str = "accuracy (%)") -> None:
+def accuracy_comparison(ax: plt.Axes, groups: dict[str, Sequence[float]], *, unit: str = "accuracy (%)") -> None:
     """Draw every network's accuracy (percent) as a point per group and the group's mean as a bar; mean and n below."""
     labels = []
     for position, (label, values) in enumerate(groups.items()):
@@ -133,7 +135,7 @@ def weight_heatmap(
 
 
 def token_layout(
-    ax: plt.Axes, layer_names: list[str], token_lengths: Iterable[int], layer_index: Iterable[int], token_size: int
+    ax: plt.Axes, layer_names: list[str], token_lengths: Sequence[int], layer_index: Sequence[int], token_size: int
 ) -> None:
     """Draw how a network's layers fill its tokens: one row per token, filled to its length, padding hatched.
 

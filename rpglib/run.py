@@ -149,6 +149,7 @@ def _execute(notebook: Path, values: dict, output: Path) -> None:
                 draft,
                 parameters=values,
                 kernel_name="python3",
+                language="python",
                 cwd=notebook.resolve().parent,
                 progress_bar=sys.stderr.isatty(),
             )
@@ -189,14 +190,15 @@ def normalise(notebook, folder: Path):
 
 
 def _without_paths(value, root: Path):
-    """Replace the project's and the home folder's path in every text of an output."""
+    """Replace the project's and the home folder's path in every text of an output, leaving pictures alone."""
     if isinstance(value, dict):
-        return type(value)({key: _without_paths(item, root) for key, item in value.items()})
+        kept = {key: item if key.startswith("image/") else _without_paths(item, root) for key, item in value.items()}
+        return type(value)(kept)
     if isinstance(value, list):
         return [_without_paths(item, root) for item in value]
     if not isinstance(value, str):
         return value
-    value = re.sub(re.escape(str(root)) + r"(/|\b)", "", value)
+    value = re.sub(re.escape(str(root)) + r"(/|(?![\w.-]))", lambda match: "" if match[1] else ".", value)
     return value.replace(f"{Path.home()}/", "~/")
 
 

@@ -175,7 +175,16 @@ class ParameterTokenizer:
         else:
             shift, scale = _element_statistics(checkpoints, layers, references, per_element=normalisation == "element")
         return cls(
-            layers, shift, scale, references.tolist(), constants, aliases, list(first), token_size, slicing, normalisation
+            layers,
+            shift,
+            scale,
+            references.tolist(),
+            constants,
+            aliases,
+            list(first),
+            token_size,
+            slicing,
+            normalisation,
         )
 
     # ---- encoding and decoding ----------------------------------------------------------------------------------
@@ -242,7 +251,9 @@ class ParameterTokenizer:
         expected = {layer.name: layer.shape for layer in self.layers}
         expected |= {name: tuple(x.shape) for name, x in self.constants.items()}
         if missing := [name for name in expected if name not in state_dict]:
-            raise InputError(f"{what} lacks the tensor {missing[0]!r} ({len(missing)} missing); is it this architecture?")
+            raise InputError(
+                f"{what} lacks the tensor {missing[0]!r} ({len(missing)} missing); is it this architecture?"
+            )
         if extra := [name for name in state_dict if name not in expected and name not in self.aliases]:
             raise InputError(f"{what} has an extra tensor {extra[0]!r} ({len(extra)} extra); is it this architecture?")
         for name, shape in expected.items():
@@ -271,7 +282,9 @@ class ParameterTokenizer:
         ends = torch.zeros(self.num_tokens, dtype=torch.int64)
         for segment in self.segments:
             # A run of values covers whole tokens and then a part of one.
-            starts = range(segment.offset, segment.offset + -(-segment.size // segment.run) * segment.stride, segment.stride)
+            starts = range(
+                segment.offset, segment.offset + -(-segment.size // segment.run) * segment.stride, segment.stride
+            )
             left = segment.size
             for start in starts:
                 run = min(segment.run, left)

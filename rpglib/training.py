@@ -156,7 +156,9 @@ def train(
             averaged.update_parameters(_Weights(model))
         result.losses.append(float(loss.detach()))
         if not math.isfinite(result.losses[-1]):
-            raise InputError(f"the loss is {result.losses[-1]} at step {step}; lower learning_rate or use precision='fp32'")
+            raise InputError(
+                f"the loss is {result.losses[-1]} at step {step}; lower learning_rate or use precision='fp32'"
+            )
         if step % 20 == 0:
             bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
         result.seconds = time.perf_counter() - began
@@ -278,4 +280,3 @@ def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict)
         part.load_state_dict(state[name])
     result.__dict__.update(state["result"])
     return state["step"]
-

@@ -40,7 +40,11 @@ class Denoiser(nn.Module):
         def block(i: int) -> nn.Sequential:
             conv = nn.Conv1d(*pairs[i], kernel_size, padding=kernel_size // 2)
             last = i == len(pairs) - 1
-            return nn.Sequential(conv) if last else nn.Sequential(conv, nn.Sequential(nn.BatchNorm1d(pairs[i][1]), nn.ELU()))
+            return (
+                nn.Sequential(conv)
+                if last
+                else nn.Sequential(conv, nn.Sequential(nn.BatchNorm1d(pairs[i][1]), nn.ELU()))
+            )
 
         self.encoder_list = nn.ModuleList(block(i) for i in range(split))
         self.decoder_list = nn.ModuleList(block(i) for i in range(split, len(pairs)))

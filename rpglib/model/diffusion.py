@@ -18,7 +18,7 @@ class NoiseSchedule:
 
     Three numbers and nothing else are its state, so it is hashable, picklable and free to build; the tables derive
     from them in float64, and the copies on a device are made at first use. t counts from 0 (least noise) to T - 1.
-    Source: Ho et al. 2020, eq. 4; the defaults are the paper's (RPG, appendix) and the released code's.
+    Source: Ho et al. 2020, eq. 4; the defaults are those of the RPG paper's appendix and of the released code.
     Raises `InputError` for betas outside (0, 1) or in falling order, and for less than one step.
     """
 
@@ -70,9 +70,10 @@ class NoiseSchedule:
         return signal_rate * x0 + noise_rate * noise
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor | int, prediction: str) -> Tensor:
-        """Return what the denoiser should answer: the noise, the clean x0, or the velocity signal*noise - noise_rate*x0.
+        """Return what the denoiser should answer: the noise, the clean x0, or the velocity.
 
-        Velocity is that of Salimans and Ho 2022, section 4. Raises `InputError` for an unknown prediction.
+        Velocity is signal_rate noise - noise_rate x0 (Salimans and Ho 2022, section 4).
+        Raises `InputError` for an unknown prediction.
         """
         if choice("prediction", prediction, PREDICTIONS) == "epsilon":
             return noise
@@ -110,18 +111,14 @@ def epsilon_weights(prediction: str, signal_rate, noise_rate):
     return noise_rate, signal_rate
 
 
-# Tables first built while generating would be inference tensors, which autograd refuses to save in a later training
-# step: hence `inference_mode(False)`. The caches are keyed by the schedule's three numbers.
-
-
 @functools.lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def _alpha_bar(schedule: NoiseSchedule) -> Tensor:
+    # Hence False: first built while generating, it would stay an inference tensor, which autograd refuses later.
     betas = torch.linspace(schedule.beta_start, schedule.beta_end, schedule.steps, dtype=torch.float64, device="cpu")
     return (1 - betas).cumprod(0)
 
 
 @functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)
 def _rate_tables(schedule: NoiseSchedule, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return schedule.signal_rate.to(dtype).to(device), schedule.noise_rate.to(dtype).to(device)

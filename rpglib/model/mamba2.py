@@ -81,7 +81,9 @@ class Mamba2(nn.Module):
         super().__init__()
         inner = expand * width
         if inner % headdim:
-            raise InputError(f"width {width} x expand {expand} is not a multiple of headdim {headdim}; change the width")
+            raise InputError(
+                f"width {width} x expand {expand} is not a multiple of headdim {headdim}; change the width"
+            )
         self.inner, self.d_state, self.headdim, self.heads = inner, d_state, headdim, inner // headdim
         self.in_proj = nn.Linear(width, 2 * inner + 2 * d_state + self.heads, bias=False)
         mixed = inner + 2 * d_state

@@ -59,7 +59,9 @@ def _convert(official: dict[str, Tensor]) -> tuple[RPGConfig, Tensor, dict[str, 
         task["conditioning"] = "sequence" if "to_condition_conv.0.weight" in official else "head"
         names = {"get_condition.": "embed.", "to_condition_linear.": "embed.2.", "to_condition_conv.": "spread."}
         for old, new in names.items():
-            state |= {"recurrent.task." + new + k.removeprefix(old): x for k, x in official.items() if k.startswith(old)}
+            state |= {
+                "recurrent.task." + new + k.removeprefix(old): x for k, x in official.items() if k.startswith(old)
+            }
         if task["conditioning"] == "head":
             state["recurrent.task.gate"] = official["to_condition_gate"][0]
 

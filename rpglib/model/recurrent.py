@@ -61,9 +61,7 @@ class RecurrentModel(nn.Module):
                 return CausalAttentionLayer(width, expand * width, out, headdim)
             return nn.Sequential(nn.Linear(width, expand * width), nn.SiLU(), nn.Linear(expand * width, out))
 
-        self.layers = nn.ModuleList(
-            layer(w, out) for w, out in zip(widths, (*widths[1:], widths[-1]), strict=True)
-        )
+        self.layers = nn.ModuleList(layer(w, out) for w, out in zip(widths, (*widths[1:], widths[-1]), strict=True))
 
     def forward(self, n: int, permutation: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1."""

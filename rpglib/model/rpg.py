@@ -295,7 +295,9 @@ class RPG(nn.Module):
         write_json(path / CONFIG, dataclasses.asdict(self.config))
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu", revision: str | None = None) -> "RPG":
+    def from_pretrained(
+        cls, path: str | Path, device: str | torch.device = "cpu", revision: str | None = None
+    ) -> "RPG":
         """Read a generator from a folder, or from the Hugging Face hub where `path` is no folder but "owner/name".
 
         Raises `InputError` for absent, truncated or mismatched files.
@@ -314,7 +316,9 @@ class RPG(nn.Module):
             model.load_state_dict(load_file(folder / WEIGHTS))
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{folder / WEIGHTS} does not hold this generator ({reason}); copy or save it again") from None
+            raise InputError(
+                f"{folder / WEIGHTS} does not hold this generator ({reason}); copy or save it again"
+            ) from None
         return model.to(device).eval()
 
     @classmethod

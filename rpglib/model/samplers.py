@@ -1,12 +1,13 @@
 """The reverse process: pure functions that turn noise into samples, on tensors of any shape.
 
-Every step of every sampler is linear in the current x, the denoiser's output and perhaps fresh noise, so its weights are
-worked out beforehand as Python floats in float64 and the loop holds nothing but the denoiser and one or two sums.
-New tensors are made where x or an output is overwritten otherwise: `predict` may return its input or a buffer it reuses.
+Every step of every sampler is linear in the current x, the denoiser's output and perhaps fresh noise. Its weights are
+Python floats, worked out in float64, so that no tensor is indexed and a step costs the denoiser and one or two sums.
+Nothing that `predict` received or returned is overwritten: it may keep what it gets and reuse the buffer it gives.
 """
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -26,8 +27,8 @@ SPACINGS = ("trailing", "leading", "reference")
 def timesteps(T: int, steps: int, spacing: str = "trailing") -> list[int]:
     """Return the diffusion steps to visit, descending, as indices into 0..T-1.
 
-    "trailing" starts at T - 1, where training's noisiest samples are (Lin et al. 2023, table 2); "leading" ends at 0 and
-    starts short of T - 1; both have `steps` entries. "reference" is the released code's 1, 1 + s, 1 + 2s, ... with
+    "trailing" starts at T - 1, where training's noisiest samples are (Lin et al. 2023, table 2); "leading" ends at 0
+    and starts short of T - 1; both have `steps` entries. "reference" is the released code's 1, 1 + s, 1 + 2s, ... with
     s = T // steps, which has more entries than asked for where `steps` does not divide T (63 for 60 of 1,000).
     Raises `InputError` for an unknown spacing or a number of steps that T cannot carry.
     """
@@ -66,8 +67,8 @@ def _path(schedule: NoiseSchedule, steps: int, spacing: str) -> list[_Step]:
     visited = timesteps(schedule.steps, steps, spacing)
     # The released code lands on index 0, which still holds a trace of noise; everything else lands on clean data.
     last = alpha_bar[0] if spacing == "reference" else 1.0
-    levels = [alpha_bar[t] for t in visited] + [last]
-    return [_Step(t, here, there) for t, here, there in zip(visited, levels, levels[1:], strict=False)]
+    levels = pairwise([*(alpha_bar[t] for t in visited), last])
+    return [_Step(t, here, there) for t, (here, there) in zip(visited, levels, strict=True)]
 
 
 def ddpm(

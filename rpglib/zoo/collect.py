@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.images import Images, Split
+from rpglib.zoo.images import Images, Split, Stream
 from rpglib.zoo.store import Zoo
 
 CHUNK = 64
@@ -104,7 +104,7 @@ def collect(
     Raises `InputError` where images, labels or start do not fit the architecture, where the fine-tuning epoch has fewer
     steps than checkpoints, and where training diverges.
     """
-    count = len(images.train.labels)
+    count = len(images.train)
     _check(architecture, images, config, label_maps)
     tasks = 1 if label_maps is None else len(label_maps)
     members = [(run, task) for run in range(config.runs) for task in range(tasks)]
@@ -128,12 +128,11 @@ def collect(
                 if config.epochs:
                     (state,) = phase(state, 0, config.training)
                 for (run, task), saved in _by_member(chosen, phase(state, 1, config.finetuning, save_at)):
-                    labels = images.test.labels if maps is None else label_maps[task][images.test.labels]
-                    predicted = predictions(module, saved, images.test.images, device=device)
-                    accuracies.extend(accuracy(predicted, labels).tolist())
-                    for row in range(len(predicted)):
+                    label_map = None if maps is None else label_maps[task]
+                    for row, percent in enumerate(score(module, saved, images.test, label_map, device)):
                         runs.append(run)
-                        bits.append(None if maps is None else label_maps[task].tolist())
+                        accuracies.append(percent)
+                        bits.append(None if label_map is None else label_map.tolist())
                         yield {name: tensor[row] for name, tensor in saved.items()}
 
     store = Zoo.from_checkpoints if path is None else lambda *args, **facts: Zoo.write(path, *args, **facts)
@@ -177,7 +176,7 @@ def _initial(architecture: Architecture, seed: int) -> dict[str, Tensor]:
 def train_population(
     module: nn.Module,
     state: State,
-    split: Split,
+    split: Split | Stream,
     recipe: Recipe,
     seeds: Sequence[int],
     label_maps: Tensor | None = None,
@@ -203,7 +202,7 @@ def train_population(
 def advance(
     module: nn.Module,
     state: State,
-    split: Split,
+    split: Split | Stream,
     recipe: Recipe,
     seeds: Sequence[int],
     label_maps: Tensor | None = None,
@@ -215,22 +214,25 @@ def advance(
 
     The arguments are those of `train_population`; `tick` is called after every step.
     """
-    device = split.images.device
-    steps = recipe.steps(len(split.labels))
+    device = next(module.parameters()).device
+    steps = recipe.steps(len(split))
     saves = {steps} if save_at is None else set(save_at)
     learner = (_Alone if len(seeds) == 1 else _Together)(module, {k: v.to(device) for k, v in state.items()})
     optimizer = torch.optim.AdamW(learner.parameters, weight_decay=recipe.weight_decay, fused=True)
-    for step, (x, y) in enumerate(_batches(split, recipe, seeds, label_maps)):
+    batches = _streamed if isinstance(split, Stream) else _shuffled
+    for step, (x, y) in enumerate(batches(split, recipe, seeds, label_maps)):
         optimizer.param_groups[0]["lr"] = recipe.rate(step, steps)
         optimizer.zero_grad()
         # A sum: the gradient of each member is that of its own loss alone.
-        loss = learner.losses(x, y).sum()
+        loss = learner.losses(x.to(device), y.to(device)).sum()
         loss.backward()
         optimizer.step()
         tick()
         if step + 1 in saves:
             if not loss.isfinite():
-                raise InputError(f"training diverged before step {step + 1}; lower learning_rate {recipe.learning_rate}")
+                raise InputError(
+                    f"training diverged before step {step + 1}; lower learning_rate {recipe.learning_rate}"
+                )
             yield learner.state()
 
 
@@ -269,10 +271,10 @@ class _Alone:
         return {name: tensor.detach().clone().unsqueeze(0) for name, tensor in self._module.state_dict().items()}
 
 
-def _batches(split: Split, recipe: Recipe, seeds: Sequence[int], label_maps: Tensor | None):
+def _shuffled(split: Split, recipe: Recipe, seeds: Sequence[int], label_maps: Tensor | None):
     """Yield images (N, b, C, S, S) and labels (N, b) of every step, each member in the order of its own seed."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    count, device = len(split.labels), split.images.device
+    count, device = len(split), split.images.device
     labels = split.labels.expand(len(seeds), -1) if label_maps is None else label_maps.to(device)[:, split.labels]
     for _ in range(recipe.epochs):
         order = torch.stack([torch.randperm(count, generator=generator) for generator in generators]).to(device)
@@ -281,29 +283,59 @@ def _batches(split: Split, recipe: Recipe, seeds: Sequence[int], label_maps: Ten
             yield split.images[chosen], labels.gather(1, chosen)
 
 
+def _streamed(stream: Stream, recipe: Recipe, seeds: Sequence[int], label_maps: Tensor | None):
+    """Yield the same for a stream: its loader shuffles, by torch's own random state, alike for all members."""
+    for _ in range(recipe.epochs):
+        for images, labels in stream.batches(recipe.batch_size):
+            if len(labels) == recipe.batch_size:
+                labels = labels.expand(len(seeds), -1) if label_maps is None else label_maps[:, labels]
+                yield images.expand(len(seeds), *images.shape), labels
+
+
+def score(
+    module: nn.Module,
+    networks: State,
+    split: Split | Stream,
+    label_map: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> list[float]:
+    """Return the accuracy of N networks on one part of a data set, in percent."""
+    predicted, labels = [], []
+    for x, y in split.batches(1024):
+        predicted.append(predictions(module, networks, x, device=device))
+        labels.append(y if label_map is None else label_map[y])
+    return accuracy(torch.cat(predicted, dim=1), torch.cat(labels)).tolist()
+
+
 def batching_gain(
     architecture: Architecture, images: Images, config: CollectConfig, members: int = 32
 ) -> dict[str, float]:
     """Train the same members together and one by one and return both times.
 
-    Result: members, steps (of each), seconds_together, seconds_one_by_one, gain (their ratio) and difference (of the
-    final weights, at most; only rounding tells the two ways apart).
+    Result: members, steps (of each), seconds_together, seconds_one_by_one, gain (their ratio), difference (of two
+    corresponding final weights, at most) and agreement (percent of validation images which the two networks of a
+    member classify alike): only rounding tells the two ways apart.
     """
     seeds = [_seed(config, member) for member in range(members)]
     module, state = architecture.build(), init_population(architecture, seeds)
+    # The first step of a process loads parts of PyTorch, which is no part of the comparison.
+    train_population(module, state, Split(images.train.images[:1], images.train.labels[:1]), Recipe(1, 0.0, 1), seeds)
     results, seconds = [], []
     for chunk in (CHUNK, 1):
         begin = time.perf_counter()
-        results.append(train_population(module, state, images.train, config.training, seeds, chunk=chunk))
+        trained = train_population(module, state, images.train, config.training, seeds, chunk=chunk)
         seconds.append(time.perf_counter() - begin)
+        results.append({name: tensor[0] for name, tensor in trained.items()})
     together, alone = results
+    answers = [predictions(module, networks, images.validation.images) for networks in results]
     return {
         "members": members,
-        "steps": config.training.steps(len(images.train.labels)),
+        "steps": config.training.steps(len(images.train)),
         "seconds_together": seconds[0],
         "seconds_one_by_one": seconds[1],
         "gain": seconds[1] / seconds[0],
         "difference": max(float((together[name] - alone[name]).abs().max()) for name in together),
+        "agreement": float(accuracy(*answers).mean()),
     }
 
 
@@ -331,23 +363,28 @@ def _seed(config: CollectConfig, *parts: int) -> int:
     return int(np.random.SeedSequence([config.seed, *parts]).generate_state(1)[0])
 
 
-def _on(split: Split, device: torch.device | str) -> Split:
-    return Split(split.images.to(device), split.labels.to(device))
+def _on(split: Split | Stream, device: torch.device | str) -> Split | Stream:
+    """Return the images on the device, where they fit."""
+    return split if isinstance(split, Stream) else Split(split.images.to(device), split.labels.to(device))
 
 
 def _check(architecture: Architecture, images: Images, config: CollectConfig, label_maps: Tensor | None) -> None:
     expected, found = (architecture.channels, architecture.image_size), (images.channels, images.size)
     if expected != found:
         raise InputError(
-            f"{architecture.name} takes {expected[0]} channels of {expected[1]} pixels, {images.name} has {found[0]} of "
-            f"{found[1]}; set channels and image_size of the architecture"
+            f"{architecture.name} takes {expected[0]} channels of {expected[1]} pixels, {images.name} has {found[0]} "
+            f"of {found[1]}; set channels and image_size of the architecture"
         )
     if label_maps is not None and label_maps.shape[1:] != (images.num_classes,):
-        raise InputError(f"label_maps has shape {list(label_maps.shape)}; it needs one column per class of {images.name}")
+        raise InputError(
+            f"label_maps has shape {list(label_maps.shape)}; it needs one column per class of {images.name}"
+        )
     classes = images.num_classes if label_maps is None else int(label_maps.max()) + 1
     if classes > architecture.num_classes:
-        raise InputError(f"{architecture.name} has {architecture.num_classes} outputs for {classes} labels; give it more")
-    steps = config.finetuning.steps(len(images.train.labels))
+        raise InputError(
+            f"{architecture.name} has {architecture.num_classes} outputs for {classes} labels; give it more"
+        )
+    steps = config.finetuning.steps(len(images.train))
     if not 1 <= config.checkpoints <= steps:
         raise InputError(
             f"{config.checkpoints} checkpoints do not fit into the {steps} steps of the fine-tuning epoch; "

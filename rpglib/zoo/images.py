@@ -1,13 +1,15 @@
 """The images that target networks learn from: scikit-learn's digits, CIFAR-10 in two layouts, ImageNet through timm."""
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
 
@@ -23,6 +25,33 @@ class Split:
     images: Tensor
     labels: Tensor
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return tuple(self.images.shape[1:])
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all images and labels in order, `size` at a time."""
+        yield from zip(self.images.split(size), self.labels.split(size), strict=True)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A part of a data set too large for memory: `count` images (C, S, S), which `loader(size)` reads in batches."""
+
+    count: int
+    shape: tuple[int, int, int]
+    loader: Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (b, C, S, S) and labels (b,), in an order of the loader's own where it shuffles."""
+        yield from self.loader(size)
+
 
 @dataclass(frozen=True)
 class Images:
@@ -30,18 +59,18 @@ class Images:
 
     name: str
     source: str
-    train: Split
-    validation: Split
-    test: Split
+    train: Split | Stream
+    validation: Split | Stream
+    test: Split | Stream
     class_names: tuple[str, ...]
 
     @property
     def channels(self) -> int:
-        return self.train.images.shape[1]
+        return self.train.shape[0]
 
     @property
     def size(self) -> int:
-        return self.train.images.shape[-1]
+        return self.train.shape[-1]
 
     @property
     def num_classes(self) -> int:
@@ -105,50 +134,84 @@ def _read_torchvision(root: Path) -> tuple[Split, Split]:
 
     try:
         parts = [CIFAR10(str(root), train=train) for train in (True, False)]
-    except RuntimeError as error:
-        raise InputError(f"{root}/cifar-10-batches-py is incomplete or damaged: delete it and download again") from error
-    train, test = (_split(part.data, part.targets) for part in parts)
+    except RuntimeError:
+        raise InputError(f"{root}/cifar-10-batches-py is incomplete or damaged; delete and download it again") from None
+    train, test = (_split(torch.from_numpy(part.data).permute(0, 3, 1, 2), part.targets) for part in parts)
     return train, test
 
 
 def _read_parquet(folder: Path) -> tuple[str, tuple[Split, Split]]:
-    encodings, parts = set(), []
-    for part in ("train", "test"):
-        files = sorted(folder.glob(f"{part}-*.parquet"))
-        if not files:
-            raise InputError(f"{folder} has no {part}-*.parquet; copy the whole data set there")
-        encoded, labels = zip(*(_read_table(file) for file in files), strict=True)
-        encoded = [image for table in encoded for image in table]
-        encodings |= {image[:2] for image in encoded}
-        with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
-            pixels = np.stack(list(pool.map(_decode, encoded, chunksize=500)))
-        parts.append(_split(pixels, np.concatenate(labels)))
-    jpeg = b"\xff\xd8" in encodings  # a lossy re-encoding: single pixels differ from the published ones
-    return "CIFAR-10, JPEG copy" if jpeg else "CIFAR-10", tuple(parts)
+    train, test = (_read_part(folder, part) for part in ("train", "test"))
+    # JPEG is lossy: single pixels differ from the published ones, and every number measured on them must say so.
+    jpeg = any(image.startswith(b"\xff\xd8") for image in train[0] + test[0])
+    with ThreadPoolExecutor() as pool:  # torchvision decodes outside the interpreter's lock
+        splits = [_split(torch.stack(list(pool.map(_decode, images))), labels) for images, labels in (train, test)]
+    return "CIFAR-10, JPEG copy" if jpeg else "CIFAR-10", tuple(splits)
 
 
-def _read_table(file: Path) -> tuple[list[bytes], np.ndarray]:
+def _read_part(folder: Path, part: str) -> tuple[list[bytes], np.ndarray]:
+    """Return the encoded images and the labels of "train" or "test"."""
     import pyarrow
     from pyarrow import parquet
 
+    files = sorted(folder.glob(f"{part}-*.parquet"))
+    if not files:
+        raise InputError(f"{folder} has no {part}-*.parquet; copy the whole data set there")
     try:
-        table = parquet.read_table(file, columns=["img", "label"])
-        return table.column("img").combine_chunks().field("bytes").to_pylist(), table.column("label").to_numpy()
+        table = parquet.read_table(files, columns=["img", "label"])
+        images = table.column("img").combine_chunks().field("bytes").to_pylist()
     except (pyarrow.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{file} is not CIFAR-10 in the hub's parquet layout ({reason}); copy it again") from error
+        raise InputError(f"{folder}/{part}-*.parquet is not in the hub's layout ({reason}); copy it again") from None
+    return images, table.column("label").to_numpy()
 
 
-def _decode(encoded: bytes) -> np.ndarray:
-    import io
+def _decode(encoded: bytes) -> Tensor:
+    from torchvision.io import ImageReadMode, decode_image
 
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    return decode_image(torch.frombuffer(bytearray(encoded), dtype=torch.uint8), ImageReadMode.RGB)
 
 
-def _split(pixels: np.ndarray, labels) -> Split:
-    """Normalise pixels (n, S, S, 3) uint8 per channel."""
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+def _split(pixels: Tensor, labels) -> Split:
+    """Normalise pixels (n, 3, S, S) uint8 per channel."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CIFAR10_MEAN, CIFAR10_STD))
-    return Split(images.sub_(mean).div_(std).contiguous(), torch.as_tensor(labels, dtype=torch.int64))
+    images = pixels.contiguous().float().div_(255).sub_(mean).div_(std)
+    return Split(images, torch.as_tensor(labels, dtype=torch.int64))
+
+
+def imagenet(root: str | Path, model: nn.Module, workers: int = 8) -> Images:
+    """Return ImageNet from the class folders in root/train and root/val, read and prepared as timm does for `model`.
+
+    Training images are cropped and flipped at random, others are centre crops. As is the custom, the published
+    validation images serve as test images; they are the validation part too. Raises `InputError` where a folder is
+    absent.
+    """
+    from timm.data import create_dataset, resolve_data_config
+
+    sets = {}
+    for part in ("train", "val"):
+        if not (folder := Path(root) / part).is_dir():
+            raise InputError(f"ImageNet is not in {folder}; unpack its class folders there or name another root")
+        sets[part] = create_dataset("", str(folder))
+    settings = resolve_data_config({}, model=model)
+    train, test = (
+        Stream(len(sets[part]), settings["input_size"], partial(_timm_loader, sets[part], settings, part, workers))
+        for part in ("train", "val")
+    )
+    return Images(
+        "imagenet", "ImageNet (timm.data)", train, test, test, tuple(sorted(sets["train"].reader.class_to_idx))
+    )
+
+
+def _timm_loader(dataset, settings: dict, part: str, workers: int, batch_size: int):
+    from timm.data import create_loader
+
+    return create_loader(
+        dataset,
+        **{name: settings[name] for name in ("input_size", "interpolation", "mean", "std", "crop_pct")},
+        batch_size=batch_size,
+        is_training=part == "train",
+        num_workers=workers,
+        use_prefetcher=False,
+        persistent_workers=False,
+    )

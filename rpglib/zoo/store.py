@@ -15,6 +15,7 @@ from rpglib.files import atomic, read_json, write_json
 from rpglib.zoo.architectures import Architecture
 
 MANIFEST = "manifest.json"
+FORMAT = "rpglib zoo 1"
 SHARD_BYTES = 256 * 2**20
 """A shard is closed when it holds this much; a larger checkpoint has a shard of its own."""
 
@@ -26,11 +27,13 @@ class Zoo:
 
     runs (N,) int64: which independent run a checkpoint comes from (its permutation state); tasks (N, bits) int64 or
     None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test images;
-    architecture: what it is a checkpoint of; images: name of the data set; config: how it was collected, as JSON values.
+    architecture: what it is a checkpoint of; images: the data set's name; config: how it was collected (JSON values).
     Make one with `collect`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
     """
 
-    def __init__(self, shards: Sequence["_Shard"], facts: Mapping, rows: Sequence[int] | None = None):
+    def __init__(
+        self, shards: Sequence["_MemoryShard | _FileShard"], facts: Mapping, rows: Sequence[int] | None = None
+    ):
         self._shards = shards
         self._facts = facts
         self._rows = torch.arange(len(facts["runs"])) if rows is None else torch.as_tensor(rows, dtype=torch.int64)
@@ -41,8 +44,7 @@ class Zoo:
         self.accuracies = torch.tensor(facts["accuracies"], dtype=torch.float64)[self._rows]
         tasks = facts["tasks"]
         self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
-        counts = torch.tensor([shard.count for shard in shards])
-        self._ends = counts.cumsum(0)
+        self._ends = torch.tensor([shard.count for shard in shards]).cumsum(0)
 
     @classmethod
     def write(
@@ -67,31 +69,28 @@ class Zoo:
         path, check = Path(path), _Check()
         # A name of its own for every writing: no shard of an older zoo is touched before the manifest changes.
         stamp = secrets.token_hex(4)
-        entries = [
-            _write_shard(path / f"{stamp}-{k:05d}.safetensors", tensors)
-            for k, tensors in enumerate(_stacked_shards(checkpoints, check))
-        ]
-        facts = _facts(sum(entry["count"] for entry in entries), architecture, runs, accuracies, tasks, images, config)
-        write_json(path / MANIFEST, {"format": "rpglib zoo 1", **facts, "tied": check.tied, "shards": entries})
-        kept = {entry["file"] for entry in entries}
-        for shard in path.glob("*.safetensors"):
-            if shard.name not in kept:
-                shard.unlink()
+        try:
+            entries = [
+                _write_shard(path / f"{stamp}-{k:05d}.safetensors", tensors)
+                for k, tensors in enumerate(_stacked_shards(checkpoints, check))
+            ]
+            facts = _facts(check, architecture, runs, accuracies, tasks, images, config)
+            replaced = _shard_files(path)
+            write_json(path / MANIFEST, {"format": FORMAT, **facts, "shards": entries})
+        except BaseException:
+            _delete(path.glob(f"{stamp}-*.safetensors"))
+            raise
+        _delete(replaced)
         return cls.open(path)
 
     @classmethod
     def open(cls, path: str | Path) -> "Zoo":
         """Open a stored zoo; raises `InputError` where it is absent, incomplete or damaged."""
         path = Path(path)
-        manifest = read_json(path / MANIFEST)
-        if not isinstance(manifest, dict) or manifest.get("format") != "rpglib zoo 1":
-            raise InputError(f"{path / MANIFEST} is not the manifest of a zoo; collect the checkpoints again")
-        shards = [
-            _FileShard(path / entry["file"], entry["count"], entry["bytes"], manifest["tied"])
-            for entry in manifest["shards"]
-        ]
-        for shard in shards:
-            shard.check()
+        manifest = _manifest(path)
+        shards = [_FileShard(entry["count"], path / entry["file"]) for entry in manifest["shards"]]
+        for shard, entry in zip(shards, manifest["shards"], strict=True):
+            shard.check(entry["bytes"])
         return cls(shards, manifest)
 
     @classmethod
@@ -108,33 +107,37 @@ class Zoo:
     ) -> "Zoo":
         """Return a zoo that is kept in memory; the same facts and errors as `Zoo.write`."""
         check = _Check()
-        shards = [
-            _MemoryShard(tensors, len(next(iter(tensors.values()))), check.tied)
-            for tensors in _stacked_shards(checkpoints, check)
-        ]
-        count = sum(shard.count for shard in shards)
-        return cls(shards, _facts(count, architecture, runs, accuracies, tasks, images, config))
+        shards = [_MemoryShard(_count(tensors), tensors) for tensors in _stacked_shards(checkpoints, check)]
+        facts = _facts(check, architecture, runs, accuracies, tasks, images, config)
+        return cls(shards, facts)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return the state dict of one checkpoint; an index out of range raises `IndexError`, which ends iteration."""
-        row = int(self._rows[index])
-        shard = int(torch.searchsorted(self._ends, row, right=True))
-        first = int(self._ends[shard]) - self._shards[shard].count
-        return self._shards[shard].read(row - first)
+        return {name: tensor[0] for name, tensor in self._read(self._rows[index].view(1)).items()}
 
     def __repr__(self) -> str:
-        return f"Zoo({len(self)} checkpoints of {self.architecture.name} on {self.images}, {len(self.runs.unique())} runs)"
+        return (
+            f"Zoo({len(self)} checkpoints of {self.architecture.name} on {self.images}, {len(self.runs.unique())} runs)"
+        )
 
     def stacked(self, indices: Sequence[int] | None = None) -> dict[str, Tensor]:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...)."""
-        chosen = [self[i] for i in (range(len(self)) if indices is None else torch.as_tensor(indices).tolist())]
-        return {name: torch.stack([checkpoint[name] for checkpoint in chosen]) for name in chosen[0]}
+        return self._read(self._rows if indices is None else self._rows[torch.as_tensor(indices)])
+
+    def _read(self, rows: Tensor) -> dict[str, Tensor]:
+        holders = torch.searchsorted(self._ends, rows, right=True)
+        firsts = self._ends - self._ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
+        parts = [self._shards[k].read(rows[holders == k] - firsts[k]) for k in holders.unique().tolist()]
+        if len(parts) > 1:  # the parts come shard by shard
+            back = holders.argsort(stable=True).argsort()
+            parts = [{name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}]
+        return parts[0] | {name: parts[0][source] for name, source in self._facts["tied"].items()}
 
     def subset(self, indices: Sequence[int] | Tensor) -> "Zoo":
-        """Return the zoo of the chosen checkpoints (indices or a boolean mask), which shares the storage of this one."""
+        """Return the zoo of the chosen checkpoints (indices or a boolean mask), on the same storage."""
         return Zoo(self._shards, self._facts, self._rows[torch.as_tensor(indices)])
 
     def build(self) -> nn.Module:
@@ -143,48 +146,34 @@ class Zoo:
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """Where `count` checkpoints lie; `tied` names the tensors that are another one's storage."""
-
-    def _whole(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        return tensors | {name: tensors[source] for name, source in self.tied.items()}
-
-
-@dataclass(frozen=True)
-class _MemoryShard(_Shard):
+class _MemoryShard:
+    count: int
     tensors: dict[str, Tensor]
-    count: int
-    tied: dict[str, str]
 
-    def read(self, row: int) -> dict[str, Tensor]:
-        return self._whole({name: tensor[row] for name, tensor in self.tensors.items()})
+    def read(self, rows: Tensor) -> dict[str, Tensor]:
+        return {name: tensor[rows] for name, tensor in self.tensors.items()}
 
 
 @dataclass(frozen=True)
-class _FileShard(_Shard):
-    path: Path
+class _FileShard:
     count: int
-    size: int
-    tied: dict[str, str]
+    path: Path
 
-    def read(self, row: int) -> dict[str, Tensor]:
+    def read(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return the tensors of some checkpoints of the memory-mapped file: name -> (rows, ...)."""
+        first, last = int(rows.min()), int(rows.max())
         try:
             with safe_open(self.path, "pt") as file:
-                return self._whole({name: _row(file.get_slice(name), row) for name in file.keys()})  # noqa: SIM118
+                return {name: file.get_slice(name)[first : last + 1][rows - first] for name in file.keys()}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.path} cannot be read ({error}); copy or collect it again") from None
 
-    def check(self) -> None:
-        """Compare the file with the manifest; reading it through would take as long as using it."""
+    def check(self, size: int) -> None:
+        """Compare the file's size with the manifest's: reading it through would take as long as using it."""
         if not self.path.is_file():
             raise InputError(f"{self.path} is missing; copy the whole zoo or collect it again")
-        if (size := self.path.stat().st_size) != self.size:
-            raise InputError(f"{self.path} has {size} bytes instead of {self.size}; copy it again, it is truncated")
-
-
-def _row(tensor, row: int) -> Tensor:
-    # A slice of one scalar per checkpoint cannot be indexed down to zero dimensions by safetensors.
-    return tensor[row : row + 1].squeeze(0)
+        if (found := self.path.stat().st_size) != size:
+            raise InputError(f"{self.path} has {found} bytes instead of {size}, it is truncated; copy it again")
 
 
 class _Check:
@@ -251,6 +240,29 @@ def _stack(members: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([member[name] for member in members]) for name in members[0]}
 
 
+def _count(tensors: dict[str, Tensor]) -> int:
+    return len(next(iter(tensors.values())))
+
+
+def _manifest(folder: Path) -> dict:
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"{folder / MANIFEST} is not the manifest of a zoo; collect the checkpoints again")
+    return manifest
+
+
+def _shard_files(folder: Path) -> list[Path]:
+    """Return the shards of the zoo in this folder, none where there is no zoo; other files are not ours."""
+    if not (folder / MANIFEST).exists():
+        return []
+    return [folder / entry["file"] for entry in _manifest(folder)["shards"]]
+
+
+def _delete(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
 def _write_shard(path: Path, tensors: dict[str, Tensor]) -> dict:
     """Write one shard and return its entry in the manifest."""
     with atomic(path) as part:
@@ -259,11 +271,12 @@ def _write_shard(path: Path, tensors: dict[str, Tensor]) -> dict:
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
         size = part.stat().st_size
-    return {"file": path.name, "count": len(next(iter(tensors.values()))), "bytes": size}
+    return {"file": path.name, "count": _count(tensors), "bytes": size}
 
 
-def _facts(count: int, architecture: Architecture, runs, accuracies, tasks, images: str, config) -> dict:
-    """Return what the manifest says about `count` checkpoints beside where they lie."""
+def _facts(check: _Check, architecture: Architecture, runs, accuracies, tasks, images: str, config) -> dict:
+    """Return what the manifest says about the checked checkpoints beside where they lie."""
+    count = check.count
     if not count:
         raise InputError("a zoo needs at least one checkpoint")
     for what, values in {"runs": runs, "accuracies": accuracies, "tasks": tasks}.items():
@@ -276,4 +289,5 @@ def _facts(count: int, architecture: Architecture, runs, accuracies, tasks, imag
         "runs": torch.as_tensor(runs).tolist(),
         "accuracies": torch.as_tensor(accuracies, dtype=torch.float64).tolist(),
         "tasks": None if tasks is None else torch.as_tensor(tasks).tolist(),
+        "tied": check.tied,
     }

@@ -1,0 +1,46 @@
+# Needs python3 (3.11 or newer) and make; every target prepares .venv first where it is missing or stale.
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+STAMP := .venv/.prepared
+NOTEBOOK := 00_quickstart
+PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg
+
+.PHONY: quickstart test lint reproduce lab env lock
+.DELETE_ON_ERROR:
+
+quickstart: $(STAMP)  ## train a generator on digit classifiers and look at what it writes
+	$(BIN)/python -m rpglib.run notebooks/$(NOTEBOOK).ipynb -p profile digits -p fresh true
+	@echo "executed notebook: data/runs/digits/$(NOTEBOOK).ipynb"
+	@echo "figures:" figures/*quickstart*.png
+
+# Two workers share the cores: without the limit each would start a thread per core.
+test: $(STAMP) lint  ## style, unit and property tests, every notebook as committed and in profile smoke
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+reproduce: $(STAMP)  ## all notebooks, computed afresh in profile digits, into data/runs/digits
+	$(BIN)/snakemake --cores $(CORES) --config profile=digits fresh=true
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab notebooks
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("rpglib needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# The newest versions that work together, for both supported Pythons, without the addresses they came from.
+RESOLVE := uv pip compile pyproject.toml - --extra test --no-emit-index-url --no-emit-find-links --no-header \
+	--no-annotate --quiet
+lock: $(STAMP)
+	echo uv | $(BIN)/$(RESOLVE) --python-version 3.11.7 > .venv/lock-3.11
+	echo uv | $(BIN)/$(RESOLVE) --python-version 3.12 --constraint .venv/lock-3.11 > .venv/lock-3.12
+	LC_ALL=C sort -u .venv/lock-3.11 .venv/lock-3.12 > constraints.txt

@@ -1,0 +1,44 @@
+# All notebooks as a graph: snakemake --cores 2 [--config profile=digits fresh=true seed=0 threads=2]
+import sys
+from pathlib import Path
+
+PROFILE = config.get("profile", "digits")
+FRESH = str(config.get("fresh", True)).lower()
+SEED = config.get("seed", 0)
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
+CODE = sorted(map(str, Path("rpglib").rglob("*.py")))
+
+# 00 and 01 start from images; every later notebook starts from the checkpoints that 01 collects, unless named here.
+NEEDS = {"00_quickstart": [], "01_collect_checkpoints": []}
+
+
+def needs(wildcards):
+    return expand(
+        "data/runs/{profile}/{name}.ipynb",
+        profile=wildcards.profile,
+        name=NEEDS.get(wildcards.name, ["01_collect_checkpoints"]),
+    )
+
+
+rule all:
+    input:
+        expand("data/runs/{profile}/{name}.ipynb", profile=PROFILE, name=NOTEBOOKS),
+
+
+rule notebook:
+    input:
+        notebook="notebooks/{name}.ipynb",
+        needs=needs,
+        code=CODE,
+    output:
+        "data/runs/{profile}/{name}.ipynb",
+    wildcard_constraints:
+        name=r"\d[^/]*",
+    threads: config.get("threads", 2)
+    params:
+        python=sys.executable,
+        fresh=FRESH,
+        seed=SEED,
+    shell:
+        "{params.python:q} -m rpglib.run {input.notebook:q} --output {output:q}"
+        " -p profile {wildcards.profile} -p fresh {params.fresh} -p seed {params.seed}"

@@ -1,0 +1,70 @@
+"""How alike networks behave: the overlap of their errors, and the diversity of a population by that measure.
+
+Definition of Zeng et al. (arXiv 2506.07998, "weight_memorization"): similarity(a, b) = |Ea & Eb| / |Ea | Eb| with E the
+set of test images that a network gets wrong. 1 means the same errors, 0 no error in common.
+"""
+
+import torch
+from torch import Tensor
+
+from rpglib.errors import InputError
+
+
+def error_iou(errors_a: Tensor, errors_b: Tensor) -> Tensor:
+    """Return the IoU of the errors of A and of B networks on the same n images: (A, B) float64 in 0..1.
+
+    Takes errors (A, n) and (B, n) bool, True where wrong. Two networks without any error behave identically and get 1
+    (deviation: the published code divides by |Ea | Eb| + 1e-8, which gives them 0).
+    Raises `InputError` for tensors that are not bool or hold different numbers of images.
+    """
+    for errors in (errors_a, errors_b):
+        if errors.dtype != torch.bool or errors.ndim != 2:
+            raise InputError(
+                f"errors must be a (networks, images) bool tensor, as from `predicted != labels`, "
+                f"not {tuple(errors.shape)} {errors.dtype}"
+            )
+    if errors_a.shape[1] != errors_b.shape[1]:
+        raise InputError(
+            f"errors on {errors_a.shape[1]} and on {errors_b.shape[1]} images cannot be compared; use the same images"
+        )
+    both = errors_a.double() @ errors_b.double().T
+    either = errors_a.sum(1)[:, None] + errors_b.sum(1) - both
+    return torch.where(either > 0, both / either, 1.0)
+
+
+def nearest_iou(errors: Tensor, references: Tensor | None = None) -> Tensor:
+    """Return each network's highest error-IoU with any reference: (A,) float64 in 0..1, from bool (A, n) and (B, n).
+
+    Without references, with any other network of `errors` (leave one out). Raises `InputError` as `error_iou`, and
+    where there is nothing to compare with.
+    """
+    if references is None and len(errors) > 1:
+        return error_iou(errors, errors).fill_diagonal_(-torch.inf).amax(1)
+    if references is None or not len(references):
+        raise InputError("a nearest network needs another one to compare with; give more networks")
+    return error_iou(errors, references).amax(1)
+
+
+def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, float]:
+    """Return mean error-IoUs (0..1, lower is more diverse) of generated (A, n) and original (B, n) networks, bool.
+
+    among_generated, among_originals: all pairs of two different networks; to_nearest_original: each generated network
+    with the original most like it; nearest_original_among_originals: the same for originals, each one left out in
+    turn, which is what to_nearest_original must be read against. Copies of originals score 1 there.
+    Raises `InputError` for less than two networks in either population, and as `error_iou`.
+    """
+    for name, errors in (("generated", generated_errors), ("original", original_errors)):
+        if len(errors) < 2:
+            raise InputError(f"diversity needs at least two {name} networks, not {len(errors)}")
+    return {
+        "among_generated": _mean_of_pairs(generated_errors),
+        "to_nearest_original": nearest_iou(generated_errors, original_errors).mean().item(),
+        "among_originals": _mean_of_pairs(original_errors),
+        "nearest_original_among_originals": nearest_iou(original_errors).mean().item(),
+    }
+
+
+def _mean_of_pairs(errors: Tensor) -> float:
+    # Taken over the pairs themselves: subtracting the diagonal from a total would leave rounding behind.
+    first, second = torch.triu_indices(len(errors), len(errors), offset=1)
+    return error_iou(errors, errors)[first, second].mean().item()

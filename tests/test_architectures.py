@@ -1,0 +1,74 @@
+"""Target networks: their published sizes, `vmap`, timm by name, and errors."""
+
+import pytest
+import torch
+from torch.func import functional_call, stack_module_state, vmap
+
+from rpglib.errors import InputError
+from rpglib.zoo.architectures import SMALL, Architecture, CentreCrop
+
+SIZES = {
+    "vit_small_digits": (1, 8, 10_546),
+    "cnn_digits": (1, 8, 3_514),
+    "cnn_s": (3, 32, 2_864),
+    "cnn_m": (3, 32, 10_853),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_small_networks_have_their_size_and_run_side_by_side(name):
+    channels, size, parameters = SIZES[name]
+    architecture = Architecture(name, 10, channels, size)
+    networks = [architecture.build().eval() for _ in range(3)]
+    assert sum(parameter.numel() for parameter in networks[0].parameters()) == parameters
+    images = torch.randn(4, channels, size, size, generator=torch.Generator().manual_seed(0))
+    state, buffers = stack_module_state(networks)
+    together = vmap(lambda *state: functional_call(networks[0], state, images))(state, buffers)
+    alone = torch.stack([network(images) for network in networks])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_all_small_networks_are_tested():
+    assert SIZES.keys() == SMALL.keys()
+
+
+def test_the_small_vit_is_timms_vit():
+    from timm.models.vision_transformer import VisionTransformer
+
+    ours = Architecture("vit_small_digits", 10, 1, 8).build()
+    timms = VisionTransformer(
+        img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2,
+        class_token=False, global_pool="avg", fc_norm=False,
+    )  # fmt: skip
+    renamed = {name.replace("patch_embed.", "patch_embed.proj."): tensor for name, tensor in ours.state_dict().items()}
+    renamed["patch_embed.proj.weight"] = renamed["patch_embed.proj.weight"].view(24, 1, 2, 2)
+    # timm's LayerNorm adds 1e-6 to the variance, torch's default is 1e-5.
+    timms.load_state_dict(renamed)
+    for module in timms.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = 1e-5
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours(images), timms(images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_crop_keeps_the_centre():
+    images = torch.arange(36.0).view(1, 1, 6, 6)
+    assert CentreCrop(2)(images).flatten().tolist() == [14, 15, 20, 21]
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit"])
+def test_any_timm_model_by_name(name):
+    network = Architecture(name, num_classes=7, channels=1, image_size=64).build().eval()
+    assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 7)
+
+
+def test_an_unknown_name_lists_ours_and_points_to_timm():
+    with pytest.raises(InputError, match=r"'vit_tyni'.*vit_small_digits.*any timm model"):
+        Architecture("vit_tyni").build()
+
+
+def test_a_description_comes_back():
+    architecture = Architecture("cnn_m", 2, 1, 32)
+    assert Architecture.from_dict(architecture.to_dict()) == architecture
+    with pytest.raises(InputError, match="not the description"):
+        Architecture.from_dict({"title": "cnn_m"})

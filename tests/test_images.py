@@ -1,0 +1,98 @@
+"""Data sets: sizes, disjoint and fixed splits, both layouts of CIFAR-10, ImageNet through timm, remedies in errors."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rpglib.errors import InputError
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.images import CIFAR10_MEAN, CIFAR10_STD, imagenet, load_images
+
+REAL = Path(os.environ.get("RPG_DATA", Path(__file__).parents[1] / "../shared/datasets"))
+
+
+def test_digits_are_split_once_and_for_all():
+    digits = load_images("digits")
+    parts = (digits.train, digits.validation, digits.test)
+    assert [len(part) for part in parts] == [1078, 359, 360]
+    assert (digits.channels, digits.size, digits.num_classes) == (1, 8, 10)
+    for part in parts:  # stratified: every class has its tenth
+        assert torch.all((part.labels.bincount() / len(part) - 0.1).abs() < 0.01)
+    images = torch.cat([part.images for part in parts]).flatten(1)
+    assert len(images.unique(dim=0)) == len(images), "an image is in two parts"
+    assert abs(float(digits.train.images.mean())) < 1e-5 and abs(float(digits.train.images.std()) - 1) < 1e-3
+    assert load_images("digits").test.images.equal(digits.test.images)
+
+
+def test_an_unknown_or_absent_data_set_names_the_remedy(tmp_path):
+    with pytest.raises(InputError, match="known: digits, cifar10"):
+        load_images("mnist")
+    with pytest.raises(InputError, match=r"download_cifar10.*RPG_DATA"):
+        load_images("cifar10", tmp_path)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(InputError, match="incomplete or damaged"):
+        load_images("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "source"), [("PNG", "CIFAR-10"), ("JPEG", "CIFAR-10, JPEG copy")])
+def test_the_parquet_layout_is_read_and_its_encoding_named(tmp_path, encoding, source):
+    pixels = np.random.default_rng(0).integers(0, 256, (5010, 32, 32, 3), dtype=np.uint8)
+    write_parquet(tmp_path / "cifar10", encoding, train=pixels, test=pixels[:20])
+    images = load_images("cifar10", tmp_path)
+    assert images.source == source
+    assert [len(part) for part in (images.train, images.validation, images.test)] == [10, 5000, 20]
+    assert images.test.labels.tolist() == [i % 10 for i in range(20)]
+    expected = (pixels[:20] / 255 - np.array(CIFAR10_MEAN)) / np.array(CIFAR10_STD)
+    difference = np.abs(images.test.images.permute(0, 2, 3, 1).numpy() - expected)
+    assert difference.max() < 1e-5 if encoding == "PNG" else difference.mean() < 1
+
+
+def test_a_broken_parquet_file_is_one_line(tmp_path):
+    folder = tmp_path / "cifar10"
+    folder.mkdir()
+    (folder / "train-0.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(InputError, match="copy it again"):
+        load_images("cifar10", tmp_path)
+
+
+def write_parquet(folder: Path, encoding: str, **parts: np.ndarray) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    folder.mkdir()
+    for name, pixels in parts.items():
+        rows = []
+        for image in pixels:
+            Image.fromarray(image).save(buffer := io.BytesIO(), encoding)
+            rows.append({"bytes": buffer.getvalue(), "path": None})
+        labels = [i % 10 for i in range(len(pixels))]
+        parquet.write_table(pyarrow.table({"img": rows, "label": labels}), folder / f"{name}-00000-of-00001.parquet")
+
+
+@pytest.mark.skipif(not (REAL / "cifar10").is_dir(), reason=f"CIFAR-10's parquet files are not in {REAL}; set RPG_DATA")
+def test_the_real_test_images_of_cifar10():
+    from rpglib.zoo.images import _read_part
+
+    encoded, labels = _read_part(REAL / "cifar10", "test")
+    assert len(encoded) == 10_000 and np.bincount(labels).tolist() == [1000] * 10
+
+
+def test_imagenet_goes_through_timm(tmp_path):
+    for part, count in (("train", 5), ("val", 3)):
+        for name in ("cat", "dog"):
+            (folder := tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(np.full((40, 50, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
+    model = Architecture("test_resnet", num_classes=2, image_size=160).build()
+    images = imagenet(tmp_path, model, workers=0)
+    assert (images.channels, images.size, images.class_names) == (3, images.train.shape[-1], ("cat", "dog"))
+    batches = list(images.test.batches(4))
+    assert [len(labels) for _, labels in batches] == [4, 2] and len(images.test) == 6
+    assert batches[0][0].shape[1:] == images.train.shape
+    with pytest.raises(InputError, match="ImageNet is not in"):
+        imagenet(tmp_path / "absent", model)

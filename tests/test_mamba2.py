@@ -1,0 +1,135 @@
+"""The chunked scan against the plain recurrence in float64, and the layer against its definition."""
+
+import pytest
+import torch
+
+from rpglib.errors import InputError
+from rpglib.model import mamba2
+from rpglib.model.mamba2 import Mamba2, ssd_chunked, ssd_recurrent
+
+
+def inputs(length, seed=0, dtype=torch.float64):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, length, 3, 4, generator=g, dtype=dtype)
+    # Decays from almost none to almost all, so that a wrong carry between chunks shows.
+    decay = -torch.rand(2, length, 3, generator=g, dtype=dtype).pow(4) * 3
+    b, c = (torch.randn(2, length, 5, generator=g, dtype=dtype) for _ in range(2))
+    return x, decay, b, c
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 31, 64, 65])
+@pytest.mark.parametrize("chunk", [1, 4, 8, 64])
+def test_chunked_scan_is_the_recurrence(length, chunk):
+    x = inputs(length)
+    assert torch.allclose(ssd_chunked(*x, chunk=chunk), ssd_recurrent(*x), atol=1e-10)
+
+
+def test_chunked_scan_in_single_precision():
+    x = inputs(700)
+    single = ssd_chunked(*(a.float() for a in x))
+    assert torch.allclose(single.double(), ssd_recurrent(*x), rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_the_two_scans_agree():
+    grads = []
+    for scan in (ssd_recurrent, lambda *a: ssd_chunked(*a, chunk=4)):
+        x = [a.requires_grad_() for a in inputs(13)]
+        scan(*x).square().sum().backward()
+        grads.append([a.grad for a in x])
+    for a, b in zip(*grads, strict=True):
+        assert torch.allclose(a, b, atol=1e-8)
+
+
+def test_strong_decay_over_long_sequences_stays_finite():
+    x, decay, b, c = inputs(300, dtype=torch.float32)
+    x.requires_grad_()
+    decay = (decay * 1000).requires_grad_()
+    ssd_chunked(x, decay, b, c).sum().backward()
+    assert torch.isfinite(x.grad).all() and torch.isfinite(decay.grad).all()
+
+
+def changed(layer, seed=0):
+    """Away from the initial values, where D * x hides the state path."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=g))
+        layer.dt_bias.add_(2)
+    return layer
+
+
+def test_layer_is_causal():
+    layer = changed(Mamba2(16, d_state=8, headdim=8))
+    a = torch.randn(1, 100, 16)
+    b = a.clone()
+    b[:, 70:] += 1
+    with torch.no_grad():
+        first, second = layer(a), layer(b)
+    assert torch.allclose(first[:, :70], second[:, :70], atol=1e-5)
+    assert not torch.allclose(first[:, 70:], second[:, 70:], atol=1e-2)
+
+
+def test_layer_carries_information_over_many_chunks():
+    layer = changed(Mamba2(16, d_state=8, headdim=8))
+    with torch.no_grad():
+        layer.dt_bias.fill_(-6)  # slow decay
+        a = torch.randn(1, 200, 16)
+        b = a.clone()
+        b[:, 0] += 5
+        assert (layer(a)[:, -1] - layer(b)[:, -1]).abs().max() > 1e-6
+
+
+def test_parameter_names_are_those_of_mamba_ssm():
+    shapes = {k: tuple(v.shape) for k, v in Mamba2(64, d_state=16, headdim=64).state_dict().items()}
+    assert shapes == {
+        "dt_bias": (2,),
+        "A_log": (2,),
+        "D": (2,),
+        "in_proj.weight": (290, 64),
+        "conv1d.weight": (160, 1, 4),
+        "conv1d.bias": (160,),
+        "norm.weight": (128,),
+        "out_proj.weight": (64, 128),
+    }
+
+
+def test_agrees_with_transformers():
+    configuration = pytest.importorskip("transformers.models.mamba2.configuration_mamba2")
+    mixer = pytest.importorskip("transformers.models.mamba2.modeling_mamba2").Mamba2Mixer
+    config = configuration.Mamba2Config(
+        hidden_size=32,
+        expand=2,
+        head_dim=16,
+        num_heads=4,
+        state_size=8,
+        n_groups=1,
+        conv_kernel=4,
+        chunk_size=16,
+        use_bias=False,
+        use_conv_bias=True,
+        layer_norm_epsilon=1e-5,
+        time_step_limit=(0.0, float("inf")),
+    )
+    theirs = mixer(config, layer_idx=0).eval()
+    ours = changed(Mamba2(32, d_state=8, headdim=16))
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 40, 32)
+    with torch.no_grad():
+        assert torch.allclose(ours(x), theirs(x), atol=1e-4)
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or mamba2._fused_kernels() is None, reason="needs CUDA, mamba_ssm and causal_conv1d"
+)
+def test_fused_kernel_agrees_with_the_chunked_scan():
+    layer = changed(Mamba2(64, d_state=16)).cuda()
+    x = torch.randn(2, 300, 64, device="cuda")
+    with torch.no_grad():
+        fused = layer(x)
+        plain = layer.cpu()(x.cpu())
+    assert torch.allclose(fused.cpu(), plain, atol=1e-3)
+
+
+def test_width_that_heads_cannot_carry():
+    with pytest.raises(InputError, match="not a multiple of headdim"):
+        Mamba2(24, headdim=64)

@@ -1,0 +1,159 @@
+"""The zoo's store: everything comes back, from memory and from files; whatever is damaged is one clear line."""
+
+import json
+
+import pytest
+import torch
+
+from rpglib.errors import InputError
+from rpglib.zoo import store
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.store import Zoo
+
+ARCHITECTURE = Architecture("cnn_digits", 10, 1, 8)
+
+
+def checkpoint(i: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(i)
+    return {"weight": torch.randn(4, 3, generator=generator), "scale": torch.tensor(float(i)), "steps": torch.tensor(i)}
+
+
+def facts(count: int) -> dict:
+    return {
+        "architecture": ARCHITECTURE,
+        "runs": [i // 2 for i in range(count)],
+        "accuracies": [90.0 + i for i in range(count)],
+        "tasks": [[i % 2, 1] for i in range(count)],
+        "config": {"epochs": 3},
+    }
+
+
+@pytest.fixture(params=["memory", "one shard", "many shards"])
+def zoo(request, tmp_path, monkeypatch) -> Zoo:
+    checkpoints = (checkpoint(i) for i in range(5))
+    if request.param == "memory":
+        return Zoo.from_checkpoints(checkpoints, **facts(5))
+    if request.param == "many shards":
+        monkeypatch.setattr(store, "SHARD_BYTES", 100)  # two checkpoints of 60 bytes each
+    zoo = Zoo.write(tmp_path, checkpoints, **facts(5))
+    assert len(list(tmp_path.glob("*.safetensors"))) == (1 if request.param == "one shard" else 3)
+    return zoo
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype and found[name].equal(tensor), name
+
+
+def test_everything_comes_back(zoo):
+    assert len(zoo) == 5 and zoo.runs.tolist() == [0, 0, 1, 1, 2] and zoo.accuracies.tolist() == [90, 91, 92, 93, 94]
+    assert zoo.tasks.tolist() == [[0, 1], [1, 1], [0, 1], [1, 1], [0, 1]]
+    assert zoo.architecture == ARCHITECTURE and zoo.config == {"epochs": 3} and zoo.images == "digits"
+    for i, found in enumerate(zoo):
+        assert_same(found, checkpoint(i))
+    assert_same(zoo[-1], checkpoint(4))
+    assert sum(p.numel() for p in zoo.build().parameters()) == 3514
+
+
+def test_any_order_can_be_read_side_by_side(zoo):
+    order = [4, 0, 3, 3]
+    assert_same(zoo.stacked(order), {k: torch.stack([checkpoint(i)[k] for i in order]) for k in checkpoint(0)})
+    assert_same(zoo.stacked(), {k: torch.stack([checkpoint(i)[k] for i in range(5)]) for k in checkpoint(0)})
+
+
+def test_a_subset_keeps_its_facts(zoo):
+    subset = zoo.subset(zoo.runs == 1).subset([1])
+    assert len(subset) == 1 and subset.accuracies.tolist() == [93] and subset.runs.tolist() == [1]
+    assert_same(subset[0], checkpoint(3))
+    with pytest.raises(IndexError):
+        subset[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": torch.zeros(4, 4)}, r"checkpoint 1: tensor 'weight' is \[4, 4\] float32, in the first .*\[4, 3\]"),
+        ({"weight": torch.zeros(4, 3).half()}, r"'weight' is \[4, 3\] float16"),
+        ({"head": torch.zeros(1)}, "checkpoint 1 has an extra tensor 'head'"),
+        ({"weight": None}, "checkpoint 1 lacks tensor 'weight'"),
+        ({"weight": torch.full((4, 3), torch.nan)}, "'weight' holds NaN"),
+    ],
+)
+def test_a_checkpoint_that_differs_is_named_and_the_old_zoo_stays(tmp_path, change, message):
+    Zoo.write(tmp_path, [checkpoint(7)], **facts(1))
+    before = sorted(tmp_path.iterdir())
+    other = {name: tensor for name, tensor in (checkpoint(1) | change).items() if tensor is not None}
+    with pytest.raises(InputError, match=message):
+        Zoo.write(tmp_path, [checkpoint(0), other], **facts(2))
+    assert sorted(tmp_path.iterdir()) == before
+    assert_same(Zoo.open(tmp_path)[0], checkpoint(7))
+
+
+def test_writing_again_replaces_the_zoo_and_nothing_else(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"not ours")
+    Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+    zoo = Zoo.write(tmp_path, [checkpoint(1), checkpoint(2)], **facts(2))
+    assert_same(zoo[0], checkpoint(1))
+    assert len(list(tmp_path.iterdir())) == 3 and (tmp_path / "model.safetensors").read_bytes() == b"not ours"
+
+
+def test_facts_must_match_in_number(tmp_path):
+    with pytest.raises(InputError, match="1 runs for 2 checkpoints"):
+        Zoo.write(tmp_path, [checkpoint(0), checkpoint(1)], **facts(1))
+    with pytest.raises(InputError, match="at least one checkpoint"):
+        Zoo.from_checkpoints([], **facts(0))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "absent"])
+def test_a_damaged_shard_is_one_clear_line(tmp_path, damage):
+    Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+    shard = next(tmp_path.glob("*.safetensors"))
+    if damage == "truncated":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    else:
+        shard.unlink()
+    with pytest.raises(InputError, match="truncated" if damage == "truncated" else "missing") as caught:
+        Zoo.open(tmp_path)
+    assert shard.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_shard_that_breaks_after_opening_is_an_input_error(tmp_path):
+    zoo = Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+    next(tmp_path.glob("*.safetensors")).write_bytes(b"short")
+    with pytest.raises(InputError, match="cannot be read"):
+        zoo[0]
+
+
+def test_no_zoo_or_another_json_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        Zoo.open(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"name": "a web app"}))
+    with pytest.raises(InputError, match="not the manifest of a zoo"):
+        Zoo.open(tmp_path)
+
+
+def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path):
+    def tied(i):
+        weight = torch.full((1000,), float(i))
+        return {"embed": weight, "head": weight}
+
+    zoo = Zoo.write(tmp_path, [tied(0), tied(1)], **facts(2))
+    assert next(tmp_path.glob("*.safetensors")).stat().st_size < 2 * 4000 + 500
+    found = zoo[1]
+    assert found["head"].data_ptr() == found["embed"].data_ptr() and found["head"][0] == 1
+    with pytest.raises(InputError, match="tied in the first checkpoint but differ here"):
+        Zoo.from_checkpoints([tied(0), {"embed": torch.zeros(1000), "head": torch.ones(1000)}], **facts(2))
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+
+    def full(*_):
+        raise store.SafetensorError("No space left on device")
+
+    monkeypatch.setattr(store, "save_file", full)
+    with pytest.raises(InputError, match="No space left"):
+        Zoo.write(tmp_path, [checkpoint(1)], **facts(1))
+    assert_same(Zoo.open(tmp_path)[0], checkpoint(0))
