@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rpglib.errors import InputError
@@ -29,7 +29,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
             "(what was there before is unchanged)"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        # A failure to tidy up must not hide the failure that is being reported.
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value) -> None:

@@ -1,66 +1,193 @@
-"""From a recipe to numbers: obtain a zoo, obtain a generator, compare generated networks with the originals."""
+"""From a recipe to a record: obtain a zoo, train a generator, compare generated networks with the originals."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.similarity import diversity
+from rpglib.errors import InputError
+from rpglib.files import atomic
 from rpglib.model.rpg import RPG
 from rpglib.profiles import Recipe
-from rpglib.records import generator_dir, zoo_dir
+from rpglib.records import generator_dir, read_record, write_record, zoo_dir
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult, train
-from rpglib.zoo.collect import collect
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.collect import CollectConfig, batching_gain, collect
 from rpglib.zoo.images import Images, Split, load_images
 from rpglib.zoo.store import Zoo
 
+NETWORKS = 10
+"""Generated networks per result, as in the paper (section 3.1)."""
+
+ORIGINAL = "original.safetensors"
+LOSS_POINTS = 400
+
 
 @dataclass(frozen=True)
-class Run:
-    """What one recipe gave: its images, zoo and generator, the training's course, and the seconds of each stage."""
+class Row:
+    """One row of a results table: its recipe and record, the trained generator, and one checkpoint of the zoo."""
 
-    images: Images
-    zoo: Zoo
+    recipe: Recipe
+    record: dict
     model: RPG
-    training: TrainResult
-    seconds: dict[str, float]
+    original: dict[str, Tensor]
+
+    @property
+    def numbers(self) -> dict:
+        return self.record["numbers"]
 
 
-def run(recipe: Recipe, profile: str, seed: int = 0, device: str = "auto", progress: bool = True) -> Run:
-    """Collect the zoo, train the generator and save both where the profile keeps them."""
+def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> Row:
+    """Compute a row and record it (`fresh`), or read its record and its generator.
+
+    Raises `InputError` where there is no record, and where the images are not at hand for a fresh one.
+    """
     recipe = seeded(recipe, seed)
-    images = load_images(recipe.images)
+    if fresh:
+        return _compute(recipe, profile, seed, pick(device))
+    folder = generator_dir(profile, recipe.name)
+    record = read_record(recipe.name, profile)
+    return Row(recipe, record, RPG.from_pretrained(folder, pick(device)), load_file(folder / ORIGINAL))
+
+
+def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
     start = time.perf_counter()
-    zoo = collect(
-        recipe.architecture,
-        images,
-        recipe.collect,
-        zoo_dir(profile, recipe.name),
-        device=pick(device),
-        progress=progress,
-    )
+    images = load_images(recipe.images)
+    zoo = obtain_zoo(recipe, profile, images, device)
     collected = time.perf_counter()
-    model, training = fit(recipe, zoo, progress=progress)
-    model.save_pretrained(generator_dir(profile, recipe.name))
-    seconds = {"collect": collected - start, "train": time.perf_counter() - collected}
-    return Run(images, zoo, model, training, seconds)
+    model, training = fit(recipe, zoo)
+    trained = time.perf_counter()
+    networks = generate(recipe, model.to(device), seed=seed)
+    generated = time.perf_counter()
+    numbers = compare(recipe, networks, zoo, images.test)
+    end = time.perf_counter()
+    numbers["parameters"] = model.tokenizer.num_parameters
+    numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
+    numbers["tokens"] = model.tokenizer.num_tokens
+    numbers["precision"] = training.precision
+    numbers["loss"] = thinned(training)
+    numbers["seconds"] = {
+        "collect": collected - start,
+        "train": trained - collected,
+        "generate": generated - trained,
+        "evaluate": end - generated,
+    }
+    folder = generator_dir(profile, recipe.name)
+    model.save_pretrained(folder)
+    with atomic(folder / ORIGINAL) as part:
+        save_file(zoo[0], part)
+    record = write_record(
+        recipe.name,
+        profile,
+        numbers,
+        config=recipe,
+        seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
+        n=NETWORKS,
+        wall_seconds=end - start,
+        data_source=images.source,
+    )
+    return Row(recipe, record, model, zoo[0])
 
 
-def fit(recipe: Recipe, zoo: Zoo, progress: bool = True) -> tuple[RPG, TrainResult]:
+def obtain_zoo(recipe: Recipe, profile: str, images: Images, device: torch.device | str = "cpu") -> Zoo:
+    """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise."""
+    path = zoo_dir(profile, recipe.name)
+    if (path / "manifest.json").exists():
+        zoo = Zoo.open(path)
+        wanted = {**asdict(recipe.collect), "source": images.source}
+        if zoo.config == wanted and zoo.architecture == recipe.architecture:
+            return zoo
+    return collect(recipe.architecture, images, recipe.collect, path, device=device)
+
+
+def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:
+    """The recipes that can be computed here: a fresh run leaves out, with a printed line, those without their images."""
+    kept = []
+    for recipe in recipes:
+        try:
+            if fresh:
+                load_images(recipe.images)
+        except InputError as error:
+            print(f"{recipe.name}: not measured ({error})")
+        else:
+            kept.append(recipe)
+    return tuple(kept)
+
+
+def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> dict:
+    """Collect (`fresh`) the recipes' zoos and record their accuracy and alikeness, or read that record.
+
+    The record also holds the gain of training a population together, and the accuracies of one short collection that
+    `check_collection` repeats.
+    """
+    if not fresh:
+        return read_record("collect_checkpoints", profile)
+    start = time.perf_counter()
+    zoos, sources = {}, set()
+    recipes = [seeded(recipe, seed) for recipe in available(recipes, fresh)]
+    for recipe in recipes:
+        images = load_images(recipe.images)
+        sources.add(images.source)
+        began = time.perf_counter()
+        zoo = obtain_zoo(recipe, profile, images, pick(device))
+        seconds = time.perf_counter() - began
+        wrong = predictions(zoo.build(), zoo, images.test.images) != images.test.labels
+        zoos[recipe.name] = summarise(zoo.accuracies) | {
+            "accuracies": [round(a, 4) for a in zoo.accuracies.tolist()],
+            "parameters": sum(p.numel() for p in zoo.build().parameters()),
+            "checkpoints": len(zoo),
+            "runs": len(zoo.runs.unique()),
+            "among_originals": diversity(wrong, wrong)["among_originals"],
+            "seconds": seconds,
+            "source": images.source,
+        }
+    digits = load_images("digits")
+    architecture = Architecture("vit_small_digits", digits.num_classes, digits.channels, digits.size)
+    short = replace(recipes[0].collect, epochs=1)
+    return write_record(
+        "collect_checkpoints",
+        profile,
+        {"zoos": zoos, "batching": batching_gain(architecture, digits, short), "short": short_collection(short)},
+        config={"recipes": list(recipes), "short": short},
+        seeds={"collect": short.seed},
+        n=len(zoos),
+        wall_seconds=time.perf_counter() - start,
+        data_source="; ".join(sorted(sources)),
+    )
+
+
+def short_collection(config: CollectConfig) -> list[float]:
+    """Test accuracies (percent) of a small CNN's checkpoints, collected on digits as `config` says."""
+    images = load_images("digits")
+    architecture = Architecture("cnn_digits", images.num_classes, images.channels, images.size)
+    return collect(architecture, images, config, progress=False).accuracies.tolist()
+
+
+def check_collection(record: dict, tolerance: float = 2.0) -> str:
+    """Repeat the short collection of a record; `tolerance` in points of mean accuracy, for processors that round anew."""
+    found = short_collection(CollectConfig(**record["config"]["short"]))
+    difference = abs(sum(found) - sum(record["numbers"]["short"])) / len(found)
+    assert difference <= tolerance, f"a repeated collection differs from the record by {difference:.2f} points"
+    return f"{len(found)} checkpoints collected again; their mean accuracy agrees with the record"
+
+
+def fit(recipe: Recipe, zoo: Zoo) -> tuple[RPG, TrainResult]:
     """Fit a tokenizer to the zoo and train a new generator on it; its first weights follow from the recipe's seed."""
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         model = RPG(recipe.model, tokenizer)
-    return model, train(model, zoo, recipe.train, progress=progress)
+    return model, train(model, zoo, recipe.train)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with its collection and its training moved on by `seed`; seed 0 changes nothing."""
+    """The recipe with the seeds of its collection and its training moved on by `seed`."""
     return replace(
         recipe,
         collect=replace(recipe.collect, seed=recipe.collect.seed + seed),
@@ -68,25 +195,51 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
     )
 
 
-def generate(recipe: Recipe, model: RPG, n: int = 10, seed: int = 0) -> list[dict[str, Tensor]]:
+def generate(recipe: Recipe, model: RPG, n: int = NETWORKS, seed: int = 0) -> list[dict[str, Tensor]]:
     """Generate `n` networks with the recipe's sampler."""
     return model.generate(n, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
 
 
 def compare(recipe: Recipe, networks: Sequence[dict[str, Tensor]], zoo: Zoo, split: Split) -> dict:
-    """Accuracy (percent, every network and summary) of originals and of generated networks, and both diversities."""
-    module = recipe.architecture.build()
+    """Accuracy (percent; every network, and their summary) of originals and generated networks, and their diversity."""
     errors, result = {}, {}
-    for name, group in (("original", zoo.stacked()), ("generated", networks)):
-        predicted = predictions(module, group, split.images)
+    for name, group in (("original", zoo), ("generated", networks)):
+        predicted = predictions(recipe.architecture.build(), group, split.images)
         errors[name] = predicted != split.labels
         accuracies = accuracy(predicted, split.labels)
         result[name] = summarise(accuracies) | {"accuracies": [round(a, 4) for a in accuracies.tolist()]}
     return result | {"diversity": diversity(errors["generated"], errors["original"])}
 
 
+def check_live(result: Row, n: int = 2, tolerance: float = 0.6) -> str:
+    """Generate the first `n` networks again, evaluate them, and compare with the record (tolerance in points).
+
+    Other processors round differently, which may change the answer on an image or two. Returns one sentence; raises
+    `AssertionError` where the record does not hold, `InputError` where the images are absent.
+    """
+    split = load_images(result.recipe.images).test
+    networks = generate(result.recipe, result.model, n, result.record["seeds"]["generate"])
+    found = accuracy(predictions(result.recipe.architecture.build(), networks, split.images), split.labels)
+    recorded = torch.tensor(result.numbers["generated"]["accuracies"][:n], dtype=found.dtype)
+    largest = float((found - recorded).abs().max())
+    assert largest <= tolerance, f"{result.recipe.name}: recomputed accuracies differ from the record by {largest:.2f}"
+    return f"{result.recipe.name}: {n} networks generated and evaluated again; they agree with the record"
+
+
+def thinned(training: TrainResult) -> dict[str, list]:
+    """The loss curve in at most `LOSS_POINTS` means of equal stretches: what a record keeps of it."""
+    losses = torch.tensor(training.losses, dtype=torch.float64)
+    stretches = losses.tensor_split(min(LOSS_POINTS, len(losses)))
+    ends = torch.tensor([len(s) for s in stretches]).cumsum(0)
+    return {"steps": ends.tolist(), "losses": [round(float(s.mean()), 6) for s in stretches]}
+
+
 def pick(device: str) -> torch.device:
-    """The device by name; "auto" is the first GPU, or else the CPU."""
+    """The device by name; "auto" is the first GPU, or else the CPU. Raises `InputError` where it is not at hand."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from None
     return torch.device(device)

@@ -149,7 +149,7 @@ def _read_parquet(folder: Path) -> tuple[str, tuple[Split, Split]]:
     return "CIFAR-10, JPEG copy" if jpeg else "CIFAR-10", tuple(splits)
 
 
-def _read_part(folder: Path, part: str) -> tuple[list[bytes], np.ndarray]:
+def _read_part(folder: Path, part: str) -> tuple[list[bytes], list[int]]:
     """Return the encoded images and the labels of "train" or "test"."""
     import pyarrow
     from pyarrow import parquet
@@ -163,7 +163,7 @@ def _read_part(folder: Path, part: str) -> tuple[list[bytes], np.ndarray]:
     except (pyarrow.ArrowException, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}/{part}-*.parquet is not in the hub's layout ({reason}); copy it again") from None
-    return images, table.column("label").to_numpy()
+    return images, table.column("label").to_pylist()
 
 
 def _decode(encoded: bytes) -> Tensor:
@@ -172,11 +172,11 @@ def _decode(encoded: bytes) -> Tensor:
     return decode_image(torch.frombuffer(bytearray(encoded), dtype=torch.uint8), ImageReadMode.RGB)
 
 
-def _split(pixels: Tensor, labels) -> Split:
+def _split(pixels: Tensor, labels: list[int]) -> Split:
     """Normalise pixels (n, 3, S, S) uint8 per channel."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CIFAR10_MEAN, CIFAR10_STD))
     images = pixels.contiguous().float().div_(255).sub_(mean).div_(std)
-    return Split(images, torch.as_tensor(labels, dtype=torch.int64))
+    return Split(images, torch.tensor(labels))
 
 
 def imagenet(root: str | Path, model: nn.Module, workers: int = 8) -> Images:

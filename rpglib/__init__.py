@@ -1,0 +1,1 @@
+"""Networks that write networks: a reproduction of recurrent diffusion for parameter generation (RPG)."""

@@ -1,0 +1,75 @@
+"""Tables that notebooks print, from the numbers of records, rounded so that a recomputation prints the same."""
+
+import pandas as pd
+
+
+def zoos(reports: dict[str, dict]) -> pd.DataFrame:
+    """What was collected, from {name: report}: sizes, accuracy (percent), and error-IoU among checkpoints."""
+    entries = {
+        "parameters": lambda r: f"{r['parameters']:,}",
+        "runs": lambda r: f"{r['runs']}",
+        "checkpoints": lambda r: f"{r['checkpoints']}",
+        "mean": lambda r: f"{r['mean']:.2f}",
+        "std": lambda r: f"{r['std']:.2f}",
+        "minimum": lambda r: f"{r['min']:.2f}",
+        "maximum": lambda r: f"{r['max']:.2f}",
+        "error-IoU": lambda r: f"{r['among_originals']:.3f}",
+    }
+    return _table(reports, entries)
+
+
+def main_results(rows: dict[str, dict]) -> pd.DataFrame:
+    """The paper's table 1 from {name: numbers}: accuracies in percent, a column per network."""
+    entries = {
+        "parameters": lambda r: f"{r['parameters']:,}",
+        "original, mean": lambda r: f"{r['original']['mean']:.2f}",
+        "original, std": lambda r: f"{r['original']['std']:.2f}",
+        "best": lambda r: f"{r['generated']['max']:.2f}",
+        "mean": lambda r: f"{r['generated']['mean']:.2f}",
+        "median": lambda r: f"{r['generated']['median']:.2f}",
+        "minimum": lambda r: f"{r['generated']['min']:.2f}",
+        "std": lambda r: f"{r['generated']['std']:.2f}",
+        "n generated": lambda r: f"{r['generated']['n']}",
+        "mean - original": lambda r: f"{r['generated']['mean'] - r['original']['mean']:+.2f}",
+    }
+    return _table(rows, entries)
+
+
+def diversity(rows: dict[str, dict]) -> pd.DataFrame:
+    """Mean error-IoU (1: always wrong on the same images) among and between originals and generated networks."""
+    labels = {
+        "among originals": "among_originals",
+        "original to its nearest other": "nearest_original_among_originals",
+        "among generated": "among_generated",
+        "generated to nearest original": "to_nearest_original",
+    }
+    return pd.DataFrame(
+        {name: {label: f"{r['diversity'][key]:.3f}" for label, key in labels.items()} for name, r in rows.items()}
+    )
+
+
+def against_paper(rows: dict[str, dict], paper: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """Original and generated mean accuracy (percent), the paper's and ours, for the rows that the paper reports."""
+    return pd.DataFrame(
+        {
+            name: {
+                "paper, original": f"{paper[name][0]:.1f}",
+                "paper, generated": f"{paper[name][1]:.1f}",
+                "ours, original": f"{r['original']['mean']:.1f}",
+                "ours, generated": f"{r['generated']['mean']:.1f}",
+            }
+            for name, r in rows.items()
+            if name in paper
+        }
+    )
+
+
+def verdict(name: str, numbers: dict, margin: float = 0.5) -> str:
+    """One sentence from the numbers: whether generated networks work as well as the originals, within `margin` points."""
+    gap = numbers["generated"]["mean"] - numbers["original"]["mean"]
+    words = "reproduced" if gap >= -margin else "not reproduced"
+    return f"{name}: {words}; generated networks are {gap:+.2f} points from the originals' mean (margin -{margin})"
+
+
+def _table(rows: dict[str, dict], entries: dict) -> pd.DataFrame:
+    return pd.DataFrame({name: {label: entry(r) for label, entry in entries.items()} for name, r in rows.items()})
