@@ -1,0 +1,213 @@
+"""The generator: the same seed gives the same networks in every mode and after saving; bad arguments are told."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from rpglib.errors import InputError
+from rpglib.model.recurrent import RECURRENCES
+from rpglib.model.rpg import PRESETS, RPG, RPGConfig
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.zoo.architectures import Architecture
+
+CONFIG = RPGConfig(
+    token_size=64, widths=(32, 32), d_state=8, headdim=16, channels=(1, 4, 8, 4, 1), permutation_states=3
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    build = Architecture("cnn_digits", 10, 1, 8).build
+    return ParameterTokenizer.fit([build().state_dict() for _ in range(3)], token_size=64)
+
+
+def generator(tokenizer, **changes):
+    """A generator far from its initial weights, with BatchNorm statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = RPG(dataclasses.replace(CONFIG, **changes), tokenizer)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn(p.shape))
+        for name, b in model.named_buffers():
+            if name.endswith("running_mean"):
+                b.normal_(0, 0.2)
+            elif name.endswith("running_var"):
+                b.uniform_(0.5, 2)
+    return model.eval()
+
+
+def largest_difference(a, b):
+    """Largest difference of two lists of networks, relative where weights exceed 1: an untrained epsilon grows to 200."""
+    return max(
+        float((x[k].double() - y[k].double()).abs().max() / x[k].double().abs().max().clamp(min=1))
+        for x, y in zip(a, b, strict=True)
+        for k in x
+    )
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "velocity"])
+def test_inference_modes_give_the_same_networks(tokenizer, sampler, prediction):
+    model = generator(tokenizer, prediction=prediction)
+    options = {"n": 3, "sampler": sampler, "steps": 6, "seed": 5}
+    partial = model.generate(inference="partial", part=7, **options)
+    assert largest_difference(partial, model.generate(inference="sequential", **options)) <= 1e-5
+    assert largest_difference(partial, model.generate(inference="full", **options)) <= 1e-5
+    one_by_one = [model.generate(sampler=sampler, steps=6, seed=5 + i)[0] for i in range(3)]
+    assert largest_difference(partial, one_by_one) <= 1e-5
+    # The control: another seed must give other networks.
+    assert largest_difference(partial, model.generate(**options | {"seed": 50})) > 1e-3
+
+
+def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path):
+    model = generator(tokenizer, prediction="sample", prototype_skip=True, task_bits=4)
+    options = {"n": 2, "task": [1, 0, 1, 1], "steps": 4}
+    model.save_pretrained(tmp_path / "generator")
+    assert {p.name for p in (tmp_path / "generator").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.safetensors",
+    }
+    loaded = RPG.from_pretrained(tmp_path / "generator")
+    assert loaded.config == model.config
+    assert largest_difference(model.generate(**options), loaded.generate(**options)) == 0
+
+
+def test_generated_state_dicts_load_into_the_network(tokenizer):
+    network = Architecture("cnn_digits", 10, 1, 8).build()
+    network.load_state_dict(generator(tokenizer).generate(steps=2)[0])
+
+
+def test_generation_leaves_the_global_random_state_alone(tokenizer):
+    model = generator(tokenizer)
+    before = torch.get_rng_state()
+    model.generate(2, steps=2, sampler="ddpm")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_recurrences_are_causal_and_all_but_none_mix_tokens(tokenizer, recurrence):
+    model = generator(tokenizer, recurrence=recurrence)
+    with torch.no_grad():
+        before = model.recurrent(1, torch.tensor([0]))
+        model.recurrent.position[5] += 10
+        after = model.recurrent(1, torch.tensor([0]))
+    moved = (before - after).abs().amax((0, 2)) > 1e-6
+    assert not moved[:5].any() and moved[5]
+    assert bool(moved[6:].any()) == (recurrence != "none")
+
+
+def test_task_reaches_every_token_or_the_head_alone(tokenizer):
+    for conditioning, reached in (("all", 0), ("head", tokenizer.num_tokens - 8)):
+        model = generator(tokenizer, task_bits=2, conditioning=conditioning)
+        with torch.no_grad():
+            one, two = (model.recurrent(1, torch.tensor([0]), torch.tensor([bits])) for bits in ([0, 1], [1, 0]))
+        moved = (one - two).abs().amax((0, 2)) > 1e-7
+        assert not moved[:reached].any() and moved[reached:].all()
+
+
+def test_padding_never_enters_the_loss(tokenizer):
+    model = generator(tokenizer)
+    tokens = torch.randn(2, *tokenizer.mask.shape)
+    state = torch.arange(2)
+
+    def loss(mask):
+        return model(tokens, mask, state, generator=torch.Generator().manual_seed(0))
+
+    # Independent of the padding's targets: the squared error there is multiplied by the mask, not by a small weight.
+    with torch.no_grad():
+        full = loss(torch.ones_like(tokenizer.mask)) * tokenizer.mask.numel()
+        real = loss(tokenizer.mask) * tokenizer.mask.sum()
+        padding = loss(~tokenizer.mask) * (~tokenizer.mask).sum()
+    assert torch.allclose(full, real + padding, rtol=1e-4)
+
+
+@pytest.mark.parametrize("position", ["2d", "1d", "learned"])
+@pytest.mark.parametrize("permutation", ["learned", "fixed"])
+def test_what_is_learned(tokenizer, position, permutation):
+    trained = dict(generator(tokenizer, position=position, permutation=permutation).named_parameters())
+    assert ("recurrent.position" in trained) == (position == "learned")
+    assert trained["recurrent.permutation.weight"].requires_grad == (permutation == "learned")
+
+
+def test_parameter_counts_of_the_presets():
+    counts = {}
+    for name, config in PRESETS.items():
+        with torch.device("meta"):
+            model = RPG.__new__(RPG)
+            torch.nn.Module.__init__(model)
+            model._build(config, torch.zeros(1, config.widths[0]))
+        counts[name] = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.recurrent, model.denoiser)]
+    expected = {"tiny": (0.83, 0.34), "small": (205, 34.8), "base": (814, 136), "large": (2638, 541)}
+    for name, pair in expected.items():
+        assert counts[name] == pytest.approx(pair, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sampler": "euler"}, "unknown sampler 'euler'; known: ddpm, ddim, dpm"),
+        ({"inference": "fast"}, "known: sequential, partial, full"),
+        ({"steps": 0}, "sampling steps must lie in 1..1000"),
+        ({"steps": 1001}, "sampling steps must lie in 1..1000"),
+        ({"n": 0}, "at least 1"),
+        ({"permutation": [3]}, "numbers from 0 to 2"),
+        ({"task": [1, 0]}, "trained without tasks"),
+    ],
+)
+def test_bad_arguments_of_generate(tokenizer, arguments, message):
+    with pytest.raises(InputError, match=message):
+        generator(tokenizer).generate(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [(None, "needs a task of 4 bits"), ([1, 0], "has 4 bits"), ([1, 0, 2, 0], "0 or 1"), ([[1, 0, 1, 0]] * 3, "4 bits")],
+)
+def test_bad_tasks(tokenizer, task, message):
+    with pytest.raises(InputError, match=message):
+        generator(tokenizer, task_bits=4).generate(2, task=task)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recurrence": "gru"}, "unknown recurrence"),
+        ({"prediction": "x0"}, "unknown prediction"),
+        ({"channels": (1, 4, 8, 2, 1)}, "read the same both ways"),
+        ({"prototype_skip": True}, "works with prediction='sample'"),
+    ],
+)
+def test_bad_configurations(fields, message):
+    with pytest.raises(InputError, match=message):
+        RPGConfig(**fields)
+
+
+def test_unknown_preset_and_sizes_that_do_not_fit(tokenizer):
+    with pytest.raises(InputError, match="known: tiny, small, base, large"):
+        RPGConfig.preset("huge")
+    with pytest.raises(InputError, match="set both to the same token_size"):
+        RPG(RPGConfig(), tokenizer)
+    with pytest.raises(InputError, match="multiple of 4"):
+        RPG(dataclasses.replace(CONFIG, widths=(30, 30)), tokenizer)
+
+
+def test_damaged_files(tokenizer, tmp_path):
+    model = generator(tokenizer)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"colour": 1}))
+    with pytest.raises(InputError, match="unknown fields"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"widths": [64, 64]}))
+    with pytest.raises(InputError, match="does not hold this generator"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(InputError, match="does not hold this generator"):
+        RPG.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match="no folder with a generator"):
+        RPG.from_pretrained(tmp_path / "absent")
