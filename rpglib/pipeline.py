@@ -150,10 +150,15 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
     digits = load_images("digits")
     architecture = Architecture("vit_small_digits", digits.num_classes, digits.channels, digits.size)
     short = replace(recipes[0].collect, epochs=1)
+    members = 4 if profile == "smoke" else 32
     return write_record(
         "collect_checkpoints",
         profile,
-        {"zoos": zoos, "batching": batching_gain(architecture, digits, short), "short": short_collection(short)},
+        {
+            "zoos": zoos,
+            "batching": batching_gain(architecture, digits, short, members),
+            "short": short_collection(short),
+        },
         config={"recipes": list(recipes), "short": short},
         seeds={"collect": short.seed},
         n=len(zoos),

@@ -78,7 +78,12 @@ RESNET18 = replace(
     name="resnet18",
     architecture=Architecture("resnet18", num_classes=10, channels=3, image_size=32),
     collect=CollectConfig(
-        epochs=60, learning_rate=2e-3, batch_size=256, finetune_learning_rate=1e-4, finetune_batch_size=256, weight_decay=5e-2
+        epochs=60,
+        learning_rate=2e-3,
+        batch_size=256,
+        finetune_learning_rate=1e-4,
+        finetune_batch_size=256,
+        weight_decay=5e-2,
     ),
     model=replace(RPGConfig.preset("base"), permutation_states=50, prediction="velocity"),
     train=TrainConfig(steps=10_000, batch_size=4, learning_rate=1e-4),

@@ -164,7 +164,12 @@ def test_bad_arguments_of_generate(tokenizer, arguments, message):
 
 @pytest.mark.parametrize(
     ("task", "message"),
-    [(None, "needs a task of 4 bits"), ([1, 0], "has 4 bits"), ([1, 0, 2, 0], "0 or 1"), ([[1, 0, 1, 0]] * 3, "4 bits")],
+    [
+        (None, "needs a task of 4 bits"),
+        ([1, 0], "has 4 bits"),
+        ([1, 0, 2, 0], "0 or 1"),
+        ([[1, 0, 1, 0]] * 3, "4 bits"),
+    ],
 )
 def test_bad_tasks(tokenizer, task, message):
     with pytest.raises(InputError, match=message):

@@ -4,7 +4,6 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
