@@ -1,6 +1,7 @@
 """The 1-D convolutional diffusion model that writes a token, conditioned on its prototype (paper section A.3)."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.time_embedder = TimeEmbedding(token_size)
         self.condi_embedder = nn.Linear(prototype_width, token_size)
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(pairwise(channels))
         split = len(pairs) // 2 + 1
 
         def block(i: int) -> nn.Sequential:

@@ -19,7 +19,7 @@ def read_official(path: str | Path) -> tuple[RPGConfig, Tensor, dict[str, Tensor
     """Return the configuration, the position embedding (L, H) and our state dict of a released checkpoint.
 
     The configuration is read off the shapes. The unconditional model's `to_condition` is always fed zero, so its bias
-    is part of the position embedding. Raises `InputError` where the file or its keys are not those of the released code.
+    is part of the position embedding. Raises `InputError` where file or keys are not the released code's.
     """
     official = _read(path)
     try:

@@ -20,8 +20,8 @@ class RecurrentModel(nn.Module):
     """Sums the embeddings of position, permutation state and task, and runs the recurrent layers over the tokens.
 
     As in the released code the layers follow each other without residual connection or normalisation.
-    `position` (L, H) is a buffer, or a parameter where `learned_position`. `recurrence="none"` replaces every layer by a
-    token-wise MLP of the same expansion: no information passes between tokens (paper table 4a).
+    `position` (L, H) is a buffer, or a parameter where `learned_position`. `recurrence="none"` replaces every layer by
+    a token-wise MLP of the same expansion: no information passes between tokens (paper table 4a).
     """
 
     def __init__(

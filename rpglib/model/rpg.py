@@ -83,10 +83,10 @@ class RPGConfig:
         """The paper's sizes (table 12): "tiny", "small", "base" or "large".
 
         Parameters in millions, ours against the printed (recurrent; denoiser): tiny 0.83 against 1.3; 0.34 against 0.3.
-        small 205 against 256; 34.8 against 17. base 814 against 1,018; 136 against 69. large 2,638 against 3,076; 541
-        against 273. Two Mamba-2 layers of the table's widths cannot reach the printed recurrent counts; the released code
-        has no further layer that would. The denoiser consists of two D x D maps, for the time and for the prototype, and
-        little else; the printed counts are those of one such map.
+        small 205 against 256; 34.8 against 17. base 814 against 1,018; 136 against 69. large 2,638 against 3,076;
+        541 against 273. Two Mamba-2 layers of the table's widths cannot reach the printed recurrent counts; the
+        released code has no further layer that would. The denoiser consists of two D x D maps, for the time and for
+        the prototype, and little else; the printed counts are those of one such map.
         """
         return PRESETS[choice("preset", name, PRESETS)]
 
@@ -162,7 +162,7 @@ class RPG(nn.Module):
         tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits). The subset of `diffusion_batch` of the
         N x L tokens, the steps and the noise are drawn from `generator` (on the CPU: the same on every device).
         """
-        n, length, size = tokens.shape
+        n, length, _ = tokens.shape
         prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
         clean = tokens.flatten(0, 1)
         count = n * length
@@ -283,7 +283,7 @@ class RPG(nn.Module):
     # ---- files --------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, each file atomically."""
+        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, each atomically."""
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
         path = Path(path)
