@@ -107,7 +107,7 @@ def obtain_zoo(recipe: Recipe, profile: str, images: Images, device: torch.devic
 
 
 def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:
-    """The recipes that can be computed here: a fresh run leaves out, with a printed line, those without their images."""
+    """The recipes that can be computed here: a fresh run leaves out, and says so, those without images."""
     kept = []
     for recipe in recipes:
         try:
@@ -175,7 +175,7 @@ def short_collection(config: CollectConfig) -> list[float]:
 
 
 def check_collection(record: dict, tolerance: float = 2.0) -> str:
-    """Repeat the short collection of a record; `tolerance` in points of mean accuracy, for processors that round anew."""
+    """Repeat the short collection of a record; `tolerance` (points of mean accuracy) allows for rounding."""
     found = short_collection(CollectConfig(**record["config"]["short"]))
     difference = abs(sum(found) - sum(record["numbers"]["short"])) / len(found)
     assert difference <= tolerance, f"a repeated collection differs from the record by {difference:.2f} points"

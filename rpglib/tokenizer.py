@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Segment:
-    """Where a layer lies in the flattened tokens: `groups` runs of `run` values, `stride` apart, the last one shorter."""
+    """Where a layer lies in the flattened tokens: runs of `run` values, `stride` apart, the last one shorter."""
 
     offset: int
     size: int
@@ -289,7 +289,7 @@ class ParameterTokenizer:
             for start in starts:
                 run = min(segment.run, left)
                 left -= run
-                row, column = divmod(start, self.token_size)
+                row = start // self.token_size
                 last, end = divmod(start + run, self.token_size)
                 ends[row:last] = self.token_size
                 if end:
@@ -408,7 +408,7 @@ def _element_statistics(
 
 
 def _usable(deviation: Tensor, mean: Tensor) -> Tensor:
-    """The deviation, or 1 where it is no more than rounding: dividing by it would blow rounding up to the data's size."""
+    """The deviation, or 1 where it is no more than rounding, which dividing by it would blow up."""
     return torch.where(deviation <= 1e-7 * mean.abs().amax(), torch.ones_like(deviation), deviation)
 
 

@@ -39,7 +39,7 @@ def generator(tokenizer, **changes):
 
 
 def largest_difference(a, b):
-    """Largest difference of two lists of networks, relative where weights exceed 1: an untrained epsilon grows to 200."""
+    """Largest difference of two lists of networks, relative where weights exceed 1 (untrained, they reach 200)."""
     return max(
         float((x[k].double() - y[k].double()).abs().max() / x[k].double().abs().max().clamp(min=1))
         for x, y in zip(a, b, strict=True)
