@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,6 +22,9 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, batching_gain, collect
 from rpglib.zoo.images import Images, Split, load_images
 from rpglib.zoo.store import Zoo
+
+# Decoding CIFAR-10 takes a quarter of a minute, and several functions of one notebook ask for it.
+images_of = lru_cache(maxsize=2)(load_images)
 
 NETWORKS = 10
 """Generated networks per result, as in the paper (section 3.1)."""
@@ -58,10 +62,10 @@ def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = 
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
     start = time.perf_counter()
-    images = load_images(recipe.images)
+    images = images_of(recipe.images)
     zoo = obtain_zoo(recipe, profile, images, device)
     collected = time.perf_counter()
-    model, training = fit(recipe, zoo)
+    model, training = fit(recipe, zoo, device)
     trained = time.perf_counter()
     networks = generate(recipe, model.to(device), seed=seed)
     generated = time.perf_counter()
@@ -112,7 +116,7 @@ def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:
     for recipe in recipes:
         try:
             if fresh:
-                load_images(recipe.images)
+                images_of(recipe.images)
         except InputError as error:
             print(f"{recipe.name}: not measured ({error})")
         else:
@@ -132,7 +136,7 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
     zoos, sources = {}, set()
     recipes = [seeded(recipe, seed) for recipe in available(recipes, fresh)]
     for recipe in recipes:
-        images = load_images(recipe.images)
+        images = images_of(recipe.images)
         sources.add(images.source)
         began = time.perf_counter()
         zoo = obtain_zoo(recipe, profile, images, pick(device))
@@ -147,7 +151,7 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
             "seconds": seconds,
             "source": images.source,
         }
-    digits = load_images("digits")
+    digits = images_of("digits")
     architecture = Architecture("vit_small_digits", digits.num_classes, digits.channels, digits.size)
     short = replace(recipes[0].collect, epochs=1)
     members = 4 if profile == "smoke" else 32
@@ -169,7 +173,7 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
 
 def short_collection(config: CollectConfig) -> list[float]:
     """Test accuracies (percent) of a small CNN's checkpoints, collected on digits as `config` says."""
-    images = load_images("digits")
+    images = images_of("digits")
     architecture = Architecture("cnn_digits", images.num_classes, images.channels, images.size)
     return collect(architecture, images, config, progress=False).accuracies.tolist()
 
@@ -182,13 +186,13 @@ def check_collection(record: dict, tolerance: float = 2.0) -> str:
     return f"{len(found)} checkpoints collected again; their mean accuracy agrees with the record"
 
 
-def fit(recipe: Recipe, zoo: Zoo) -> tuple[RPG, TrainResult]:
+def fit(recipe: Recipe, zoo: Zoo, device: torch.device | str | None = None) -> tuple[RPG, TrainResult]:
     """Fit a tokenizer to the zoo and train a new generator on it; its first weights follow from the recipe's seed."""
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         model = RPG(recipe.model, tokenizer)
-    return model, train(model, zoo, recipe.train)
+    return model, train(model, zoo, recipe.train, device=device)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -222,7 +226,7 @@ def check_live(result: Row, n: int = 2, tolerance: float = 0.6) -> str:
     Other processors round differently, which may change the answer on an image or two. Returns one sentence; raises
     `AssertionError` where the record does not hold, `InputError` where the images are absent.
     """
-    split = load_images(result.recipe.images).test
+    split = images_of(result.recipe.images).test
     networks = generate(result.recipe, result.model, n, result.record["seeds"]["generate"])
     found = accuracy(predictions(result.recipe.architecture.build(), networks, split.images), split.labels)
     recorded = torch.tensor(result.numbers["generated"]["accuracies"][:n], dtype=found.dtype)

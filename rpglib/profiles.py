@@ -50,12 +50,22 @@ QUICKSTART = Recipe(
     "quickstart",
     "digits",
     Architecture("vit_small_digits", num_classes=10, channels=1, image_size=8),
-    CollectConfig(finetune_learning_rate=3e-4),
+    CollectConfig(epochs=30, learning_rate=1e-2, batch_size=64, weight_decay=0.1, finetune_learning_rate=3e-4),
     SMALL_MODEL,
     replace(SMALL_TRAIN, steps=1000),
 )
-VIT_DIGITS = replace(QUICKSTART, name="vit_digits", train=SMALL_TRAIN)
-CNN_DIGITS = replace(VIT_DIGITS, name="cnn_digits", architecture=Architecture("cnn_digits", 10, 1, 8))
+VIT_DIGITS = replace(
+    QUICKSTART,
+    name="vit_digits",
+    collect=CollectConfig(epochs=60, weight_decay=0.3, finetune_learning_rate=3e-4),
+    train=SMALL_TRAIN,
+)
+CNN_DIGITS = replace(
+    VIT_DIGITS,
+    name="cnn_digits",
+    architecture=Architecture("cnn_digits", 10, 1, 8),
+    collect=CollectConfig(epochs=15, finetune_learning_rate=3e-4),
+)
 CNN_S = Recipe(
     "cnn_s",
     "cifar10",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -93,6 +94,7 @@ def train(
     zoo: Checkpoints,
     config: TrainConfig,
     folder: str | Path | None = None,
+    device: str | torch.device | None = None,
     progress: bool = True,
     on_step: Callable[[int, RPG], None] | None = None,
 ) -> TrainResult:
@@ -101,13 +103,18 @@ def train(
     With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
     the same weights as an unbroken one. Under `accelerate launch` each process draws its own batches and the gradients
-    are averaged. `on_step` is called after every step with its number and the model.
+    are averaged. `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate.
+    `on_step` is called after every step with its number and the model.
     Raises `InputError` where zoo, model and recipe do not fit, and when the loss is no longer finite.
     """
-    zoo_data = _ZooTokens(model, zoo, config)
-    # Accelerate has no CPU bf16 switch that asks the hardware, so the precision is settled first.
-    use_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(_device()))
-    accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no")
+    data = _ZooTokens(model, zoo, config)
+    # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
+    on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
+    use_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(PartialState(cpu=on_cpu).device))
+    # Accelerate keeps the precision of a process's first training; each training here may choose its own.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
+    data.mask = data.mask.to(accelerator.device)
     optimizer = _optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
     wrapped, optimizer = accelerator.prepare(model, optimizer)
@@ -137,11 +144,11 @@ def train(
     for step in bar:
         # One stream per step and process: nothing to save but the step to go on exactly.
         generator = torch.Generator().manual_seed(_mix(config.seed, step, accelerator.process_index))
-        tokens, permutation, task = zoo_data.batch(generator, accelerator.device)
+        tokens, permutation, task = data.batch(generator, accelerator.device)
         with accelerator.autocast():
             loss = wrapped(
                 tokens,
-                zoo_data.mask,
+                data.mask,
                 permutation,
                 task,
                 generator=generator,
@@ -193,7 +200,7 @@ class _ZooTokens:
                 has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"
                 raise InputError(f"the generator is conditioned on {model.config.task_bits} bits, the zoo has {has}")
             self.tasks = zoo.tasks.float()
-        self.mask = tokenizer.mask.to(_device())
+        self.mask = tokenizer.mask
         self.cache = None
         if len(zoo) * tokenizer.num_tokens * tokenizer.token_size <= CACHED_VALUES:
             self.cache = torch.stack([tokenizer.encode(zoo[i])[0] for i in range(len(zoo))])
@@ -221,10 +228,6 @@ class _Weights(torch.nn.Module):
 
     def copy_to(self, model: RPG) -> None:
         model.load_state_dict(self.state_dict())
-
-
-def _device() -> torch.device:
-    return Accelerator().device
 
 
 def _rate(step: int, config: TrainConfig) -> float:

@@ -1,0 +1,166 @@
+"""Training: it learns, resumes to the same weights, streams, averages, and runs in two processes."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from launch_training import MODEL, TRAIN, trained
+
+from rpglib import training
+from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training import train
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.collect import CollectConfig, collect
+from rpglib.zoo.images import load_images
+
+SHORT = dataclasses.replace(TRAIN, steps=7, save_every=2, ema=0.5)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits")
+
+
+@pytest.fixture(scope="module")
+def zoo_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("zoo") / "zoo"
+
+
+@pytest.fixture(scope="module")
+def zoo(digits, zoo_folder):
+    config = CollectConfig(epochs=4, finetune_learning_rate=3e-4, checkpoints=6)
+    return collect(Architecture("cnn_digits", 10, 1, 8), digits, config, zoo_folder, progress=False)
+
+
+def fresh(zoo, **changes):
+    torch.manual_seed(0)
+    config = dataclasses.replace(MODEL, **changes)
+    return RPG(config, ParameterTokenizer.fit(zoo, 64, normalisation="residual"))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def mean_accuracy(networks, zoo, digits):
+    return float(accuracy(predictions(zoo.build(), networks, digits.test.images), digits.test.labels).mean())
+
+
+def test_the_loss_falls_and_the_networks_work(zoo, digits):
+    model = fresh(zoo)
+    result = train(model, zoo, dataclasses.replace(TRAIN, steps=150), progress=False)
+    assert len(result.losses) == 150 and result.seconds > 0
+    assert sum(result.losses[-20:]) < 0.97 * sum(result.losses[:20])
+    assert not model.training
+    assert abs(mean_accuracy(model.generate(4, steps=10), zoo, digits) - float(zoo.accuracies.mean())) < 3
+
+
+def test_two_runs_are_bitwise_equal_and_another_seed_is_not(zoo):
+    models = [fresh(zoo) for _ in range(3)]
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        train(model, zoo, dataclasses.replace(SHORT, seed=seed), progress=False)
+    assert same(models[0], models[1]) and not same(models[0], models[2])
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 4, 6])
+def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, tmp_path, stop):
+    unbroken = fresh(zoo)
+    losses = train(unbroken, zoo, SHORT, progress=False).losses
+
+    def kill(step, model):
+        if step == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(zoo), zoo, SHORT, tmp_path, progress=False, on_step=kill)
+    resumed = fresh(zoo)
+    result = train(resumed, zoo, SHORT, tmp_path, progress=False)
+    assert same(unbroken, resumed) and result.losses == losses
+
+
+def test_state_of_another_run_or_a_broken_one_is_refused(zoo, tmp_path):
+    train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
+    with pytest.raises(InputError, match="another configuration"):
+        train(fresh(zoo), zoo, dataclasses.replace(SHORT, learning_rate=1.0), tmp_path, progress=False)
+    (tmp_path / "training.pt").write_bytes(b"broken")
+    with pytest.raises(InputError, match="delete it to start again"):
+        train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
+
+
+def test_streaming_from_disk_gives_the_weights_of_the_cached_zoo(zoo, monkeypatch):
+    cached, streamed = fresh(zoo), fresh(zoo)
+    train(cached, zoo, SHORT, progress=False)
+    monkeypatch.setattr(training, "CACHED_VALUES", 0)
+    train(streamed, zoo, SHORT, progress=False)
+    assert same(cached, streamed)
+
+
+def test_bf16_runs_and_auto_asks_the_hardware(zoo):
+    config = dataclasses.replace(SHORT, steps=2)
+    assert train(fresh(zoo), zoo, dataclasses.replace(config, precision="bf16"), progress=False).precision == "bf16"
+    expected = "bf16" if training.has_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "fp32"
+    assert train(fresh(zoo), zoo, config, progress=False).precision == expected
+
+
+def test_averaged_weights_are_what_is_returned(zoo):
+    config = dataclasses.replace(SHORT, steps=2, ema=0.9)
+    seen = []
+
+    def look(step, model):
+        seen.append(model.denoiser.condi_embedder.bias.detach().clone())
+
+    model = fresh(zoo)
+    train(model, zoo, config, progress=False, on_step=look)
+    # The average starts as the first step's weights.
+    assert torch.allclose(model.denoiser.condi_embedder.bias, 0.9 * seen[0] + 0.1 * seen[1], atol=1e-6)
+
+
+def test_permutation_by_run_and_tasks(zoo):
+    assert trained(zoo, steps=1, permutation="run")
+    with pytest.raises(InputError, match="set RPGConfig.permutation_states"):
+        train(fresh(zoo, permutation_states=5), zoo, SHORT, progress=False)
+    with pytest.raises(InputError, match="conditioned on 10 bits, the zoo has no tasks"):
+        train(fresh(zoo, task_bits=10), zoo, SHORT, progress=False)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(zoo):
+    model = fresh(zoo)
+    with torch.no_grad():
+        model.denoiser.condi_embedder.bias.fill_(torch.nan)
+    with pytest.raises(InputError, match="lower learning_rate"):
+        train(model, zoo, SHORT, progress=False)
+
+
+def test_bad_recipes():
+    with pytest.raises(InputError, match="known: auto, fp32, bf16"):
+        dataclasses.replace(TRAIN, precision="fp8")
+    with pytest.raises(InputError, match="at least 1"):
+        dataclasses.replace(TRAIN, steps=0)
+
+
+def test_two_processes_train_to_the_accuracy_of_one(zoo, zoo_folder, digits, tmp_path):
+    script = Path(__file__).with_name("launch_training.py")
+    # "--cpu" alone would want an MPI installation; this form starts two processes through torch.distributed.
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += [str(script), str(zoo_folder), str(tmp_path / "out"), json.dumps({"seed": 9})]
+    call = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert call.returncode == 0, call.stderr[-2000:]
+    two = mean_accuracy(RPG.from_pretrained(tmp_path / "out").generate(4, steps=10), zoo, digits)
+    one = torch.tensor([mean_accuracy(trained(zoo, seed).generate(4, steps=10), zoo, digits) for seed in range(3)])
+    # Within the spread of seeds; half a point is two of the 360 test images.
+    assert abs(two - float(one.mean())) <= max(3 * float(one.std()), 0.5)
