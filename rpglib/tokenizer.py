@@ -51,8 +51,15 @@ class Segment:
     run: int
     stride: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether the layer lies in one piece."""
+        return self.run == self.size
+
     def pieces(self, flat: Tensor, values: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Pairs of equally shaped views (into the flattened tokens, into the flattened layer); values may be (1,)."""
+        if self.whole:
+            return [(flat[self.offset : self.offset + self.size], values)]
         full, rest = divmod(self.size, self.run)
 
         def cut(start: int, shape: tuple[int, ...]) -> Tensor:
@@ -214,9 +221,11 @@ class ParameterTokenizer:
         return flat.view(self.num_tokens, self.token_size), self.mask
 
     @torch.no_grad()
-    def decode(self, tokens: Tensor) -> dict[str, Tensor]:
+    def decode(self, tokens: Tensor, reuse: bool = False) -> dict[str, Tensor]:
         """Turn tokens (L, D) into a state dict in the zoo's order, shapes and types; the padding is ignored.
 
+        With `reuse` the tokens' own memory becomes the state dict's wherever a layer lies in one piece ("layer" and
+        "flatten" slicing): a large network then needs no second copy, and the tokens are lost.
         Raises `InputError` where the shape is not (L, D).
         """
         if tuple(tokens.shape) != (self.num_tokens, self.token_size):
@@ -228,7 +237,10 @@ class ParameterTokenizer:
         state_dict = dict.fromkeys(self.names)
         state_dict.update({name: x.to(tokens.device, copy=True) for name, x in self.constants.items()})
         for k, (layer, segment) in enumerate(zip(self.layers, self.segments, strict=True)):
-            x = torch.empty(layer.size, device=flat.device)
+            if reuse and segment.whole:
+                x = flat[segment.offset : segment.offset + segment.size]
+            else:
+                x = torch.empty(layer.size, device=flat.device)
             shift, scale = self.shift[k].to(flat.device), self.scale[k].to(flat.device)
             for (source, target), (_, offset), (_, factor) in zip(
                 segment.pieces(flat, x), segment.pieces(flat, shift), segment.pieces(flat, scale), strict=True

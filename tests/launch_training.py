@@ -1,4 +1,4 @@
-"""Trains a small generator on a stored zoo and writes it; `tests/test_training.py` starts it under `accelerate launch`."""
+"""Trains a small generator on a stored zoo; `tests/test_training.py` starts it under `accelerate launch`."""
 
 import dataclasses
 import json

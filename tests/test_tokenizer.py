@@ -7,7 +7,7 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rpglib.errors import InputError
 from rpglib.model.positions import position_embedding
@@ -171,6 +171,25 @@ def test_positions_name_the_layer_and_the_place_within_it():
     flat = ParameterTokenizer.fit([{"a": torch.randn(10), "b": torch.randn(3)}], token_size=4, slicing="flatten")
     assert flat.positions.tolist() == [[0, 0], [0, 1], [0, 2], [0, 3]]
     assert flat.token_lengths.tolist() == [4, 4, 4, 1]
+
+
+@pytest.mark.parametrize("slicing", SLICINGS)
+def test_decoding_in_the_tokens_memory_gives_the_same_and_can_be_saved(slicing, tmp_path):
+    state = Architecture("cnn_digits", 10, 1, 8).build().state_dict()
+    tokenizer = ParameterTokenizer.fit([state], 64, slicing)
+    tokens, _ = tokenizer.encode(state)
+    copied = tokenizer.decode(tokens)
+    reused = tokenizer.decode(tokens, reuse=True)
+    assert relative_difference(reused, copied) == 0
+    inside = [x for x in reused.values() if x.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr()]
+    assert bool(inside) == (slicing != "channel")
+    save_file(reused, tmp_path / "network.safetensors")
+    assert (
+        relative_difference(
+            dict(sorted(copied.items())), dict(sorted(load_file(tmp_path / "network.safetensors").items()))
+        )
+        == 0
+    )
 
 
 def test_generated_variances_stay_positive():

@@ -125,7 +125,7 @@ def test_averaged_weights_are_what_is_returned(zoo):
 
 def test_permutation_by_run_and_tasks(zoo):
     assert trained(zoo, steps=1, permutation="run")
-    with pytest.raises(InputError, match="set RPGConfig.permutation_states"):
+    with pytest.raises(InputError, match="set RPGConfig"):
         train(fresh(zoo, permutation_states=5), zoo, SHORT, progress=False)
     with pytest.raises(InputError, match="conditioned on 10 bits, the zoo has no tasks"):
         train(fresh(zoo, task_bits=10), zoo, SHORT, progress=False)

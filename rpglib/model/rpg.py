@@ -250,7 +250,7 @@ class RPG(nn.Module):
         """
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer; pass one to RPG.from_official to get state dicts")
-        return [self.tokenizer.decode(tokens) for tokens in self.generate_tokens(n, task, **options)]
+        return [self.tokenizer.decode(tokens, reuse=True) for tokens in self.generate_tokens(n, task, **options)]
 
     def _task_rows(self, task, n: int) -> Tensor | None:
         bits = self.config.task_bits
