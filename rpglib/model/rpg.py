@@ -184,7 +184,7 @@ class RPG(nn.Module):
 
     # ---- generation ---------------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate_tokens(
         self,
         n: int = 1,
