@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
 from rpglib.errors import InputError
 
 
@@ -32,6 +36,16 @@ def atomic(path: str | Path) -> Iterator[Path]:
         # A failure to tidy up must not hide the failure that is being reported.
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as a safetensors file, whole or not at all; `InputError` where the disk refuses."""
+    with atomic(path) as part:
+        try:
+            save_file({name: x.detach().cpu().contiguous() for name, x in tensors.items()}, part, metadata=metadata)
+        except SafetensorError as error:
+            # safetensors reports a full disk in a type of its own.
+            raise OSError(str(error)) from error
 
 
 def write_json(path: str | Path, value) -> None:

@@ -1,21 +1,25 @@
 """From a recipe to a record: obtain a zoo, train a generator, compare generated networks with the originals."""
 
+import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.similarity import diversity
 from rpglib.errors import InputError
-from rpglib.files import atomic
+from rpglib.files import save_tensors
 from rpglib.model.rpg import RPG
 from rpglib.profiles import Recipe
-from rpglib.records import generator_dir, read_record, write_record, zoo_dir
+from rpglib.records import generator_dir, home, read_record, write_record, zoo_dir
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult, train
 from rpglib.zoo.architectures import Architecture
@@ -57,7 +61,13 @@ def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = 
         return _compute(recipe, profile, seed, pick(device))
     folder = generator_dir(profile, recipe.name)
     record = read_record(recipe.name, profile)
-    return Row(recipe, record, RPG.from_pretrained(folder, pick(device)), load_file(folder / ORIGINAL))
+    if record["config"] != json.loads(json.dumps(asdict(recipe))):
+        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
+    try:
+        original = load_file(folder / ORIGINAL)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {folder / ORIGINAL} ({error}); run with fresh=True") from None
+    return Row(recipe, record, RPG.from_pretrained(folder, pick(device)), original)
 
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
@@ -65,11 +75,12 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
     images = images_of(recipe.images)
     zoo = obtain_zoo(recipe, profile, images, device)
     collected = time.perf_counter()
-    model, training = fit(recipe, zoo, device)
+    unfinished = home() / "data" / "runs" / profile / f"training_{recipe.name}"
+    model, training = fit(recipe, zoo, device, unfinished)
     trained = time.perf_counter()
     networks = generate(recipe, model.to(device), seed=seed)
     generated = time.perf_counter()
-    numbers = compare(recipe, networks, zoo, images.test)
+    numbers = compare(recipe, networks, zoo, images.test, device)
     end = time.perf_counter()
     numbers["parameters"] = model.tokenizer.num_parameters
     numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
@@ -84,8 +95,7 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
     }
     folder = generator_dir(profile, recipe.name)
     model.save_pretrained(folder)
-    with atomic(folder / ORIGINAL) as part:
-        save_file(zoo[0], part)
+    save_tensors(folder / ORIGINAL, zoo[0])
     record = write_record(
         recipe.name,
         profile,
@@ -96,6 +106,7 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         wall_seconds=end - start,
         data_source=images.source,
     )
+    shutil.rmtree(unfinished, ignore_errors=True)
     return Row(recipe, record, model, zoo[0])
 
 
@@ -135,6 +146,8 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
     start = time.perf_counter()
     zoos, sources = {}, set()
     recipes = [seeded(recipe, seed) for recipe in available(recipes, fresh)]
+    if not recipes:
+        raise InputError(f"no images of profile {profile!r} are at hand; the lines above say what to put where")
     for recipe in recipes:
         images = images_of(recipe.images)
         sources.add(images.source)
@@ -186,13 +199,18 @@ def check_collection(record: dict, tolerance: float = 2.0) -> str:
     return f"{len(found)} checkpoints collected again; their mean accuracy agrees with the record"
 
 
-def fit(recipe: Recipe, zoo: Zoo, device: torch.device | str | None = None) -> tuple[RPG, TrainResult]:
-    """Fit a tokenizer to the zoo and train a new generator on it; its first weights follow from the recipe's seed."""
+def fit(
+    recipe: Recipe, zoo: Zoo, device: torch.device | str | None = None, folder: Path | None = None
+) -> tuple[RPG, TrainResult]:
+    """Fit a tokenizer to the zoo and train a new generator on it; its first weights follow from the recipe's seed.
+
+    With `folder` an interrupted training goes on from what it left there.
+    """
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         model = RPG(recipe.model, tokenizer)
-    return model, train(model, zoo, recipe.train, device=device)
+    return model, train(model, zoo, recipe.train, folder, device)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -209,11 +227,17 @@ def generate(recipe: Recipe, model: RPG, n: int = NETWORKS, seed: int = 0) -> li
     return model.generate(n, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
 
 
-def compare(recipe: Recipe, networks: Sequence[dict[str, Tensor]], zoo: Zoo, split: Split) -> dict:
+def compare(
+    recipe: Recipe,
+    networks: Sequence[dict[str, Tensor]],
+    zoo: Zoo,
+    split: Split,
+    device: torch.device | str = "cpu",
+) -> dict:
     """Accuracy (percent; every network, and their summary) of originals and generated networks, and their diversity."""
     errors, result = {}, {}
     for name, group in (("original", zoo), ("generated", networks)):
-        predicted = predictions(recipe.architecture.build(), group, split.images)
+        predicted = predictions(recipe.architecture.build(), group, split.images, device=device)
         errors[name] = predicted != split.labels
         accuracies = accuracy(predicted, split.labels)
         result[name] = summarise(accuracies) | {"accuracies": [round(a, 4) for a in accuracies.tolist()]}

@@ -66,7 +66,7 @@ def against_paper(rows: dict[str, dict], paper: dict[str, tuple[float, float]]) 
 
 def verdict(name: str, numbers: dict, margin: float = 0.5) -> str:
     """One sentence from the numbers: do generated networks work as well as the originals, within `margin` points?"""
-    gap = numbers["generated"]["mean"] - numbers["original"]["mean"]
+    gap = round(numbers["generated"]["mean"] - numbers["original"]["mean"], 2)
     words = "reproduced" if gap >= -margin else "not reproduced"
     return f"{name}: {words}; generated networks are {gap:+.2f} points from the originals' mean (margin -{margin})"
 

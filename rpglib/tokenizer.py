@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rpglib.errors import InputError, choice
-from rpglib.files import atomic
+from rpglib.files import save_tensors
 
 SLICINGS = ("layer", "flatten", "channel")
 NORMALISATIONS = ("layer", "residual", "element")
@@ -149,7 +148,9 @@ class ParameterTokenizer:
         if not layers:
             raise InputError("the checkpoints hold no floating-point tensor with more than one element")
         known = {layer.name for layer in layers}
-        constants = {name: x.detach().clone() for name, x in first.items() if name not in known and name not in aliases}
+        constants = {
+            name: x.detach().cpu().clone() for name, x in first.items() if name not in known and name not in aliases
+        }
         blank = cls(layers, [], [], [], constants, aliases, list(first), token_size, slicing, normalisation)
 
         references = torch.zeros(len(layers), dtype=torch.float64)
@@ -158,16 +159,16 @@ class ParameterTokenizer:
         for i in range(len(checkpoints)):
             checkpoint = blank._checked(checkpoints[i], f"checkpoint {i}")
             for name in sums:
-                sums[name] += checkpoint[name]
+                sums[name] += checkpoint[name].cpu()
             for k, layer in enumerate(layers):
-                x = checkpoint[layer.name].detach().float().flatten()
+                x = checkpoint[layer.name].detach().float().flatten().cpu()
                 if layer.log:
                     reference = LOG_REFERENCE * float(x.mean()) or 1.0
                     x = torch.log(x / reference + LOG_OFFSET)
                     references[k] += reference
                 deviation, average = torch.std_mean(x)
                 if not torch.isfinite(deviation):
-                    raise InputError(_not_finite(layer, f"checkpoint {i}"))
+                    raise InputError(_not_finite(layer.name, f"checkpoint {i}"))
                 mean[k] += average
                 std[k] += deviation
         n = len(checkpoints)
@@ -217,7 +218,7 @@ class ParameterTokenizer:
                 torch.sub(values, shift, out=target)
                 total += float(target.mul_(factor).sum())
             if total != total or abs(total) == float("inf"):
-                raise InputError(_not_finite(layer, "the state dict"))
+                raise InputError(_not_finite(layer.name, "the state dict"))
         return flat.view(self.num_tokens, self.token_size), self.mask
 
     @torch.no_grad()
@@ -271,6 +272,9 @@ class ParameterTokenizer:
         for name, shape in expected.items():
             if tuple(state_dict[name].shape) != shape:
                 raise InputError(f"{what}: {name!r} has shape {tuple(state_dict[name].shape)}, expected {shape}")
+        for name in self.constants:
+            if not torch.isfinite(state_dict[name]).all():
+                raise InputError(_not_finite(name, what))
         for name, source in self.aliases.items():
             if name in state_dict and not torch.equal(state_dict[name], state_dict[source]):
                 raise InputError(f"{what}: {name!r} and {source!r} are tied in this architecture but differ here")
@@ -338,10 +342,9 @@ class ParameterTokenizer:
         }
         tensors = {f"shift.{a.name}": x for a, x in zip(self.layers, self.shift, strict=True)}
         tensors |= {f"scale.{a.name}": x for a, x in zip(self.layers, self.scale, strict=True)}
-        tensors |= {f"constant.{name}": x.contiguous() for name, x in self.constants.items()}
+        tensors |= {f"constant.{name}": x for name, x in self.constants.items()}
         tensors["log_reference"] = torch.tensor(self.log_reference, dtype=torch.float64)
-        with atomic(path) as part:
-            save_file(tensors, part, metadata={"spec": json.dumps(spec)})
+        save_tensors(path, tensors, {"spec": json.dumps(spec)})
 
     @classmethod
     def load(cls, path: str | Path) -> "ParameterTokenizer":
@@ -406,7 +409,7 @@ def _element_statistics(
     for i in range(n):
         checkpoint = checkpoints[i]
         for k, layer in enumerate(layers):
-            x = checkpoint[layer.name].detach().float().flatten()
+            x = checkpoint[layer.name].detach().float().flatten().cpu()
             if layer.log:
                 x = torch.log(x / references[k] + LOG_OFFSET).float()
             # Welford's update: exact to rounding where a sum of squares would cancel.
@@ -424,5 +427,5 @@ def _usable(deviation: Tensor, mean: Tensor) -> Tensor:
     return torch.where(deviation <= 1e-7 * mean.abs().amax(), torch.ones_like(deviation), deviation)
 
 
-def _not_finite(layer: Layer, what: str) -> str:
-    return f"{what}: {layer.name!r} holds NaN or infinity; leave this checkpoint out"
+def _not_finite(name: str, what: str) -> str:
+    return f"{what}: {name!r} holds NaN or infinity; leave this checkpoint out"

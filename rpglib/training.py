@@ -112,7 +112,8 @@ def train(
     on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
     use_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(PartialState(cpu=on_cpu).device))
     # Accelerate keeps the precision of a process's first training; each training here may choose its own.
-    AcceleratorState._reset_state()
+    # The same holds for the device, which several processes share with their launcher and must keep.
+    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
     data.mask = data.mask.to(accelerator.device)
     optimizer = _optimizer(model, config)
@@ -155,17 +156,18 @@ def train(
                 diffusion_batch=config.diffusion_batch,
             )
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise InputError(
+                f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
+            )
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
         if averaged is not None:
             averaged.update_parameters(_Weights(model))
         result.losses.append(float(loss.detach()))
-        if not math.isfinite(result.losses[-1]):
-            raise InputError(
-                f"the loss is {result.losses[-1]} at step {step}; lower learning_rate or use precision='fp32'"
-            )
         if step % 20 == 0:
             bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
         result.seconds = time.perf_counter() - began
@@ -173,6 +175,8 @@ def train(
             _save(path, parts, result, step + 1, identity)
         if on_step is not None:
             on_step(step, model)
+    # Takes the mixed-precision wrapper off the model's forward: a later training chooses anew.
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     if averaged is not None:
         averaged.module.copy_to(model)
     model.eval()
@@ -257,16 +261,26 @@ def _mix(seed: int, step: int, process: int) -> int:
 
 
 def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig) -> dict:
-    """What must agree for a saved state to be this run's: both configurations and the zoo's size."""
-    configs = {"model": dataclasses.asdict(model.config), "train": dataclasses.asdict(config)}
-    return configs | {"checkpoints": len(zoo), "tokens": model.tokenizer.num_tokens}
+    """What must agree for a saved state to be this run's: configurations, tokenizer, and the zoo in its statistics."""
+    tokenizer = model.tokenizer
+    statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
+    return {
+        "model": dataclasses.asdict(model.config),
+        "train": dataclasses.asdict(config),
+        "tokenizer": [repr(tokenizer), statistics],
+        "checkpoints": len(zoo),
+        "processes": PartialState().num_processes,
+    }
 
 
 def _save(path: Path, parts: dict, result: TrainResult, step: int, identity: dict) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
     state |= {"step": step, "result": dataclasses.asdict(result), "identity": identity}
     with atomic(path) as part:
-        torch.save(state, part)
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict) -> int:

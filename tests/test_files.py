@@ -93,3 +93,32 @@ def test_absent_and_broken_json(tmp_path):
     (tmp_path / "half.json").write_text('{"a": 1')
     with pytest.raises(InputError, match=r"half\.json is not valid JSON"):
         read_json(tmp_path / "half.json")
+
+
+TENSORS_ON_A_FULL_DISK = """
+import resource, sys, torch
+from rpglib.errors import InputError
+from rpglib.files import save_tensors
+from rpglib.training import TrainResult, _save
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+folder = Path(sys.argv[1])
+big = torch.zeros(100_000)
+for save in (
+    lambda: save_tensors(folder / "a.safetensors", {"x": big}),
+    lambda: _save(folder / "training.pt", {"model": type("Part", (), {"state_dict": lambda self: {"x": big}})()},
+                  TrainResult(), 1, {}),
+):
+    try:
+        save()
+        print("no error")
+    except InputError as error:
+        print("told:", error)
+"""
+
+
+def test_a_full_disk_is_told_by_every_writer_of_tensors(tmp_path):
+    call = subprocess.run([sys.executable, "-c", TENSORS_ON_A_FULL_DISK, tmp_path], capture_output=True, text=True)
+    lines = call.stdout.splitlines()
+    assert len(lines) == 2 and all(line.startswith("told: cannot write") for line in lines), call.stdout + call.stderr
+    assert not list(tmp_path.iterdir())

@@ -75,6 +75,19 @@ def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path
     assert largest_difference(model.generate(**options), loaded.generate(**options)) == 0
 
 
+def test_generating_leaves_the_mode_as_it_was(tokenizer):
+    model = generator(tokenizer).train()
+    model.generate(1, steps=2)
+    assert model.training
+
+
+@pytest.mark.parametrize("seed", [-5, 2**62])
+def test_unusual_seeds_are_seeds_of_their_own(tokenizer, seed):
+    model = generator(tokenizer)
+    networks = model.generate(2, steps=2, seed=seed, permutation=[0, 0])
+    assert largest_difference(networks[:1], networks[1:]) > 1e-3
+
+
 def test_generated_state_dicts_load_into_the_network(tokenizer):
     network = Architecture("cnn_digits", 10, 1, 8).build()
     network.load_state_dict(generator(tokenizer).generate(steps=2)[0])
@@ -154,6 +167,8 @@ def test_parameter_counts_of_the_presets():
         ({"steps": 1001}, "sampling steps must lie in 1..1000"),
         ({"n": 0}, "at least 1"),
         ({"permutation": [3]}, "numbers from 0 to 2"),
+        ({"permutation": [0.5]}, "numbers from 0 to 2"),
+        ({"steps": 2.5}, "sampling steps must lie in"),
         ({"task": [1, 0]}, "trained without tasks"),
     ],
 )
@@ -167,6 +182,7 @@ def test_bad_arguments_of_generate(tokenizer, arguments, message):
     [
         (None, "needs a task of 4 bits"),
         ([1, 0], "has 4 bits"),
+        ([[1, 0], [1]], "all of one length"),
         ([1, 0, 2, 0], "0 or 1"),
         ([[1, 0, 1, 0]] * 3, "4 bits"),
     ],
@@ -181,7 +197,11 @@ def test_bad_tasks(tokenizer, task, message):
     [
         ({"recurrence": "gru"}, "unknown recurrence"),
         ({"prediction": "x0"}, "unknown prediction"),
-        ({"channels": (1, 4, 8, 2, 1)}, "read the same both ways"),
+        ({"channels": (1, 4, 8, 2, 1)}, "back the same way"),
+        ({"channels": (1, 4, 4, 1)}, "back the same way"),
+        ({"kernel_size": 4}, "must be odd"),
+        ({"widths": ()}, "at least one width"),
+        ({"recurrence": "transformer", "widths": (200, 200)}, "change headdim"),
         ({"prototype_skip": True}, "works with prediction='sample'"),
     ],
 )
@@ -205,6 +225,15 @@ def test_damaged_files(tokenizer, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"colour": 1}))
     with pytest.raises(InputError, match="unknown fields"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="not a generator's configuration"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "prediction"}))
+    with pytest.raises(InputError, match="lacks the fields"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"prediction": "velocity"}))
+    with pytest.raises(InputError, match="mixes the files of two generators"):
         RPG.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"widths": [64, 64]}))
     with pytest.raises(InputError, match="does not hold this generator"):

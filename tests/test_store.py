@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from rpglib import files
 from rpglib.errors import InputError
 from rpglib.zoo import store
 from rpglib.zoo.architectures import Architecture
@@ -150,10 +151,10 @@ def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path):
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
 
-    def full(*_):
-        raise store.SafetensorError("No space left on device")
+    def full(*_, **__):
+        raise files.SafetensorError("No space left on device")
 
-    monkeypatch.setattr(store, "save_file", full)
+    monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(InputError, match="No space left"):
         Zoo.write(tmp_path, [checkpoint(1)], **facts(1))
     assert_same(Zoo.open(tmp_path)[0], checkpoint(0))

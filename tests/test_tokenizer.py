@@ -231,6 +231,12 @@ def test_a_bad_checkpoint_is_one_clear_error(change, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_constant_that_is_not_finite_is_told():
+    tokenizer = ParameterTokenizer.fit([{"a": torch.randn(10), "s": torch.tensor(1.0)}], token_size=4)
+    with pytest.raises(InputError, match="'s' holds NaN"):
+        tokenizer.encode({"a": torch.randn(10), "s": torch.tensor(torch.nan)})
+
+
 def test_bad_arguments():
     state = {"a": torch.randn(10)}
     with pytest.raises(InputError, match="known: layer, flatten, channel"):

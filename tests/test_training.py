@@ -90,6 +90,10 @@ def test_state_of_another_run_or_a_broken_one_is_refused(zoo, tmp_path):
     train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
     with pytest.raises(InputError, match="another configuration"):
         train(fresh(zoo), zoo, dataclasses.replace(SHORT, learning_rate=1.0), tmp_path, progress=False)
+    other = fresh(zoo)
+    other.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
+    with pytest.raises(InputError, match="another configuration"):
+        train(other, zoo, SHORT, tmp_path, progress=False)
     (tmp_path / "training.pt").write_bytes(b"broken")
     with pytest.raises(InputError, match="delete it to start again"):
         train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
@@ -108,6 +112,15 @@ def test_bf16_runs_and_auto_asks_the_hardware(zoo):
     assert train(fresh(zoo), zoo, dataclasses.replace(config, precision="bf16"), progress=False).precision == "bf16"
     expected = "bf16" if training.has_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "fp32"
     assert train(fresh(zoo), zoo, config, progress=False).precision == expected
+
+
+def test_precision_of_one_training_does_not_reach_the_next(zoo):
+    model = fresh(zoo)
+    train(model, zoo, dataclasses.replace(SHORT, steps=1, precision="bf16"), progress=False)
+    seen = []
+    model.recurrent.layers[0].in_proj.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    train(model, zoo, dataclasses.replace(SHORT, steps=1, precision="fp32"), progress=False)
+    assert seen == [torch.float32]
 
 
 def test_averaged_weights_are_what_is_returned(zoo):

@@ -4,6 +4,7 @@ Source: Dao and Gu, "Transformers are SSMs" (arXiv 2405.21060), section 6 (the c
 Shapes: N sequences, L tokens, H model width, I inner width (expand x H), h heads of P values, S state size.
 """
 
+import functools
 import math
 
 import torch
@@ -113,8 +114,9 @@ class Mamba2(nn.Module):
         return self.out_proj(self.norm(y.to(z.dtype), z))
 
     def _forward_fused(self, z, xbc, dt, causal_conv1d_fn, chunk_scan):
+        # Made contiguous: the kernel's channel-last form wants strides that are multiples of eight.
         xbc = causal_conv1d_fn(
-            xbc.transpose(1, 2), self.conv1d.weight.squeeze(1), self.conv1d.bias, activation="silu"
+            xbc.transpose(1, 2).contiguous(), self.conv1d.weight.squeeze(1), self.conv1d.bias, activation="silu"
         ).transpose(1, 2)
         x, b, c = xbc.split([self.inner, self.d_state, self.d_state], -1)
         y = chunk_scan(
@@ -143,6 +145,7 @@ class GatedRMSNorm(nn.Module):
         return (gated * torch.rsqrt(gated.square().mean(-1, keepdim=True) + 1e-5) * self.weight.float()).to(z.dtype)
 
 
+@functools.cache
 def _fused_kernels():
     """The fused convolution and scan, or None where they are not installed."""
     try:

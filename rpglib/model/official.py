@@ -22,6 +22,8 @@ def read_official(path: str | Path) -> tuple[RPGConfig, Tensor, dict[str, Tensor
     is part of the position embedding. Raises `InputError` where file or keys are not the released code's.
     """
     official = _read(path)
+    if not isinstance(official, dict):
+        raise InputError(f"{path} holds a {type(official).__name__}, not the state dict of a generator")
     try:
         return _convert(official)
     except KeyError as error:
@@ -33,8 +35,9 @@ def _read(path: str | Path) -> dict[str, Tensor]:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError) as error:
-        raise InputError(f"cannot read {path} as a checkpoint ({str(error).splitlines()[0]})") from None
+    except (OSError, EOFError, SafetensorError, UnpicklingError, RuntimeError) as error:
+        reason = (str(error) or "empty file").splitlines()[0]
+        raise InputError(f"cannot read {path} as a checkpoint ({reason})") from None
 
 
 def _convert(official: dict[str, Tensor]) -> tuple[RPGConfig, Tensor, dict[str, Tensor]]:

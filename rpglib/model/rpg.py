@@ -4,6 +4,8 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
-from rpglib.files import atomic, read_json, write_json
+from rpglib.files import read_json, save_tensors, write_json
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
 from rpglib.model.positions import position_embedding
@@ -71,10 +73,17 @@ class RPGConfig:
         choice("permutation embedding", self.permutation, PERMUTATIONS)
         choice("conditioning", self.conditioning, CONDITIONINGS)
         choice("prediction", self.prediction, PREDICTIONS)
-        if self.channels[0] != 1 or self.channels[-1] != 1:
-            raise InputError(f"the denoiser's channels start and end with 1, not {self.channels}")
-        if self.channels != self.channels[::-1]:
-            raise InputError(f"the denoiser's channels must read the same both ways for its skips, not {self.channels}")
+        channels = self.channels
+        if len(channels) < 3 or len(channels) % 2 == 0 or channels[0] != 1 or channels != channels[::-1]:
+            raise InputError(
+                f"the denoiser's channels must run from 1 to a widest one and back the same way, not {channels}"
+            )
+        if self.kernel_size % 2 == 0:
+            raise InputError(f"kernel_size must be odd to keep the token's length, not {self.kernel_size}")
+        if not self.widths:
+            raise InputError("widths names no recurrent layer; give at least one width")
+        if self.recurrence == "transformer" and any(w % max(1, w // self.headdim) for w in self.widths):
+            raise InputError(f"widths {self.widths} cannot be split into heads of about {self.headdim}; change headdim")
         if self.prototype_skip and self.prediction != "sample":
             raise InputError(f"prototype_skip works with prediction='sample', not {self.prediction!r}")
 
@@ -202,7 +211,6 @@ class RPG(nn.Module):
         choice("inference mode", inference, INFERENCES)
         if n < 1 or part < 1:
             raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
-        self.eval()
         task = self._task_rows(task, n)
         permutation = self._permutation_rows(permutation, n, seed)
         length, size = len(self.recurrent.position), self.config.token_size
@@ -210,32 +218,38 @@ class RPG(nn.Module):
         schedule = self.config.schedule
         times = _TimeTable(self.denoiser, self.device)
 
-        for networks in torch.arange(n).split(max(1, part // length)):
-            prototypes = self.recurrent(
-                len(networks),
-                permutation[networks].to(self.device) if permutation is not None else None,
-                task[networks].to(self.device) if task is not None else None,
-            ).flatten(0, 1)
-            tokens = torch.empty(len(networks) * length, size)
-            for rows in torch.arange(len(tokens)).split(part):
-                condition = self.denoiser.condi_embedder(prototypes[rows])
-                skip = self.skip(prototypes[rows]) if self.skip is not None else None
+        # Left as it was found: a training that looks at networks on the way goes on in training mode.
+        training = self.training
+        self.eval()
+        try:
+            for networks in torch.arange(n).split(max(1, part // length)):
+                prototypes = self.recurrent(
+                    len(networks),
+                    permutation[networks].to(self.device) if permutation is not None else None,
+                    task[networks].to(self.device) if task is not None else None,
+                ).flatten(0, 1)
+                tokens = torch.empty(len(networks) * length, size)
+                for rows in torch.arange(len(tokens)).split(part):
+                    condition = self.denoiser.condi_embedder(prototypes[rows])
+                    skip = self.skip(prototypes[rows]) if self.skip is not None else None
 
-                def predict(x: Tensor, t: int, condition=condition, skip=skip) -> Tensor:
-                    output = self.denoiser.denoise(x, times(t).expand_as(x), condition)
-                    return output if skip is None else output + skip
+                    def predict(x: Tensor, t: int, condition=condition, skip=skip) -> Tensor:
+                        output = self.denoiser.denoise(x, times(t).expand_as(x), condition)
+                        return output if skip is None else output + skip
 
-                owners = (networks[rows // length] + seed).tolist()
-                noise = _TokenNoise(owners, (rows % length).tolist(), size, self.device)
-                tokens[rows] = sample(
-                    predict,
-                    noise(),
-                    schedule,
-                    steps=steps,
-                    prediction=self.config.prediction,
-                    draw_noise=noise,
-                ).cpu()
-            yield from tokens.view(len(networks), length, size)
+                    owners = (networks[rows // length] + seed).tolist()
+                    noise = _TokenNoise(owners, (rows % length).tolist(), size, self.device)
+                    tokens[rows] = sample(
+                        predict,
+                        noise(),
+                        schedule,
+                        steps=steps,
+                        prediction=self.config.prediction,
+                        draw_noise=noise,
+                    ).cpu()
+                yield from tokens.view(len(networks), length, size)
+        finally:
+            self.train(training)
 
     def generate(self, n: int = 1, task: Sequence[int] | Tensor | None = None, **options) -> list[dict[str, Tensor]]:
         """Generate `n` networks as state dicts on the CPU.
@@ -250,7 +264,11 @@ class RPG(nn.Module):
         """
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer; pass one to RPG.from_official to get state dicts")
-        return [self.tokenizer.decode(tokens, reuse=True) for tokens in self.generate_tokens(n, task, **options)]
+        # Small networks come several in one block of memory, which no single one of them must keep alive.
+        return [
+            self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
+            for tokens in self.generate_tokens(n, task, **options)
+        ]
 
     def _task_rows(self, task, n: int) -> Tensor | None:
         bits = self.config.task_bits
@@ -260,7 +278,10 @@ class RPG(nn.Module):
             return None
         if not bits:
             raise InputError("this generator was trained without tasks; call it without task=")
-        task = torch.as_tensor(task)
+        try:
+            task = torch.as_tensor(task)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a task is {bits} bits, or rows of them, all of one length ({error})") from None
         if task.shape not in ((bits,), (n, bits)):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
         if not ((task == 0) | (task == 1)).all():
@@ -276,22 +297,27 @@ class RPG(nn.Module):
         if permutation is None:
             return torch.tensor([int(_random(seed + i, 0, drawing="permutation").integers(states)) for i in range(n)])
         permutation = torch.as_tensor(permutation)
-        if permutation.shape != (n,) or permutation.min() < 0 or permutation.max() >= states:
+        whole = permutation.shape == (n,) and not permutation.is_floating_point()
+        if not whole or permutation.min() < 0 or permutation.max() >= states:
             raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {permutation.tolist()}")
         return permutation
 
     # ---- files --------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, each atomically."""
+        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, each atomically.
+
+        The weights' file also says which configuration and tokenizer it belongs to, so that files of two generators,
+        left side by side by an interrupted save, are refused when they are read.
+        """
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
         path = Path(path)
-        tensors = {name: x.detach().cpu().contiguous() for name, x in self.state_dict().items()}
-        with atomic(path / WEIGHTS) as part:
-            save_file(tensors, part, metadata={"format": "pt"})
+        config = dataclasses.asdict(self.config)
         self.tokenizer.save(path / TOKENIZER)
-        write_json(path / CONFIG, dataclasses.asdict(self.config))
+        belongs = {"config": json.dumps(config), "tokenizer": _digest(path / TOKENIZER)}
+        save_tensors(path / WEIGHTS, self.state_dict(), {"format": "pt", **belongs})
+        write_json(path / CONFIG, config)
 
     @classmethod
     def from_pretrained(
@@ -305,19 +331,34 @@ class RPG(nn.Module):
         if not folder.is_dir():
             if str(path).count("/") != 1 or str(path).startswith((".", "/")):
                 raise InputError(f"{path} is no folder with a generator; train one, or give a hub name 'owner/name'")
-            folder = Path(snapshot_download(str(path), revision=revision, allow_patterns=[WEIGHTS, CONFIG, TOKENIZER]))
+            try:
+                files = [WEIGHTS, CONFIG, TOKENIZER]
+                folder = Path(snapshot_download(str(path), revision=revision, allow_patterns=files))
+            except (OSError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(f"{path} is neither a folder here nor to be had from the hub ({reason})") from None
         fields = read_json(folder / CONFIG)
+        if not isinstance(fields, dict):
+            raise InputError(f"{folder / CONFIG} is not a generator's configuration; copy or save it again")
         known = {field.name for field in dataclasses.fields(RPGConfig)}
+        # Absent fields would silently take today's defaults, which need not be those of the file.
+        if missing := sorted(known - fields.keys()):
+            raise InputError(f"{folder / CONFIG} lacks the fields {missing}; copy or save it again")
         if unknown := sorted(fields.keys() - known):
             raise InputError(f"{folder / CONFIG} has unknown fields {unknown}; was it written by a newer version?")
         model = cls(RPGConfig(**fields), ParameterTokenizer.load(folder / TOKENIZER))
         try:
+            with safe_open(folder / WEIGHTS, "pt") as file:
+                belongs = file.metadata() or {}
             model.load_state_dict(load_file(folder / WEIGHTS))
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{folder / WEIGHTS} does not hold this generator ({reason}); copy or save it again"
             ) from None
+        stamp = (json.loads(belongs.get("config", "null")), belongs.get("tokenizer"))
+        if stamp != (fields, _digest(folder / TOKENIZER)):
+            raise InputError(f"{folder} mixes the files of two generators, after a save that failed; save it again")
         return model.to(device).eval()
 
     @classmethod
@@ -332,7 +373,11 @@ class RPG(nn.Module):
         model = cls.__new__(cls)
         nn.Module.__init__(model)
         model._build(config, position)
-        model.load_state_dict(state)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} is no generator of the released code ({reason[:200]})") from None
         model.tokenizer = tokenizer
         return model.eval()
 
@@ -362,7 +407,11 @@ class _TokenNoise:
         return torch.from_numpy(self.buffer).to(self.device, copy=True)
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _random(seed: int, place: int, drawing: str = "noise") -> np.random.Generator:
     """A counter-based generator keyed by network and token: no order of drawing, batch or device enters its stream."""
     stream = {"noise": 0, "permutation": 1}[drawing]
-    return np.random.Generator(np.random.Philox(key=(seed % 2**63 * 2 + stream, place)))
+    return np.random.Generator(np.random.Philox(key=np.array((seed % 2**63 * 2 + stream, place), np.uint64)))

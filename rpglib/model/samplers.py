@@ -33,7 +33,7 @@ def timesteps(T: int, steps: int, spacing: str = "trailing") -> list[int]:
     Raises `InputError` for an unknown spacing or a number of steps that T cannot carry.
     """
     most = T // 2 if choice("spacing", spacing, SPACINGS) == "reference" else T
-    if not 1 <= steps <= most:
+    if not isinstance(steps, int) or not 1 <= steps <= most:
         raise InputError(
             f"sampling steps must lie in 1..{most} for {spacing} spacing of {T} diffusion steps, not {steps}"
         )

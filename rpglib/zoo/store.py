@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rpglib.errors import InputError
-from rpglib.files import atomic, read_json, write_json
+from rpglib.files import read_json, save_tensors, write_json
 from rpglib.zoo.architectures import Architecture
 
 MANIFEST = "manifest.json"
@@ -265,13 +264,8 @@ def _delete(files: Iterable[Path]) -> None:
 
 def _write_shard(path: Path, tensors: dict[str, Tensor]) -> dict:
     """Write one shard and return its entry in the manifest."""
-    with atomic(path) as part:
-        try:
-            save_file(tensors, part)
-        except SafetensorError as error:  # how safetensors reports a full disk
-            raise OSError(str(error)) from error
-        size = part.stat().st_size
-    return {"file": path.name, "count": _count(tensors), "bytes": size}
+    save_tensors(path, tensors)
+    return {"file": path.name, "count": _count(tensors), "bytes": path.stat().st_size}
 
 
 def _facts(check: _Check, architecture: Architecture, runs, accuracies, tasks, images: str, config) -> dict:
