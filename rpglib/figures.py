@@ -115,23 +115,28 @@ def _spread(values: np.ndarray, bins: int = 30, half_width: float = 0.28) -> np.
 def weight_heatmap(
     axes: Iterable[plt.Axes], original: np.ndarray, generated: np.ndarray, *, unit: str = "weight"
 ) -> None:
-    """Draw two weight matrices (rows, columns) and their difference on three axes with one colour scale around zero.
+    """Draw two weight matrices (rows, columns) on one colour scale around zero, and their difference on its own.
 
-    The scale ends at the 99.5 % quantile of the two matrices' magnitudes; the colour bar is pointed where values
-    lie outside.
+    A scale ends at the 99.5 % quantile of what it shows; a colour bar is pointed where values lie outside. On the
+    weights' scale the difference, often a hundred times smaller, would be an empty panel.
     """
     axes = list(axes)
     original, generated = np.atleast_2d(original), np.atleast_2d(generated)
-    magnitudes = np.abs(np.stack([original, generated]))
-    limit = float(np.quantile(magnitudes, 0.995)) or 1.0
-    panels = {"original": original, "generated": generated, "generated − original": generated - original}
-    for ax, (title, matrix) in zip(axes, panels.items(), strict=True):
-        image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-        ax.set(title=title, xticks=[], yticks=[])
-        ax.grid(visible=False)
-        ax.spines[:].set_visible(True)
-    extend = "both" if magnitudes.max() > limit else "neither"
-    axes[0].figure.colorbar(image, ax=axes, label=unit, extend=extend, fraction=0.05, pad=0.01, aspect=25)
+    difference = generated - original
+    groups = (
+        (axes[:2], {"original": original, "generated": generated}, unit),
+        (axes[2:], {"generated − original": difference}, f"difference in {unit}"),
+    )
+    for group, panels, label in groups:
+        magnitudes = np.abs(np.stack(list(panels.values())))
+        limit = float(np.quantile(magnitudes, 0.995)) or 1.0
+        for ax, (title, matrix) in zip(group, panels.items(), strict=True):
+            image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+            ax.set(title=title, xticks=[], yticks=[])
+            ax.grid(visible=False)
+            ax.spines[:].set_visible(True)
+        extend = "both" if magnitudes.max() > limit else "neither"
+        group[0].figure.colorbar(image, ax=group, label=label, extend=extend, fraction=0.1, pad=0.02, aspect=25)
 
 
 def token_layout(

@@ -71,5 +71,16 @@ def verdict(name: str, numbers: dict, margin: float = 0.5) -> str:
     return f"{name}: {words}; generated networks are {gap:+.2f} points from the originals' mean (margin -{margin})"
 
 
+def novelty(name: str, numbers: dict) -> str:
+    """One sentence from the numbers: are generated networks closer to an original than originals to each other?"""
+    nearest = numbers["diversity"]["to_nearest_original"]
+    usual = numbers["diversity"]["nearest_original_among_originals"]
+    words = "no closer" if nearest <= usual else "closer"
+    return (
+        f"{name}: error-IoU {nearest:.3f} with the nearest original, "
+        f"{words} than originals are to each other ({usual:.3f})"
+    )
+
+
 def _table(rows: dict[str, dict], entries: dict) -> pd.DataFrame:
     return pd.DataFrame({name: {label: entry(r) for label, entry in entries.items()} for name, r in rows.items()})

@@ -115,3 +115,10 @@ def test_a_verdict_takes_another_margin():
     assert tables.verdict("vit", numbers(90.0, 88.75), margin=1.0) == (
         "vit: not reproduced; generated networks are -1.25 points from the originals' mean (margin -1.0)"
     )
+
+
+@pytest.mark.parametrize(("nearest", "words"), [(0.9, "closer"), (0.8, "no closer"), (0.7, "no closer")])
+def test_novelty_compares_with_the_originals_among_themselves(nearest, words):
+    numbers = {"diversity": {"to_nearest_original": nearest, "nearest_original_among_originals": 0.8}}
+    expected = f"a: error-IoU {nearest:.3f} with the nearest original, {words} than originals are to each other (0.800)"
+    assert tables.novelty("a", numbers) == expected
