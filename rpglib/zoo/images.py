@@ -97,7 +97,7 @@ def _digits(_root: Path) -> Images:
 
     pixels, labels = load_digits(return_X_y=True)
     pixels = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-    # A fixed stratified split, 1,077 / 360 / 360: every session and every machine tests on the same images.
+    # A fixed stratified split, 1,077 / 360 / 360: every run on every machine tests on the same images.
     train, rest = train_test_split(np.arange(len(labels)), train_size=0.6, random_state=0, stratify=labels)
     validation, test = train_test_split(rest, train_size=0.5, random_state=0, stratify=labels[rest])
     mean, std = pixels[train].mean(), pixels[train].std()
