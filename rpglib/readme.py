@@ -58,13 +58,13 @@ def results() -> str:
         f"A population of {gain['members']} small vision transformers trains {gain['gain']:.1f} times faster together "
         f"than one by one ({gain['steps']} steps each, one run). Encoding and decoding {cost['network']} "
         f"({cost['parameters'] / 1e6:.1f} M parameters) takes {cost['ratio']:.1f} times a plain copy of its tensors "
-        f"and at its peak {peaks['encode_decode']:.2f} times the checkpoint's memory, the checkpoint and the mask included; with "
-        f"`decode(tokens, reuse=True)`, as generation does, {cost['ratio_reuse']:.1f} and "
+        f"and at its peak {peaks['encode_decode']:.2f} times the checkpoint's memory, the checkpoint and the mask "
+        f"included; with `decode(tokens, reuse=True)`, as generation does, {cost['ratio_reuse']:.1f} and "
         f"{peaks['encode_decode_reuse']:.2f} (medians of 7 runs).",
         "",
-        f"From a bare clone, on the same machine and with packages already in uv's cache: `make quickstart` "
-        f"{commands['quickstart_seconds'] / 60:.1f} minutes with installation, `make test` after it {commands['test_seconds'] / 60:.1f} minutes "
-        "(one run each).",
+        "From a bare clone, on the same machine and with packages already in uv's cache: `make quickstart` "
+        f"{commands['quickstart_seconds'] / 60:.1f} minutes with installation, `make test` after it "
+        f"{commands['test_seconds'] / 60:.1f} minutes (one run each).",
     ]
     return "\n".join(lines)
 
