@@ -100,23 +100,21 @@ RESNET18 = replace(
     paper=(93.9, 93.6),
 )
 
-# The paper's generator (table 12, RPG-Tiny) and recipe (table 11): normalisation by layer, epsilon, 80,000 steps.
-PAPER_CNN_S = replace(
-    CNN_S,
-    normalisation="layer",
-    model=replace(RPGConfig.preset("tiny"), permutation_states=50, permutation="fixed"),
-    train=TrainConfig(),
-    sampler="ddpm",
-    sampling_steps=1000,
-)
-PAPER_RESNET18 = replace(
-    RESNET18,
-    normalisation="layer",
-    model=replace(RPGConfig.preset("base"), permutation_states=50, permutation="fixed"),
-    train=TrainConfig(),
-    sampler="ddpm",
-    sampling_steps=1000,
-)
+
+def _paper(recipe: Recipe, preset: str) -> Recipe:
+    """The paper's generator (table 12) and training (table 11): tokens by layer, epsilon, fixed states, 1,000 steps."""
+    return replace(
+        recipe,
+        normalisation="layer",
+        model=replace(RPGConfig.preset(preset), permutation_states=50, permutation="fixed"),
+        train=TrainConfig(),
+        sampler="ddpm",
+        sampling_steps=1000,
+    )
+
+
+PAPER_CNN_S = _paper(CNN_S, "tiny")
+PAPER_RESNET18 = _paper(RESNET18, "base")
 
 SMOKE_COLLECT = CollectConfig(epochs=1, checkpoints=4)
 SMOKE_MODEL = replace(SMALL_MODEL, widths=(32, 32), d_state=8, channels=(1, 4, 8, 4, 1), permutation_states=4)

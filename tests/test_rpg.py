@@ -135,6 +135,8 @@ def test_padding_never_enters_the_loss(tokenizer):
         real = loss(tokenizer.mask) * tokenizer.mask.sum()
         padding = loss(~tokenizer.mask) * (~tokenizer.mask).sum()
     assert torch.allclose(full, real + padding, rtol=1e-4)
+    # A loss that ignored the mask would give both the same mean.
+    assert not torch.allclose(real / tokenizer.mask.sum(), padding / (~tokenizer.mask).sum(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("position", ["2d", "1d", "learned"])
