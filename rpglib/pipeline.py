@@ -144,7 +144,7 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
     if not fresh:
         return read_record("collect_checkpoints", profile)
     start = time.perf_counter()
-    zoos, sources = {}, set()
+    zoos, sources, chosen = {}, set(), pick(device)
     recipes = [seeded(recipe, seed) for recipe in available(recipes, fresh)]
     if not recipes:
         raise InputError(f"no images of profile {profile!r} are at hand; the lines above say what to put where")
@@ -152,9 +152,9 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
         images = images_of(recipe.images)
         sources.add(images.source)
         began = time.perf_counter()
-        zoo = obtain_zoo(recipe, profile, images, pick(device))
+        zoo = obtain_zoo(recipe, profile, images, chosen)
         seconds = time.perf_counter() - began
-        wrong = predictions(zoo.build(), zoo, images.test.images) != images.test.labels
+        wrong = predictions(zoo.build(), zoo, images.test.images, device=chosen) != images.test.labels
         zoos[recipe.name] = summarise(zoo.accuracies) | {
             "accuracies": [round(a, 4) for a in zoo.accuracies.tolist()],
             "parameters": sum(p.numel() for p in zoo.build().parameters()),

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rpglib.checkpoints import Checkpoint, tied
 from rpglib.errors import InputError, choice
 from rpglib.files import save_tensors
 
@@ -23,8 +24,6 @@ NORMALISATIONS = ("layer", "residual", "element")
 # reference 0.95 of their mean: the constants of the released code.
 LOG_OFFSET = 0.05
 LOG_REFERENCE = 0.95
-
-Checkpoint = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class ParameterTokenizer:
         if len(checkpoints) == 0:
             raise InputError("cannot fit a tokenizer on no checkpoints; collect at least one")
         first = checkpoints[0]
-        aliases = _tied(first)
+        aliases = tied(first)
         layers = [
             Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var"))
             for name, x in first.items()
@@ -385,18 +384,6 @@ def _lay_out(layers: Sequence[Layer], token_size: int, slicing: str) -> tuple[li
         segments.append(Segment(offset, layer.size, run, stride))
         offset += layer.size if slicing == "flatten" else -(-layer.size // run) * stride
     return segments, -(-offset // token_size)
-
-
-def _tied(checkpoint: Checkpoint) -> dict[str, str]:
-    """Names of tensors that are the same memory as an earlier one, with that one's name."""
-    seen: dict[tuple, str] = {}
-    aliases = {}
-    for name, x in checkpoint.items():
-        key = (x.data_ptr(), tuple(x.shape), x.stride(), x.dtype)
-        # Empty tensors have no memory to share.
-        if x.numel() and seen.setdefault(key, name) != name:
-            aliases[name] = seen[key]
-    return aliases
 
 
 def _element_statistics(

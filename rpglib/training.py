@@ -119,10 +119,10 @@ def train(
     optimizer = _optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
     wrapped, optimizer = accelerator.prepare(model, optimizer)
-    averaged = None
+    weights, averaged = _Weights(model), None
     if config.ema:
         decay = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
-        averaged = torch.optim.swa_utils.AveragedModel(_Weights(model), multi_avg_fn=decay, use_buffers=True)
+        averaged = torch.optim.swa_utils.AveragedModel(weights, multi_avg_fn=decay, use_buffers=True)
 
     result = TrainResult(precision="bf16" if use_bf16 else "fp32")
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
@@ -166,7 +166,7 @@ def train(
         scheduler.step()
         optimizer.zero_grad()
         if averaged is not None:
-            averaged.update_parameters(_Weights(model))
+            averaged.update_parameters(weights)
         result.losses.append(float(loss.detach()))
         if step % 20 == 0:
             bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from rpglib.checkpoints import Checkpoint, tied
 from rpglib.errors import InputError
 from rpglib.files import read_json, save_tensors, write_json
 from rpglib.zoo.architectures import Architecture
@@ -17,8 +18,6 @@ MANIFEST = "manifest.json"
 FORMAT = "rpglib zoo 1"
 SHARD_BYTES = 256 * 2**20
 """A shard is closed when it holds this much; a larger checkpoint has a shard of its own."""
-
-Checkpoint = Mapping[str, Tensor]
 
 
 class Zoo:
@@ -188,7 +187,7 @@ class _Check:
         self.count += 1
         described = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in checkpoint.items()}
         if self.first is None:
-            self.first, self.tied = described, _tied(checkpoint)
+            self.first, self.tied = described, tied(checkpoint)
         for name in sorted(described.keys() ^ self.first.keys()):
             fault = "lacks" if name in self.first else "has an extra"
             raise InputError(f"{what} {fault} tensor {name!r}; a zoo holds checkpoints of one architecture")
@@ -209,17 +208,6 @@ class _Check:
 def _words(description: tuple) -> str:
     shape, dtype = description
     return f"{list(shape)} {str(dtype).removeprefix('torch.')}"
-
-
-def _tied(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the tensors that are the same memory as an earlier one: name -> earlier name."""
-    seen, tied = {}, {}
-    for name, tensor in checkpoint.items():
-        if tensor.numel():
-            source = seen.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
-            if source != name:
-                tied[name] = source
-    return tied
 
 
 def _stacked_shards(checkpoints: Iterable[Checkpoint], check: _Check):
