@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
@@ -27,6 +29,18 @@ def test_digits_are_split_once_and_for_all():
     assert len(images.unique(dim=0)) == len(images), "an image is in two parts"
     assert abs(float(digits.train.images.mean())) < 1e-5 and abs(float(digits.train.images.std()) - 1) < 1e-3
     assert load_images("digits").test.images.equal(digits.test.images)
+
+
+def test_the_digits_and_their_split_are_those_of_scikit_learn():
+    pixels, labels = load_digits(return_X_y=True)
+    pixels = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
+    train, rest = train_test_split(np.arange(len(labels)), train_size=0.6, random_state=0, stratify=labels)
+    validation, test = train_test_split(rest, train_size=0.5, random_state=0, stratify=labels[rest])
+    pixels = (pixels - pixels[train].mean()) / pixels[train].std()
+    digits = load_images("digits")
+    for part, rows in ((digits.train, train), (digits.validation, validation), (digits.test, test)):
+        assert part.images.equal(torch.from_numpy(pixels[rows])) and part.images.dtype == torch.float32
+        assert part.labels.equal(torch.from_numpy(labels[rows]).long())
 
 
 def test_an_unknown_or_absent_data_set_names_the_remedy(tmp_path):

@@ -1,5 +1,6 @@
 """The images that target networks learn from: scikit-learn's digits, CIFAR-10 in two layouts, ImageNet through timm."""
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
+from rpglib.files import read_json
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+# Row numbers of scikit-learn's digits; tests/test_images.py says which calls of train_test_split drew them.
+DIGITS_SPLIT = Path(__file__).with_name("digits_split.json")
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,16 @@ def load_images(name: str, root: str | Path | None = None) -> Images:
 
 
 def _digits(_root: Path) -> Images:
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    pixels, labels = load_digits(return_X_y=True)
-    pixels = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-    # A fixed stratified split, 1,077 / 360 / 360: every run on every machine tests on the same images.
-    train, rest = train_test_split(np.arange(len(labels)), train_size=0.6, random_state=0, stratify=labels)
-    validation, test = train_test_split(rest, train_size=0.5, random_state=0, stratify=labels[rest])
-    mean, std = pixels[train].mean(), pixels[train].std()
+    # The file that load_digits reads, without importing scikit-learn: that would take as long as importing PyTorch.
+    file = importlib.metadata.distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    table = np.loadtxt(file, delimiter=",", dtype=np.float32)
+    pixels, labels = table[:, :-1].reshape(-1, 1, 8, 8) / 16, table[:, -1]
+    # A fixed stratified split, 1,078 / 359 / 360: every run on every machine tests on the same images.
+    rows = read_json(DIGITS_SPLIT)
+    mean, std = pixels[rows["train"]].mean(), pixels[rows["train"]].std()
     pixels, labels = torch.from_numpy((pixels - mean) / std), torch.from_numpy(labels).long()
-    train, validation, test = (Split(pixels[part], labels[part]) for part in (train, validation, test))
-    return Images("digits", "scikit-learn digits", train, validation, test, tuple("0123456789"))
+    parts = {part: Split(pixels[chosen], labels[chosen]) for part, chosen in rows.items()}
+    return Images("digits", "scikit-learn digits", **parts, class_names=tuple("0123456789"))
 
 
 def _cifar10(root: Path) -> Images:
