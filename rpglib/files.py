@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from rpglib.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -38,8 +40,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def save_tensors(path: str | Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
     """Write tensors as a safetensors file, whole or not at all; `InputError` where the disk refuses."""
+    # Loads PyTorch, which takes seconds that a program without tensors need not wait.
+    from safetensors.torch import save_file
+
     with atomic(path) as part:
         try:
             save_file({name: x.detach().cpu().contiguous() for name, x in tensors.items()}, part, metadata=metadata)

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -107,6 +105,10 @@ def train(
     `on_step` is called after every step with its number and the model.
     Raises `InputError` where zoo, model and recipe do not fit, and when the loss is no longer finite.
     """
+    # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
+    from accelerate import Accelerator, PartialState
+    from accelerate.state import AcceleratorState
+
     data = _ZooTokens(model, zoo, config)
     # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
     on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
@@ -129,7 +131,7 @@ def train(
     if averaged is not None:
         parts["averaged"] = averaged
     path = Path(folder) / "training.pt" if folder is not None else None
-    identity = _identity(model, zoo, config)
+    identity = _identity(model, zoo, config, accelerator.num_processes)
     start = _resume(path, parts, result, identity)
 
     wrapped.train()
@@ -260,7 +262,7 @@ def _mix(seed: int, step: int, process: int) -> int:
     return value >> 32
 
 
-def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig) -> dict:
+def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int) -> dict:
     """What must agree for a saved state to be this run's: configurations, tokenizer, and the zoo in its statistics."""
     tokenizer = model.tokenizer
     statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
@@ -269,7 +271,7 @@ def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig) -> dict:
         "train": dataclasses.asdict(config),
         "tokenizer": [repr(tokenizer), statistics],
         "checkpoints": len(zoo),
-        "processes": PartialState().num_processes,
+        "processes": processes,
     }
 
 

@@ -1,6 +1,8 @@
 """One set of pins: constraints.txt, environment.yml and pyproject.toml name the same packages and versions."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -57,3 +59,21 @@ def test_makefile_installs_under_the_constraints():
     assert {"pyproject.toml", "constraints.txt"} <= set(stamp.split())
     installs = [line for line in makefile.splitlines() if "pip install" in line]
     assert len(installs) == 2 and all("--constraint constraints.txt" in line for line in installs)
+
+
+# What a notebook that reads its records, and the command that runs it, must not wait for.
+SLOW = {"accelerate", "huggingface_hub", "sklearn", "timm", "torch._dynamo", "torchvision", "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("start", "slow"),
+    [
+        ("import rpglib.run", {"torch", "papermill"}),
+        ("import rpglib.pipeline, rpglib.profiles; rpglib.pipeline.images_of('digits')", SLOW),
+    ],
+    ids=["command", "notebook"],
+)
+def test_slow_imports_wait_until_they_are_needed(start, slow):
+    report = f"import sys; {start}; print(*sorted({slow} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []

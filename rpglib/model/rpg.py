@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -331,6 +330,9 @@ class RPG(nn.Module):
         if not folder.is_dir():
             if str(path).count("/") != 1 or str(path).startswith((".", "/")):
                 raise InputError(f"{path} is no folder with a generator; train one, or give a hub name 'owner/name'")
+            # Only a name on the hub needs this library, whose import takes as long as reading a small generator.
+            from huggingface_hub import snapshot_download
+
             try:
                 files = [WEIGHTS, CONFIG, TOKENIZER]
                 folder = Path(snapshot_download(str(path), revision=revision, allow_patterns=files))
