@@ -33,11 +33,12 @@ lab: $(STAMP)
 
 env: $(STAMP)
 
+# As with pip, bytecode is compiled here; uv alone leaves it to the first import, and imports are half of a short run.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("rpglib needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 # The newest versions that work together, for both supported Pythons, without the addresses they came from.
