@@ -1,0 +1,50 @@
+"""Prompts with the classes that they ask for: the 21 of the authors' demo, and 20 of ours about digits."""
+
+# CIFAR-10, with the labels exactly as the demo prints them. Some are odd: birds have no fur, and frogs have four legs.
+DEMO_PROMPTS = {
+    "Give me a model to select all living things": ("bird", "cat", "deer", "dog", "frog", "horse"),
+    "Find all vehicles that operate on roads": ("automobile", "truck"),
+    "Select all things that can fly": ("airplane", "bird"),
+    "Find all transportation methods that travel on water": ("ship",),
+    "Classify all mammals": ("cat", "deer", "dog", "horse"),
+    "Find all animals with fur": ("bird", "cat", "deer", "dog", "horse"),
+    "Select all pets commonly found in households": ("bird", "cat", "dog"),
+    "Identify all cold-blooded animals": ("frog",),
+    "Find all objects that can carry cargo": ("airplane", "automobile", "ship", "truck"),
+    "Select all things used for commercial transportation": ("airplane", "automobile", "ship", "truck"),
+    "Identify all animals that can swim naturally": ("cat", "frog"),
+    "Find all things with wheels": ("airplane", "automobile", "truck"),
+    "Select all creatures with four legs": ("cat", "deer", "dog", "horse"),
+    "Identify all creatures that live in forests": ("bird", "cat", "deer", "dog"),
+    "Find all animals that can live near water": ("bird", "frog"),
+    "Select all man-made objects": ("airplane", "automobile", "ship", "truck"),
+    "Find all things that make noise naturally": ("bird", "cat", "deer", "dog", "frog", "horse"),
+    "Identify all animals that can climb trees": ("bird", "cat", "dog"),
+    "Select all animals that hunt other animals": ("cat", "dog"),
+    "Find all things that are both man-made and can operate on water": ("ship",),
+    "Select all animals that are both pets and can climb": ("cat", "dog"),
+}
+
+# Derived by hand, independently of the table in `attributes`.
+DIGIT_PROMPTS = {
+    "even digits": ("0", "2", "4", "6", "8"),
+    "Give me a network that recognises odd digits": ("1", "3", "5", "7", "9"),
+    "digits with a closed loop": ("0", "6", "8", "9"),
+    "primes greater than four": ("5", "7"),
+    "multiples of three": ("0", "3", "6", "9"),
+    "3, 5 and 7": ("3", "5", "7"),
+    "all but zero and one": ("2", "3", "4", "5", "6", "7", "8", "9"),
+    "digits that are neither even nor prime": ("1", "9"),
+    "Select all prime numbers": ("2", "3", "5", "7"),
+    "Find the perfect squares": ("0", "1", "4", "9"),
+    "digits between three and six": ("3", "4", "5", "6"),
+    "numbers less than five": ("0", "1", "2", "3", "4"),
+    "powers of two": ("1", "2", "4", "8"),
+    "even numbers that are not divisible by four": ("2", "6"),
+    "odd digits or digits with a closed loop": ("0", "1", "3", "5", "6", "7", "8", "9"),
+    "digits drawn with straight lines only": ("1", "4", "7"),
+    "cubes and primes": ("0", "1", "2", "3", "5", "7", "8"),
+    "all digits except 4": ("0", "1", "2", "3", "5", "6", "7", "8", "9"),
+    "composite numbers": ("4", "6", "8", "9"),
+    "Identify every digit of at least seven": ("7", "8", "9"),
+}
