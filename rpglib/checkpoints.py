@@ -1,7 +1,9 @@
-"""Facts about a state dict that both the tokenizer and the zoo's store need."""
+"""What several parts need to know about state dicts: shared memory, and the way to a matrix of weights and back."""
 
+import hashlib
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 Checkpoint = Mapping[str, Tensor]
@@ -17,3 +19,26 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
         if x.numel() and source != name:
             aliases[name] = source
     return aliases
+
+
+def flatten(networks: Mapping[str, Tensor]) -> Tensor:
+    """Return the weights of N networks side by side, name -> (N, ...), as one matrix (N, P), names in their order."""
+    return torch.cat([values.flatten(1) for values in networks.values()], 1)
+
+
+def unflatten(weights: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the networks (name -> (N, ...)) of a matrix (N, P); `like` is a checkpoint whose shapes and order hold."""
+    parts = weights.split([values.numel() for values in like.values()], 1)
+    return {
+        name: part.view(-1, *values.shape).to(values.dtype)
+        for (name, values), part in zip(like.items(), parts, strict=True)
+    }
+
+
+def digest(checkpoint: Checkpoint) -> str:
+    """A fingerprint of names and values, 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for name, values in checkpoint.items():
+        found.update(name.encode())
+        found.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

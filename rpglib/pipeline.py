@@ -1,10 +1,10 @@
 """From a recipe to a record: obtain a zoo, train a generator, compare generated networks with the originals."""
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.similarity import diversity
+from rpglib.checkpoints import digest
 from rpglib.errors import InputError
 from rpglib.files import save_tensors
 from rpglib.model.rpg import RPG
 from rpglib.profiles import Recipe
-from rpglib.records import generator_dir, home, read_record, write_record, zoo_dir
+from rpglib.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult, train
 from rpglib.zoo.architectures import Architecture
@@ -61,7 +62,7 @@ def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = 
         return _compute(recipe, profile, seed, pick(device))
     folder = generator_dir(profile, recipe.name)
     record = read_record(recipe.name, profile)
-    if record["config"] != json.loads(json.dumps(asdict(recipe))):
+    if not agrees(record["config"], recipe):
         raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
     try:
         original = load_file(folder / ORIGINAL)
@@ -110,15 +111,34 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
     return Row(recipe, record, model, zoo[0])
 
 
-def obtain_zoo(recipe: Recipe, profile: str, images: Images, device: torch.device | str = "cpu") -> Zoo:
-    """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise."""
+def obtain_zoo(
+    recipe: Recipe,
+    profile: str,
+    images: Images,
+    device: torch.device | str = "cpu",
+    *,
+    label_maps: Tensor | None = None,
+    start: dict[str, Tensor] | None = None,
+) -> Zoo:
+    """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise.
+
+    A stored zoo that is damaged or of an older format is collected again. Other arguments as in `collect`.
+    """
     path = zoo_dir(profile, recipe.name)
-    if (path / "manifest.json").exists():
+    facts = {"start": digest(start)} if start is not None else {}
+    wanted = {**asdict(recipe.collect), "source": images.source, **facts}
+    with suppress(InputError):
         zoo = Zoo.open(path)
-        wanted = {**asdict(recipe.collect), "source": images.source}
-        if zoo.config == wanted and zoo.architecture == recipe.architecture:
+        if zoo.config == wanted and zoo.architecture == recipe.architecture and _has_tasks(zoo, label_maps):
             return zoo
-    return collect(recipe.architecture, images, recipe.collect, path, device=device)
+    return collect(recipe.architecture, images, recipe.collect, path, label_maps=label_maps, start=start, device=device)
+
+
+def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
+    """Whether a zoo was collected for these tasks: in `collect`'s order a run's checkpoints of one task stand together."""
+    if zoo.tasks is None or label_maps is None:
+        return zoo.tasks is label_maps
+    return zoo.tasks.unique_consecutive(dim=0).equal(label_maps.repeat(zoo.config["runs"], 1))
 
 
 def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:

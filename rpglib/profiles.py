@@ -6,12 +6,17 @@ paper's recipe. A notebook asks for recipes by profile; an ablation is `dataclas
 
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
 from rpglib.errors import choice
 from rpglib.model.rpg import RPGConfig
 from rpglib.records import PROFILES
+from rpglib.tasks import all_tasks
 from rpglib.training import TrainConfig
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig
+from rpglib.zoo.collect import Recipe as TrainingRecipe
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,35 @@ class Recipe:
     sampler: str = "ddim"
     sampling_steps: int = 60
     paper: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class TaskRecipe(Recipe):
+    """Networks for binary tasks, from a shared start to generators for tasks that nobody trained (paper, section 4).
+
+    pretrain: how the start learns to tell all classes apart (small networks; timm's come pretrained). count: that many
+    tasks, half of them the opposites of the other half, instead of all. seen: share of the tasks that a generator learns
+    from, in each of the random `splits`. curve, curve_train: numbers of seen tasks, and how the generators of that curve
+    train. finetuned: unseen tasks that training starts from generated networks for; few: images in its small training set.
+    """
+
+    pretrain: TrainingRecipe = TrainingRecipe(60, 5e-3, 32, 0.3, decay=True)
+    count: int | None = None
+    seen: float = 0.8
+    splits: tuple[int, ...] = (0, 1, 2)
+    curve: tuple[int, ...] = (16, 64, 256)
+    curve_train: TrainConfig = TrainConfig()
+    finetuned: int = 40
+    few: int = 100
+
+    def tasks(self) -> Tensor:
+        """The tasks (T, bits) in counting order."""
+        tasks = all_tasks(self.model.task_bits)
+        if self.count is None:
+            return tasks
+        # A task and its opposite stand at the same distance from the two ends.
+        rows = torch.randperm(len(tasks) // 2, generator=torch.Generator().manual_seed(0))[: self.count // 2]
+        return tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
 
 
 # Our defaults for small networks: half the paper's width of the denoiser, velocity prediction on residual tokens.

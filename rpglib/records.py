@@ -95,6 +95,23 @@ def read_record(experiment: str, profile: str) -> dict:
     return read_json(path)
 
 
+def agrees(recorded, config) -> bool:
+    """Whether a record's configuration is that of the dataclass `config`.
+
+    A field that the record does not know is younger than it: such a field must have its default value, with which the
+    code does what it did before.
+    """
+    if not dataclasses.is_dataclass(config):
+        return recorded == _plain(config, "config")
+    if not isinstance(recorded, dict):
+        return False
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    return recorded.keys() <= fields.keys() and all(
+        agrees(recorded[name], getattr(config, name)) if name in recorded else getattr(config, name) == field.default
+        for name, field in fields.items()
+    )
+
+
 def provenance() -> dict:
     """Return what a reader needs to make a number again: commit, dirty flag, versions, hardware and date (UTC)."""
     commit, dirty = _commit()

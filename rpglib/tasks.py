@@ -1,4 +1,6 @@
-"""Tasks: which classes a binary classifier selects, one bit per class."""
+"""Binary tasks: which of a data set's classes a network must tell from the others, as bits (paper, section 4.1)."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -6,20 +8,47 @@ from torch import Tensor
 from rpglib.errors import InputError
 
 
-def check_task(task, bits: int) -> Tensor:
-    """Return the task as (bits,) int64 of 0 and 1.
+def check_task(task: Sequence[int] | Tensor, bits: int) -> Tensor:
+    """Return one task as (bits,) int64.
 
-    Raises `InputError` for another length, other values, and a task that selects none or all of the classes.
+    Raises `InputError` for another length, for values that are not 0 or 1, and for all 0 or all 1, which leave nothing
+    to tell apart.
     """
     try:
-        values = torch.as_tensor(task)
+        task = torch.as_tensor(task)
     except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"a task is a list of {bits} zeros and ones, not {task!r}") from None
-    if values.shape != (bits,) or not ((values == 0) | (values == 1)).all():
-        raise InputError(f"a task is a list of {bits} zeros and ones, not {values.tolist()}")
-    selected = int(values.sum())
-    if selected in (0, bits):
-        raise InputError(
-            f"a task selects some of the {bits} classes, not {'all' if selected else 'none'} of them; choose others"
-        )
-    return values.long()
+        raise InputError(f"a task is a list of {bits} bits, not {task!r}") from None
+    if task.shape != (bits,):
+        raise InputError(f"a task has {bits} bits, one per class; got the shape {tuple(task.shape)}")
+    return check_tasks(task[None], bits)[0]
+
+
+def check_tasks(tasks: Tensor, bits: int) -> Tensor:
+    """Return tasks (N, bits) as int64; raises `InputError` as `check_task`."""
+    if tasks.ndim != 2 or tasks.shape[1] != bits:
+        raise InputError(f"tasks have {bits} bits, one per class; got the shape {tuple(tasks.shape)}")
+    for task in tasks[~((tasks == 0) | (tasks == 1)).all(1)]:
+        raise InputError(f"task bits are 0 or 1, not {task.tolist()}")
+    selected = tasks.sum(1)
+    for task in tasks[(selected == 0) | (selected == bits)]:
+        every = "no" if not task.any() else "every"
+        raise InputError(f"a task must select some classes but not all; {task.tolist()} selects {every} class")
+    return tasks.long()
+
+
+def all_tasks(bits: int = 10) -> Tensor:
+    """Every selection of classes but none and all: (2^bits - 2, bits) int64, in counting order, first class highest."""
+    numbers = torch.arange(1, 2**bits - 1)
+    return numbers[:, None] >> torch.arange(bits - 1, -1, -1) & 1
+
+
+def split_tasks(count: int, seed: int, seen: float = 0.8) -> tuple[Tensor, Tensor]:
+    """Divide `count` tasks at random: sorted indices of the seen share, which a generator learns from, and the rest."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    border = round(seen * count)
+    return order[:border].sort().values, order[border:].sort().values
+
+
+def name_of(task: Sequence[int] | Tensor) -> str:
+    """The bits as tables print them: "0 1 0 0 0 1 0 1 1 1"."""
+    return " ".join(str(int(bit)) for bit in task)

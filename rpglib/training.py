@@ -43,6 +43,9 @@ class TrainConfig:
     batch_size: checkpoints per step and process. diffusion_batch: tokens per step and process that pass the denoiser.
     warmup: share of the steps with a rising rate, before a cosine down to zero. ema: decay of the averaged weights that
     training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" or each "run".
+    weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
+    head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens of
+    the batch, which costs little beside the denoiser; for models with `prototype_skip`.
     precision: "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the
     checkpoints of the training itself, written only where `train` is given a folder.
     """
@@ -58,6 +61,8 @@ class TrainConfig:
     ema: float = 0.0
     precision: str = "auto"
     permutation: str = "checkpoint"
+    weighting: str = "value"
+    prototype_loss: float = 0.0
     seed: int = 0
     save_every: int = 500
 
@@ -65,6 +70,7 @@ class TrainConfig:
         choice("precision", self.precision, PRECISIONS)
         choice("optimizer", self.optimizer, OPTIMIZERS)
         choice("permutation", self.permutation, ("checkpoint", "run"))
+        choice("weighting", self.weighting, ("value", "token"))
         if min(self.steps, self.batch_size, self.diffusion_batch, self.save_every) < 1:
             raise InputError("steps, batch_size, diffusion_batch and save_every must be at least 1")
 
@@ -156,6 +162,8 @@ def train(
                 task,
                 generator=generator,
                 diffusion_batch=config.diffusion_batch,
+                weighting=config.weighting,
+                prototype_loss=config.prototype_loss,
             )
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -201,6 +209,8 @@ class _ZooTokens:
                     f"the zoo has {int(self.states.max()) + 1} permutation states (one per {config.permutation}), the "
                     f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
                 )
+        if config.prototype_loss and not model.config.prototype_skip:
+            raise InputError("prototype_loss needs a generator with prototype_skip=True; set one or drop the other")
         if model.config.task_bits:
             if zoo.tasks is None or zoo.tasks.shape[1] != model.config.task_bits:
                 has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"

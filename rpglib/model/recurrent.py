@@ -76,27 +76,35 @@ class RecurrentModel(nn.Module):
 
 
 class TaskToAll(nn.Module):
-    """Ours: the task reaches every token. (N, bits) -> (N, 1, H)."""
+    """Ours: the task reaches every token, through a learned gate of that token. (N, bits) -> (N, L, H).
+
+    What a bit does to a weight depends on the weight; with one embedding added to all tokens alike the layers after it
+    would have to find out. The embedding is normalised, so that the task counts as much as the position from the start.
+    """
+
+    def __init__(self, bits: int, width: int, length: int, out: int):
+        super().__init__()
+        self.embed = nn.Sequential(
+            nn.Linear(bits, width), nn.SiLU(), nn.Linear(width, out), nn.LayerNorm(out, elementwise_affine=False)
+        )
+        self.gate = nn.Parameter(torch.randn(length, out))
+
+    def forward(self, task: Tensor) -> Tensor:
+        return self.embed(2 * task - 1)[:, None] * self.gate
+
+
+class TaskToHead(nn.Module):
+    """The released code: the task is added to the last eight tokens only. (N, bits) -> (N, L, H)."""
 
     def __init__(self, bits: int, width: int, length: int, out: int):
         super().__init__()
         self.embed = nn.Sequential(nn.Linear(bits, width), nn.SiLU(), nn.Linear(width, out))
-
-    def forward(self, task: Tensor) -> Tensor:
-        return self.embed(task)[:, None]
-
-
-class TaskToHead(TaskToAll):
-    """The released code: the task is added to the last eight tokens only. (N, bits) -> (N, L, H)."""
-
-    def __init__(self, bits: int, width: int, length: int, out: int):
-        super().__init__(bits, width, length, out)
         gate = torch.zeros(length, 1)
         gate[-HEAD_TOKENS:] = 1
         self.register_buffer("gate", gate)
 
     def forward(self, task: Tensor) -> Tensor:
-        return super().forward(task) * self.gate
+        return self.embed(task)[:, None] * self.gate
 
 
 class TaskToSequence(nn.Module):

@@ -24,6 +24,7 @@ from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES, RecurrentModel
 from rpglib.model.samplers import SAMPLERS
+from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 
 POSITIONS = ("2d", "1d", "learned")
@@ -148,6 +149,11 @@ class RPG(nn.Module):
         )
         self.denoiser = Denoiser(config.token_size, config.widths[-1], config.channels, config.kernel_size)
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
+        if self.skip is not None:
+            # The denoiser corrects the skip, so it starts by changing nothing.
+            last = self.denoiser.decoder_list[-1][0]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     @property
     def device(self) -> torch.device:
@@ -164,15 +170,23 @@ class RPG(nn.Module):
         *,
         generator: torch.Generator,
         diffusion_batch: int | None = None,
+        weighting: str = "value",
+        prototype_loss: float = 0.0,
     ) -> Tensor:
         """The diffusion loss (paper equation 5): mean squared error over the real values of a random subset of tokens.
 
         tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits). The subset of `diffusion_batch` of the
         N x L tokens, the steps and the noise are drawn from `generator` (on the CPU: the same on every device).
+        weighting: "value" counts every value alike, "token" every token. prototype_loss: weight of the error, over all
+        tokens, of what the prototype's linear skip alone says of the clean token.
         """
         n, length, _ = tokens.shape
         prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
         clean = tokens.flatten(0, 1)
+        loss = 0.0
+        if prototype_loss:
+            error = F.mse_loss(self.skip(prototypes).float(), clean, reduction="none")
+            loss = prototype_loss * _mean(error, mask.repeat(n, 1), weighting)
         count = n * length
         chosen = torch.arange(count)
         if diffusion_batch is not None and diffusion_batch < count:
@@ -188,7 +202,7 @@ class RPG(nn.Module):
         if self.skip is not None:
             output = output + self.skip(prototypes)
         target = schedule.target(clean, noise, t, self.config.prediction)
-        return (F.mse_loss(output.float(), target, reduction="none") * real).sum() / real.sum()
+        return loss + _mean(F.mse_loss(output.float(), target, reduction="none"), real, weighting)
 
     # ---- generation ---------------------------------------------------------------------------------------------
 
@@ -283,9 +297,7 @@ class RPG(nn.Module):
             raise InputError(f"a task is {bits} bits, or rows of them, all of one length ({error})") from None
         if task.shape not in ((bits,), (n, bits)):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
-        if not ((task == 0) | (task == 1)).all():
-            raise InputError(f"task bits are 0 or 1, not {task.tolist()}")
-        return task.float().expand(n, bits)
+        return check_tasks(task.reshape(-1, bits), bits).float().expand(n, bits)
 
     def _permutation_rows(self, permutation, n: int, seed: int) -> Tensor | None:
         states = self.config.permutation_states
@@ -407,6 +419,12 @@ class _TokenNoise:
         for row, generator in zip(self.buffer, self.generators, strict=True):
             generator.standard_normal(out=row, dtype=np.float32)
         return torch.from_numpy(self.buffer).to(self.device, copy=True)
+
+
+def _mean(errors: Tensor, real: Tensor, weighting: str) -> Tensor:
+    """The mean of errors (B, D) over the real values: over all of them, or per token and then over the tokens."""
+    weights = real if weighting == "value" else real / real.sum(1, keepdim=True)
+    return (errors * weights).sum() / weights.sum()
 
 
 def _digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.checkpoints import digest
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images, Split, Stream
@@ -143,7 +144,7 @@ def collect(
         accuracies=accuracies,
         tasks=None if label_maps is None else bits,
         images=images.name,
-        config={**asdict(config), "source": images.source},
+        config={**asdict(config), "source": images.source, **({} if start is None else {"start": digest(start)})},
     )
 
 

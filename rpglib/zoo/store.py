@@ -15,7 +15,7 @@ from rpglib.files import read_json, save_tensors, write_json
 from rpglib.zoo.architectures import Architecture
 
 MANIFEST = "manifest.json"
-FORMAT = "rpglib zoo 1"
+FORMAT = "rpglib zoo 2"
 SHARD_BYTES = 256 * 2**20
 """A shard is closed when it holds this much; a larger checkpoint has a shard of its own."""
 
@@ -132,7 +132,8 @@ class Zoo:
         if len(parts) > 1:  # the parts come shard by shard
             back = holders.argsort(stable=True).argsort()
             parts = [{name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}]
-        return parts[0] | {name: parts[0][source] for name, source in self._facts["tied"].items()}
+        # In the network's own order: a file keeps tensors by alphabet, a tokenizer lays them out as they come.
+        return {name: parts[0][self._facts["tied"].get(name, name)] for name in self._facts["names"]}
 
     def subset(self, indices: Sequence[int] | Tensor) -> "Zoo":
         """Return the zoo of the chosen checkpoints (indices or a boolean mask), on the same storage."""
@@ -271,5 +272,6 @@ def _facts(check: _Check, architecture: Architecture, runs, accuracies, tasks, i
         "runs": torch.as_tensor(runs).tolist(),
         "accuracies": torch.as_tensor(accuracies, dtype=torch.float64).tolist(),
         "tasks": None if tasks is None else torch.as_tensor(tasks).tolist(),
+        "names": list(check.first),
         "tied": check.tied,
     }

@@ -1,0 +1,78 @@
+"""What a generated network is worth as a start: training from it, from the pretrained start, and from random weights."""
+
+import torch
+from torch import Tensor
+
+from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.model.rpg import RPG
+from rpglib.profiles import TaskRecipe
+from rpglib.unseen import TaskZoo, write
+from rpglib.zoo.collect import Recipe, State, init_population, train_population
+from rpglib.zoo.images import Images, Split
+
+EPOCHS = (0, 1, 2, 5)
+"""Where the paper looks (its table 21)."""
+
+RATES = (3e-4, 1e-3, 3e-3)
+BATCH_SIZE = 20
+
+
+def measure_finetuning(
+    recipe: TaskRecipe, tasks: TaskZoo, unseen: Tensor, model: RPG, images: Images, seed: int = 0
+) -> dict:
+    """Test accuracy (percent, over tasks) after 0, 1, 2 and 5 epochs on few and on all training images, by start.
+
+    Takes `recipe.finetuned` of the unseen tasks at random. Each start trains with the learning rate of `RATES` that
+    serves it best, by the accuracy on validation images after the last epoch.
+    """
+    chosen = unseen[torch.randperm(len(unseen), generator=torch.Generator().manual_seed(seed))[: recipe.finetuned]]
+    bits = tasks.bits[chosen]
+    few = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(seed))[: recipe.few]
+    parts = {
+        f"{len(few)} images": Split(images.train.images[few], images.train.labels[few]),
+        f"{len(images.train)} images": images.train,
+    }
+    starts = _starts(recipe, tasks, bits, model, seed)
+    return {
+        "tasks": len(bits),
+        "epochs": list(EPOCHS),
+        "accuracy": {
+            part: {name: _best(recipe, start, bits, split, images) for name, start in starts.items()}
+            for part, split in parts.items()
+        },
+    }
+
+
+def _starts(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, model: RPG, seed: int) -> dict[str, State]:
+    """The networks of all tasks side by side, by the name of their start."""
+    generated = [write(recipe, model, task, 1, seed + row)[0] for row, task in enumerate(bits)]
+    seeds = [seed + row for row in range(len(bits))]
+    return {
+        "generated": {name: torch.stack([network[name] for network in generated]) for name in tasks.start},
+        "pretrained": init_population(recipe.architecture, seeds, tasks.start),
+        "random": init_population(recipe.architecture, seeds),
+    }
+
+
+def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split, images: Images) -> dict:
+    """The curve of the learning rate that is best on the validation images."""
+    module, seeds = recipe.architecture.build(), list(range(len(bits)))
+    curves = []
+    for rate in RATES:
+        training = Recipe(EPOCHS[-1], rate, min(BATCH_SIZE, len(split)))
+        steps = training.steps(len(split)) // EPOCHS[-1]
+        states = train_population(
+            module, start, split, training, seeds, bits, save_at=[steps * epoch for epoch in EPOCHS[1:]]
+        )
+        curve = [start, *({name: x[k] for name, x in states.items()} for k in range(len(EPOCHS) - 1))]
+        curves.append((_accuracies(recipe, curve[-1], bits, images.validation).mean(), rate, curve))
+    _, rate, curve = max(curves, key=lambda found: found[0])
+    return {
+        "learning_rate": rate,
+        "by_epoch": [summarise(_accuracies(recipe, state, bits, images.test)) for state in curve],
+    }
+
+
+def _accuracies(recipe: TaskRecipe, networks: State, bits: Tensor, split: Split) -> Tensor:
+    """Percent (N,) of N networks, each on the task of its own row."""
+    return accuracy(predictions(recipe.architecture.build(), networks, split.images), bits[:, split.labels])
