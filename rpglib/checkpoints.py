@@ -38,7 +38,7 @@ def unflatten(weights: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def digest(checkpoint: Checkpoint) -> str:
     """A fingerprint of names and values, 16 hexadecimal digits."""
     found = hashlib.sha256()
-    for name, values in checkpoint.items():
+    for name in sorted(checkpoint):
         found.update(name.encode())
-        found.update(values.detach().cpu().contiguous().numpy().tobytes())
+        found.update(checkpoint[name].detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]

@@ -1,29 +1,26 @@
-"""What a generated network is worth as a start: training from it, from the pretrained start, and from random weights."""
+"""What a generated network is worth as a start: training from it, from the pretrained start, and from nothing."""
 
 import torch
 from torch import Tensor
 
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.model.rpg import RPG
+from rpglib.pipeline import generate
 from rpglib.profiles import TaskRecipe
-from rpglib.unseen import TaskZoo, write
+from rpglib.task_zoo import TaskZoo
 from rpglib.zoo.collect import Recipe, State, init_population, train_population
 from rpglib.zoo.images import Images, Split
 
-EPOCHS = (0, 1, 2, 5)
-"""Where the paper looks (its table 21)."""
-
-RATES = (3e-4, 1e-3, 3e-3)
 BATCH_SIZE = 20
 
 
 def measure_finetuning(
     recipe: TaskRecipe, tasks: TaskZoo, unseen: Tensor, model: RPG, images: Images, seed: int = 0
 ) -> dict:
-    """Test accuracy (percent, over tasks) after 0, 1, 2 and 5 epochs on few and on all training images, by start.
+    """Test accuracy (percent, over tasks) after some epochs on few and on all training images, by start (table 21).
 
-    Takes `recipe.finetuned` of the unseen tasks at random. Each start trains with the learning rate of `RATES` that
-    serves it best, by the accuracy on validation images after the last epoch.
+    Takes `recipe.finetuned` of the unseen tasks at random. Each start trains with the one of `recipe.finetune_rates`
+    that serves it best, by the accuracy on validation images after the last epoch.
     """
     chosen = unseen[torch.randperm(len(unseen), generator=torch.Generator().manual_seed(seed))[: recipe.finetuned]]
     bits = tasks.bits[chosen]
@@ -35,7 +32,7 @@ def measure_finetuning(
     starts = _starts(recipe, tasks, bits, model, seed)
     return {
         "tasks": len(bits),
-        "epochs": list(EPOCHS),
+        "epochs": list(recipe.finetune_epochs),
         "accuracy": {
             part: {name: _best(recipe, start, bits, split, images) for name, start in starts.items()}
             for part, split in parts.items()
@@ -45,7 +42,7 @@ def measure_finetuning(
 
 def _starts(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, model: RPG, seed: int) -> dict[str, State]:
     """The networks of all tasks side by side, by the name of their start."""
-    generated = [write(recipe, model, task, 1, seed + row)[0] for row, task in enumerate(bits)]
+    generated = [generate(recipe, model, 1, seed + row, task)[0] for row, task in enumerate(bits)]
     seeds = [seed + row for row in range(len(bits))]
     return {
         "generated": {name: torch.stack([network[name] for network in generated]) for name in tasks.start},
@@ -57,14 +54,14 @@ def _starts(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, model: RPG, seed: 
 def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split, images: Images) -> dict:
     """The curve of the learning rate that is best on the validation images."""
     module, seeds = recipe.architecture.build(), list(range(len(bits)))
-    curves = []
-    for rate in RATES:
-        training = Recipe(EPOCHS[-1], rate, min(BATCH_SIZE, len(split)))
-        steps = training.steps(len(split)) // EPOCHS[-1]
+    later, curves = recipe.finetune_epochs[1:], []
+    for rate in recipe.finetune_rates:
+        training = Recipe(later[-1], rate, min(BATCH_SIZE, len(split)))
+        steps = training.steps(len(split)) // later[-1]
         states = train_population(
-            module, start, split, training, seeds, bits, save_at=[steps * epoch for epoch in EPOCHS[1:]]
+            module, start, split, training, seeds, bits, save_at=[steps * epoch for epoch in later]
         )
-        curve = [start, *({name: x[k] for name, x in states.items()} for k in range(len(EPOCHS) - 1))]
+        curve = [start, *({name: x[k] for name, x in states.items()} for k in range(len(later)))]
         curves.append((_accuracies(recipe, curve[-1], bits, images.validation).mean(), rate, curve))
     _, rate, curve = max(curves, key=lambda found: found[0])
     return {

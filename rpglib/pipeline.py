@@ -3,8 +3,8 @@
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def obtain_zoo(
 
 
 def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
-    """Whether a zoo was collected for these tasks: in `collect`'s order a run's checkpoints of one task stand together."""
+    """Whether a zoo was collected for these tasks; in `collect`'s order a task's checkpoints stand together."""
     if zoo.tasks is None or label_maps is None:
         return zoo.tasks is label_maps
     return zoo.tasks.unique_consecutive(dim=0).equal(label_maps.repeat(zoo.config["runs"], 1))
@@ -242,9 +242,11 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
     )
 
 
-def generate(recipe: Recipe, model: RPG, n: int = NETWORKS, seed: int = 0) -> list[dict[str, Tensor]]:
-    """Generate `n` networks with the recipe's sampler."""
-    return model.generate(n, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
+def generate(
+    recipe: Recipe, model: RPG, n: int = NETWORKS, seed: int = 0, task: Sequence[int] | Tensor | None = None
+) -> list[dict[str, Tensor]]:
+    """Generate `n` networks with the recipe's sampler, for one task where the generator was trained with tasks."""
+    return model.generate(n, task, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
 
 
 def compare(

@@ -40,24 +40,40 @@ class Recipe:
     paper: tuple[float, float] | None = None
 
 
+PRETRAIN = TrainingRecipe(60, learning_rate=5e-3, batch_size=32, weight_decay=0.3, decay=True)
+TASK_TRAIN = TrainConfig(
+    steps=3000,
+    batch_size=16,
+    diffusion_batch=128,
+    learning_rate=3e-3,
+    weight_decay=0.0,
+    weighting="token",
+    prototype_loss=4.0,
+)
+CURVE_TRAIN = replace(TASK_TRAIN, steps=1500)
+
+
 @dataclass(frozen=True)
 class TaskRecipe(Recipe):
     """Networks for binary tasks, from a shared start to generators for tasks that nobody trained (paper, section 4).
 
     pretrain: how the start learns to tell all classes apart (small networks; timm's come pretrained). count: that many
-    tasks, half of them the opposites of the other half, instead of all. seen: share of the tasks that a generator learns
-    from, in each of the random `splits`. curve, curve_train: numbers of seen tasks, and how the generators of that curve
-    train. finetuned: unseen tasks that training starts from generated networks for; few: images in its small training set.
+    tasks, half of them the opposites of the other half, instead of all. seen: share of the tasks that a generator
+    learns from, in each of the random `splits`. curve, curve_train: numbers of seen tasks, and how the generators of
+    that curve train. finetuned: on how many unseen tasks training from generated networks is compared with other
+    starts, after `finetune_epochs`, with the best of `finetune_rates`; few: images in the small training set.
     """
 
-    pretrain: TrainingRecipe = TrainingRecipe(60, 5e-3, 32, 0.3, decay=True)
+    pretrain: TrainingRecipe = PRETRAIN
     count: int | None = None
     seen: float = 0.8
     splits: tuple[int, ...] = (0, 1, 2)
     curve: tuple[int, ...] = (16, 64, 256)
-    curve_train: TrainConfig = TrainConfig()
+    curve_train: TrainConfig = CURVE_TRAIN
     finetuned: int = 40
     few: int = 100
+    finetune_epochs: tuple[int, ...] = (0, 1, 2, 5)
+    finetune_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
 
     def tasks(self) -> Tensor:
         """The tasks (T, bits) in counting order."""
@@ -147,6 +163,51 @@ def _paper(recipe: Recipe, preset: str) -> Recipe:
     )
 
 
+# Tokens of half a layer of a small vision transformer; one wide recurrent layer; a denoiser that corrects the linear
+# skip from the prototype. A few DDIM steps: with more of them the spread that the generator has learned costs accuracy.
+UNSEEN_DIGITS = TaskRecipe(
+    "unseen_tasks",
+    "digits",
+    Architecture("vit_small_digits", num_classes=2, channels=1, image_size=8),
+    CollectConfig(
+        epochs=4,
+        learning_rate=2e-3,
+        weight_decay=0.1,
+        finetune_learning_rate=2e-4,
+        finetune_batch_size=32,
+        checkpoints=3,
+        shared_order=True,
+    ),
+    RPGConfig(
+        token_size=256,
+        widths=(384,),
+        expand=1,
+        headdim=32,
+        channels=(1, 8, 16, 8, 1),
+        task_bits=10,
+        task_width=256,
+        prediction="sample",
+        prototype_skip=True,
+    ),
+    TASK_TRAIN,
+    sampling_steps=4,
+)
+UNSEEN_CIFAR10 = replace(
+    UNSEEN_DIGITS,
+    images="cifar10",
+    architecture=Architecture("vit_tiny_patch16_224", num_classes=2, channels=3, image_size=32),
+    collect=replace(
+        UNSEEN_DIGITS.collect, epochs=2, learning_rate=1e-4, finetune_learning_rate=1e-5, finetune_batch_size=128
+    ),
+    model=replace(RPGConfig.preset("base"), task_bits=10, prediction="sample", prototype_skip=True),
+    train=replace(TASK_TRAIN, steps=20_000, batch_size=4, learning_rate=1e-4),
+)
+UNSEEN_PAPER = replace(
+    UNSEEN_CIFAR10,
+    images="imagenet10",
+    architecture=Architecture("vit_small_patch16_224", num_classes=2, channels=3, image_size=224),
+)
+
 PAPER_CNN_S = _paper(CNN_S, "tiny")
 PAPER_RESNET18 = _paper(RESNET18, "base")
 
@@ -164,6 +225,25 @@ def _smoke(recipe: Recipe) -> Recipe:
     )
 
 
+UNSEEN = {
+    "smoke": replace(
+        UNSEEN_DIGITS,
+        collect=replace(UNSEEN_DIGITS.collect, epochs=1),
+        model=replace(UNSEEN_DIGITS.model, widths=(32,), channels=(1, 4, 8, 4, 1), task_width=16),
+        train=replace(TASK_TRAIN, steps=5),
+        pretrain=replace(PRETRAIN, epochs=1),
+        count=24,
+        splits=(0,),
+        curve=(8,),
+        curve_train=replace(TASK_TRAIN, steps=5),
+        finetuned=2,
+        finetune_epochs=(0, 1),
+        finetune_rates=(1e-3,),
+    ),
+    "digits": UNSEEN_DIGITS,
+    "cifar10": UNSEEN_CIFAR10,
+    "paper": UNSEEN_PAPER,
+}
 QUICK = {
     "smoke": _smoke(QUICKSTART),
     "digits": QUICKSTART,
@@ -186,3 +266,8 @@ def quickstart(profile: str) -> Recipe:
 def main_results(profile: str) -> tuple[Recipe, ...]:
     """The recipes of the main table, one per row. Raises `InputError` for an unknown profile."""
     return ROWS[choice("profile", profile, PROFILES)]
+
+
+def unseen_tasks(profile: str) -> TaskRecipe:
+    """The recipe of the experiments on unseen tasks. Raises `InputError` for an unknown profile."""
+    return UNSEEN[choice("profile", profile, PROFILES)]

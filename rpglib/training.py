@@ -44,10 +44,10 @@ class TrainConfig:
     warmup: share of the steps with a rising rate, before a cosine down to zero. ema: decay of the averaged weights that
     training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" or each "run".
     weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
-    head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens of
-    the batch, which costs little beside the denoiser; for models with `prototype_skip`.
-    precision: "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the
-    checkpoints of the training itself, written only where `train` is given a folder.
+    head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
+    of the batch, which costs little beside the denoiser; for models with `prototype_skip`. precision: "auto" is bf16
+    where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the training
+    itself, written only where `train` is given a folder.
     """
 
     steps: int = 80_000

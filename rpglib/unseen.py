@@ -1,13 +1,14 @@
 """Networks for tasks nobody trained: from a zoo of binary tasks to the records of `10_unseen_tasks` and `11_pca`.
 
-Tasks are rows of bits, one per class (paper, section 4). A generator learns from the checkpoints of the seen tasks; what
-it writes for the unseen ones is compared with networks trained for them and with rivals that need no generator.
+Tasks are rows of bits, one per class (paper, section 4). A generator learns from the checkpoints of the seen tasks;
+what it writes for the unseen ones is compared with networks trained for them and with rivals that need no generator.
 """
 
+import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.accuracy import predictions, summarise
 from rpglib.analysis.similarity import diversity
 from rpglib.baselines.majority import majority_class
 from rpglib.baselines.mean import mean_network
@@ -26,97 +27,16 @@ from rpglib.baselines.ridge import ridge
 from rpglib.checkpoints import flatten, unflatten
 from rpglib.errors import InputError
 from rpglib.files import read_json, save_tensors, write_json
+from rpglib.finetuning import measure_finetuning
 from rpglib.model.rpg import RPG
-from rpglib.pipeline import fit, images_of, pick, thinned
+from rpglib.pipeline import NETWORKS, fit, generate, images_of, pick, seeded, thinned
 from rpglib.profiles import TaskRecipe
-from rpglib.records import generator_dir, home, read_record, write_record, zoo_dir
-from rpglib.tasks import all_tasks, split_tasks
-from rpglib.training import TrainResult
-from rpglib.zoo.collect import Recipe as TrainingRecipe
-from rpglib.zoo.collect import collect, init_population, train_population
+from rpglib.records import agrees, generator_dir, home, read_record, write_record
+from rpglib.task_zoo import HEAD, TaskZoo, task_zoo
+from rpglib.tasks import name_of, split_tasks
 from rpglib.zoo.images import Images, Split
-from rpglib.zoo.store import Zoo
 
-EXPERIMENT = "unseen_tasks"
-START, HEADS = "start.safetensors", "heads.safetensors"
-HEAD = ("head.weight", "head.bias")
-
-
-@dataclass(frozen=True)
-class TaskZoo:
-    """Checkpoints of T binary tasks, C of each, next to each other in the zoo, all trained from one start.
-
-    bits (T, bits) int64; weights (T, P): the mean of each task's checkpoints, tensor after tensor as in `like`, which is
-    one of the checkpoints; start: the state dict that every task's training began with.
-    """
-
-    zoo: Zoo
-    bits: Tensor
-    weights: Tensor
-    start: dict[str, Tensor]
-
-    @property
-    def like(self) -> dict[str, Tensor]:
-        return self.start
-
-    @property
-    def each(self) -> int:
-        return len(self.zoo) // len(self.bits)
-
-    def checkpoints(self, tasks: Tensor) -> Zoo:
-        """The zoo of the chosen tasks' checkpoints, (len(tasks) x C)."""
-        return self.zoo.subset((tasks[:, None] * self.each + torch.arange(self.each)).flatten())
-
-    def columns(self, names: tuple[str, ...]) -> Tensor:
-        """(P,) bool: the weights that belong to the tensors of these names."""
-        return torch.cat([torch.full((x.numel(),), name in names) for name, x in self.like.items()])
-
-
-def task_zoo(recipe: TaskRecipe, profile: str, images: Images, device: torch.device) -> TaskZoo:
-    """Open the recipe's zoo of tasks where it was collected before; collect it otherwise, from a pretrained start."""
-    bits = recipe.tasks()
-    start = pretrained_start(recipe, images, zoo_dir(profile, recipe.name) / START, device)
-    zoo = obtain_zoo(recipe, profile, images, device, label_maps=bits, start=start)
-    each = recipe.collect.checkpoints
-    # Task by task: the checkpoints of large networks do not fit into memory together.
-    weights = [_flat_mean(zoo.stacked(range(first, first + each)), start) for first in range(0, len(zoo), each)]
-    return TaskZoo(zoo, bits, torch.stack(weights), start)
-
-
-def _flat_mean(networks: dict[str, Tensor], like: dict[str, Tensor]) -> Tensor:
-    return flatten({name: networks[name] for name in like}).mean(0)
-
-
-def pretrained_start(recipe: TaskRecipe, images: Images, path: Path, device: torch.device) -> dict[str, Tensor]:
-    """Return the state dict that all tasks start from, read from `path` where the same recipe left it there.
-
-    Small networks are trained to tell all classes apart, timm models come with timm's pretrained weights; the head is new
-    and random, as it has one output per label of the tasks.
-    """
-    identity = json.dumps(
-        {
-            "pretrain": asdict(recipe.pretrain),
-            "architecture": recipe.architecture.to_dict(),
-            "seed": recipe.collect.seed,
-        }
-    )
-    if path.exists():
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("identity") == identity:
-                return load_file(path)
-    architecture, seed = recipe.architecture, recipe.collect.seed
-    (fresh,) = ({name: x[0] for name, x in init_population(architecture, [seed]).items()},)
-    if architecture.small:
-        teacher = replace(architecture, num_classes=images.num_classes)
-        trained = train_population(
-            teacher.build().to(device), init_population(teacher, [seed]), images.train, recipe.pretrain, [seed]
-        )
-        trained = {name: x[0, 0].cpu() for name, x in trained.items()}
-    else:
-        trained = architecture.pretrained().state_dict()
-    start = {name: x if name in HEAD else trained[name] for name, x in fresh.items()}
-    save_tensors(path, start, {"identity": identity})
-    return start
+HEADS = "heads.safetensors"
 
 
 # ---- rivals ---------------------------------------------------------------------------------------------------------
@@ -165,7 +85,7 @@ def of_tasks(accuracies: Tensor) -> dict:
 
 @dataclass(frozen=True)
 class Answers:
-    """What generated networks do, a row per task (U tasks, n networks each): right (U, n, images) and heads (U, n, h)."""
+    """What n generated networks for each of U tasks do: right (U, n, images) bool, and their heads (U, n, h)."""
 
     right: Tensor
     heads: Tensor
@@ -186,15 +106,10 @@ def answers(
     labels = bits if labels is None else labels
     right, heads = [], []
     for row, (task, judged) in enumerate(zip(bits, labels, strict=True)):
-        networks = write(recipe, model, task, n, seed + n * row)
+        networks = generate(recipe, model, n, seed + n * row, task)
         right.append(correct(recipe, networks, judged.expand(n, -1), split, model.device))
         heads.append(torch.stack([torch.cat([network[name].flatten() for name in HEAD]) for network in networks]))
     return Answers(torch.stack(right), torch.stack(heads))
-
-
-def write(recipe: TaskRecipe, model: RPG, task: Tensor, n: int, seed: int = 0) -> list[dict[str, Tensor]]:
-    """Generate `n` networks for one task with the recipe's sampler."""
-    return model.generate(n, task, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
 
 
 def measure_split(
@@ -256,8 +171,8 @@ def measure_flips(
 ) -> dict:
     """Generate for seen tasks and for the same tasks with every bit flipped, where those are unseen (paper, table 10).
 
-    accuracies in percent: unflipped by the seen task's labels; flipped by the flipped labels, of networks for the flipped
-    bits. by_class: of the first pair, the accuracy on the images of each class.
+    accuracies in percent: unflipped by the seen task's labels; flipped by the flipped labels, of networks for the
+    flipped bits. by_class: of the first pair, the accuracy on the images of each class.
     """
     rows = {tuple(tasks.bits[i].tolist()): i for i in unseen.tolist()}
     pairs = [(i, rows[key]) for i in seen.tolist() if (key := tuple((1 - tasks.bits[i]).tolist())) in rows]
@@ -283,8 +198,8 @@ def mean_diversity(generated: Tensor, originals: Tensor) -> dict[str, float]:
 def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: torch.device, folder: Path) -> list[dict]:
     """Accuracy on the unseen tasks of the first split against the number of seen tasks: the generator and its rivals.
 
-    The generator trains as `recipe.curve_train` says for every number, and writes one network per unseen task. A smaller
-    number's tasks are among a larger one's.
+    The generator trains as `recipe.curve_train` says for every number, and writes one network per unseen task. A
+    smaller number's tasks are among a larger one's.
     """
     split = recipe.splits[0]
     seen, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
@@ -300,3 +215,132 @@ def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: to
             methods[name] = {key: value for key, value in result.items() if key != "accuracies"}
         rows.append({"seen_tasks": count, "methods": methods})
     return rows
+
+
+# ---- the experiment -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """The experiment as notebooks use it: its record, the first split's generator, and classifier heads.
+
+    heads: "bits" (T, bits) of all tasks; "unseen" (U,) which of them the generator never saw; "originals" (T, C, h) the
+    head's weights of their checkpoints; "generated" (U, n, h) of networks generated for the unseen ones.
+    """
+
+    recipe: TaskRecipe
+    record: dict
+    model: RPG
+    heads: dict[str, Tensor]
+
+    @property
+    def numbers(self) -> dict:
+        return self.record["numbers"]
+
+
+def unseen_tasks(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> Unseen:
+    """Compute the experiment and record it (`fresh`), or read its record, its generator and its heads.
+
+    An interrupted computation goes on where it was: zoo, splits and curve are kept as they are finished.
+    Raises `InputError` where there is nothing to read, and where the images are not at hand for a fresh one.
+    """
+    recipe = seeded(recipe, seed)
+    if fresh:
+        _compute(recipe, profile, seed, pick(device))
+    folder = generator_dir(profile, recipe.name)
+    record = read_record(recipe.name, profile)
+    if not agrees(record["config"], recipe):
+        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
+    try:
+        heads = load_file(folder / HEADS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {folder / HEADS} ({error}); run 10_unseen_tasks with fresh=True") from None
+    return Unseen(recipe, record, RPG.from_pretrained(folder, pick(device)), heads)
+
+
+def at_hand(recipe: TaskRecipe, profile: str, seed: int = 0, device: str = "auto") -> Unseen:
+    """Read the experiment where it was recorded, compute it where it was not: for notebooks that build on it."""
+    try:
+        return unseen_tasks(recipe, profile, False, seed, device)
+    except InputError:
+        return unseen_tasks(recipe, profile, True, seed, device)
+
+
+def _compute(recipe: TaskRecipe, profile: str, seed: int, device: torch.device) -> None:
+    images = images_of(recipe.images)
+    # Another recipe or seed must not go on from this one's parts.
+    key = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:8]
+    unfinished = home() / "data" / "runs" / profile / f"{recipe.name}_{key}"
+    tasks = task_zoo(recipe, profile, images, device)
+    parts = {
+        f"split{split}": partial(_split_and_keep, recipe, profile, tasks, split, images, device, unfinished, seed)
+        for split in recipe.splits
+    }
+    parts["curve"] = partial(measure_curve, recipe, tasks, images, device, unfinished)
+    parts["finetuning"] = partial(_finetuning, recipe, profile, tasks, images, device, seed)
+    found = {name: _once(unfinished / f"{name}.json", compute) for name, compute in parts.items()}
+    seconds = {"collect": tasks.seconds} | {name: seconds for name, (_, seconds) in found.items()}
+    write_record(
+        recipe.name,
+        profile,
+        {
+            "zoo": summarise(tasks.zoo.accuracies) | {"tasks": len(tasks.bits), "checkpoints_per_task": tasks.each},
+            "splits": [found[f"split{split}"][0] for split in recipe.splits],
+            "curve": found["curve"][0],
+            "finetuning": found["finetuning"][0],
+            "seconds": seconds,
+        },
+        config=recipe,
+        seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed, "splits": recipe.splits},
+        n=len(recipe.splits),
+        wall_seconds=sum(seconds.values()),
+        data_source=images.source,
+    )
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _finetuning(recipe: TaskRecipe, profile: str, tasks: TaskZoo, images: Images, device, seed: int) -> dict:
+    model = RPG.from_pretrained(generator_dir(profile, recipe.name), device)
+    _, unseen = split_tasks(len(tasks.bits), recipe.splits[0], recipe.seen)
+    return measure_finetuning(recipe, tasks, unseen, model, images, seed)
+
+
+def _split_and_keep(recipe, profile, tasks, split, images, device, folder, seed) -> dict:
+    """Measure one split; the first one's generator and heads are kept for the other notebooks."""
+    numbers, model, found = measure_split(recipe, tasks, split, images, device, folder, seed)
+    if split == recipe.splits[0]:
+        model.save_pretrained(generator_dir(profile, recipe.name))
+        _, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
+        heads = {
+            "bits": tasks.bits,
+            "unseen": unseen,
+            "originals": flatten(tasks.zoo.stacked(names=HEAD)).view(len(tasks.bits), tasks.each, -1),
+            "generated": found.heads,
+        }
+        save_tensors(generator_dir(profile, recipe.name) / HEADS, heads)
+    return numbers
+
+
+def _once(path: Path, compute: Callable) -> tuple:
+    """Read what an interrupted computation left in `path`, or compute it and leave it there; and the seconds it took."""
+    if not path.exists():
+        began = time.perf_counter()
+        value = compute()
+        write_json(path, {"value": value, "seconds": time.perf_counter() - began})
+    kept = read_json(path)
+    return kept["value"], kept["seconds"]
+
+
+def check_live(result: Unseen, count: int = 2, tolerance: float = 1.0) -> str:
+    """Generate for the first `count` unseen tasks again and compare mean accuracies with the record, in points.
+
+    Returns one sentence; raises `AssertionError` where the record does not hold.
+    """
+    first = result.numbers["splits"][0]
+    bits = result.heads["bits"][result.heads["unseen"]][:count]
+    n, seed = first["networks_per_task"], result.record["seeds"]["generate"]
+    found = answers(result.recipe, result.model, bits, images_of(result.recipe.images).test, n, seed).accuracies.mean(1)
+    recorded = torch.tensor(first["generated"]["accuracies"][:count], dtype=found.dtype)
+    largest = float((found - recorded).abs().max())
+    assert largest <= tolerance, f"recomputed accuracies differ from the record by {largest:.2f} points"
+    return f"{count} unseen tasks: {n} networks each generated and evaluated again; they agree with the record"

@@ -43,8 +43,8 @@ def principal_components(points: Tensor, count: int = 2) -> Components:
 def own_rank(points: Tensor, owners: Tensor, centres: Tensor) -> Tensor:
     """Return (N,) the rank of each point's own centre by Euclidean distance: 1 where no other centre is nearer.
 
-    points (N, P); centres (T, P); owners (N,) the index of each point's own centre. A centre at the same distance as the
-    own one does not count as nearer.
+    points (N, P); centres (T, P); owners (N,) the index of each point's own centre. A centre at the same distance as
+    the own one does not count as nearer.
     """
     distances = torch.cdist(points.double(), centres.double())
     own = distances.gather(1, owners[:, None])

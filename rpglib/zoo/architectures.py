@@ -34,6 +34,15 @@ class Architecture:
             return SMALL[self.name](self.num_classes, self.channels, self.image_size)
         return _timm_model(self)
 
+    def pretrained(self) -> nn.Module:
+        """Return a timm model with timm's pretrained weights, which are downloaded where they are not at hand.
+
+        Raises `InputError` for our own small networks and where timm cannot get the weights.
+        """
+        if self.small:
+            raise InputError(f"{self.name} has no published weights; train it instead")
+        return _timm_model(self, pretrained=True)
+
     def to_dict(self) -> dict:
         """Return the fields as plain JSON values."""
         return asdict(self)
@@ -174,7 +183,7 @@ class CentreCrop(nn.Module):
         return images[..., top : top + self.size, top : top + self.size]
 
 
-def _timm_model(architecture: Architecture) -> nn.Module:
+def _timm_model(architecture: Architecture, pretrained: bool = False) -> nn.Module:
     import timm
 
     if not timm.is_model(architecture.name):
@@ -182,7 +191,7 @@ def _timm_model(architecture: Architecture) -> nn.Module:
     create = partial(
         timm.create_model,
         architecture.name,
-        pretrained=False,
+        pretrained=pretrained,
         num_classes=architecture.num_classes,
         in_chans=architecture.channels,
     )
@@ -190,6 +199,11 @@ def _timm_model(architecture: Architecture) -> nn.Module:
         return create(img_size=architecture.image_size)
     except TypeError:  # convolutional networks take any image size and refuse the argument
         return create()
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(f"timm has no pretrained weights of {architecture.name} at hand ({reason})") from None
 
 
 SMALL = {"vit_small_digits": SmallViT, "cnn_digits": cnn_digits, "cnn_s": cnn_s, "cnn_m": cnn_m}

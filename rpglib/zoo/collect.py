@@ -63,7 +63,8 @@ class CollectConfig:
     """How a zoo is collected: `epochs` of training, then one of fine-tuning with `checkpoints` saved evenly, per run.
 
     runs: independent repetitions, each from its own initial network (its permutation state); seed: everything random
-    follows from it.
+    follows from it. shared_order: the tasks of one run see the images in one order, so that the labels are all that
+    tells them apart; otherwise every task has an order of its own.
     """
 
     epochs: int = 30
@@ -75,6 +76,7 @@ class CollectConfig:
     checkpoints: int = 50
     runs: int = 1
     seed: int = 0
+    shared_order: bool = False
 
     @property
     def training(self) -> Recipe:
@@ -123,7 +125,7 @@ def collect(
                 state = init_population(architecture, [_seed(config, run) for run, _ in chosen], start)
 
                 def phase(state: State, number: int, recipe: Recipe, save_at=None, chosen=chosen, maps=maps):
-                    seeds = [_seed(config, *member, number) for member in chosen]
+                    seeds = [_seed(config, run, 0 if config.shared_order else task, number) for run, task in chosen]
                     return advance(module, state, train, recipe, seeds, maps, save_at=save_at, tick=bar.update)
 
                 if config.epochs:

@@ -1,7 +1,7 @@
 """A zoo: trained checkpoints of one architecture, kept as safetensors shards with a manifest."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,19 +121,21 @@ class Zoo:
             f"Zoo({len(self)} checkpoints of {self.architecture.name} on {self.images}, {len(self.runs.unique())} runs)"
         )
 
-    def stacked(self, indices: Sequence[int] | None = None) -> dict[str, Tensor]:
-        """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...)."""
-        return self._read(self._rows if indices is None else self._rows[torch.as_tensor(indices)])
+    def stacked(self, indices: Sequence[int] | None = None, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
+        return self._read(self._rows if indices is None else self._rows[torch.as_tensor(indices)], names)
 
-    def _read(self, rows: Tensor) -> dict[str, Tensor]:
+    def _read(self, rows: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        # In the network's own order: a file keeps tensors by alphabet, a tokenizer lays them out as they come.
+        held = {name: self._facts["tied"].get(name, name) for name in names or self._facts["names"]}
         holders = torch.searchsorted(self._ends, rows, right=True)
         firsts = self._ends - self._ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
-        parts = [self._shards[k].read(rows[holders == k] - firsts[k]) for k in holders.unique().tolist()]
+        wanted = set(held.values())
+        parts = [self._shards[k].read(rows[holders == k] - firsts[k], wanted) for k in holders.unique().tolist()]
         if len(parts) > 1:  # the parts come shard by shard
             back = holders.argsort(stable=True).argsort()
             parts = [{name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}]
-        # In the network's own order: a file keeps tensors by alphabet, a tokenizer lays them out as they come.
-        return {name: parts[0][self._facts["tied"].get(name, name)] for name in self._facts["names"]}
+        return {name: parts[0][source] for name, source in held.items()}
 
     def subset(self, indices: Sequence[int] | Tensor) -> "Zoo":
         """Return the zoo of the chosen checkpoints (indices or a boolean mask), on the same storage."""
@@ -149,8 +151,8 @@ class _MemoryShard:
     count: int
     tensors: dict[str, Tensor]
 
-    def read(self, rows: Tensor) -> dict[str, Tensor]:
-        return {name: tensor[rows] for name, tensor in self.tensors.items()}
+    def read(self, rows: Tensor, names: Set[str]) -> dict[str, Tensor]:
+        return {name: self.tensors[name][rows] for name in names}
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,12 @@ class _FileShard:
     count: int
     path: Path
 
-    def read(self, rows: Tensor) -> dict[str, Tensor]:
+    def read(self, rows: Tensor, names: Set[str]) -> dict[str, Tensor]:
         """Return the tensors of some checkpoints of the memory-mapped file: name -> (rows, ...)."""
         first, last = int(rows.min()), int(rows.max())
         try:
             with safe_open(self.path, "pt") as file:
-                return {name: file.get_slice(name)[first : last + 1][rows - first] for name in file.keys()}
+                return {name: file.get_slice(name)[first : last + 1][rows - first] for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.path} cannot be read ({error}); copy or collect it again") from None
 
