@@ -8,8 +8,9 @@ SEED = config.get("seed", 0)
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
 CODE = sorted(map(str, Path("rpglib").rglob("*.py")))
 
-# 00 and 01 start from images; every later notebook starts from the checkpoints that 01 collects, unless named here.
-NEEDS = {"00_quickstart": [], "01_collect_checkpoints": []}
+# 00, 01 and 10 start from images; every later notebook starts from the checkpoints that 01 collects, unless named here.
+NEEDS = {"00_quickstart": [], "01_collect_checkpoints": [], "10_unseen_tasks": []}
+NEEDS |= dict.fromkeys(("11_pca", "12_language", "13_explore"), ["10_unseen_tasks"])
 
 
 def needs(wildcards):

@@ -322,7 +322,7 @@ def _split_and_keep(recipe, profile, tasks, split, images, device, folder, seed)
 
 
 def _once(path: Path, compute: Callable) -> tuple:
-    """Read what an interrupted computation left in `path`, or compute it and leave it there; and the seconds it took."""
+    """Read what an interrupted computation left in `path`, or compute it and leave it there; and its seconds."""
     if not path.exists():
         began = time.perf_counter()
         value = compute()

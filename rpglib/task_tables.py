@@ -1,0 +1,138 @@
+"""Tables and verdicts of the experiments on unseen tasks, from the numbers of their records."""
+
+import pandas as pd
+
+WITHIN, FLIP_WITHIN = 1.0, 2.0
+"""Points by which generated networks may fall short of the originals, and flipped tasks of unflipped ones."""
+
+
+def methods(splits: list[dict]) -> pd.DataFrame:
+    """Mean test accuracy (percent) over the unseen tasks, a column per split, and the worst task of all splits."""
+    names = ["original", "RPG", *splits[0]["rivals"]]
+    found = {name: [_of(split, name) for split in splits] for name in names}
+    rows = {
+        name: {
+            **{f"split {split['split']}": f"{r['mean']:.2f}" for split, r in zip(splits, results, strict=True)},
+            "std over tasks": f"{sum(r['std'] for r in results) / len(results):.2f}",
+            "worst task": f"{min(r['min'] for r in results):.1f}",
+            "mean - original": f"{_mean(results) - _mean(found['original']):+.2f}",
+        }
+        for name, results in found.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def _of(split: dict, name: str) -> dict:
+    return {"original": split["original"], "RPG": split["generated"]}.get(name) or split["rivals"][name]
+
+
+def _mean(results: list[dict]) -> float:
+    return sum(result["mean"] for result in results) / len(results)
+
+
+def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
+    """The paper's tables 9 and 19 for the first `count` unseen tasks in counting order; accuracies in percent."""
+    columns = {
+        "original": "original",
+        "best": "best_of_networks",
+        "average": "generated",
+        "min": "worst_of_networks",
+        "std": "std_within_tasks",
+    }
+    rows = {
+        task: {label: f"{split[key]['accuracies'][row]:.1f}" for label, key in columns.items()}
+        for row, task in enumerate(split["tasks"][:count])
+    }
+    rows[f"mean of all {split['unseen_tasks']}"] = {
+        label: f"{split[key]['mean']:.1f}" for label, key in columns.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def flips(splits: list[dict]) -> pd.DataFrame:
+    """Accuracy (percent) of networks for seen tasks, and for the same tasks with all bits flipped, which are unseen."""
+    rows = {
+        f"split {split['split']}": {
+            "pairs": split["flipped"]["pairs"],
+            "unflipped": f"{split['flipped']['unflipped']['mean']:.2f}",
+            "flipped": f"{split['flipped']['flipped']['mean']:.2f}",
+            "flipped networks by the unflipped labels": f"{100 - split['flipped']['flipped']['mean']:.2f}",
+        }
+        for split in splits
+    }
+    return pd.DataFrame(rows).T
+
+
+def one_flip(split: dict) -> pd.DataFrame:
+    """The paper's table 10: for one pair of opposite tasks, the accuracy (percent) on the images of each class."""
+    rows = {}
+    for name in ("unflipped", "flipped"):
+        found = split["flipped"][name]
+        rows[f"{name} bits"] = found["task"].split()
+        rows[f"{name} accuracy"] = [f"{value:.0f}" for value in found["by_class"]]
+    return pd.DataFrame(rows, index=range(len(found["by_class"]))).T
+
+
+def diversity(splits: list[dict]) -> pd.DataFrame:
+    """Mean error-IoU within a task (1: always wrong on the same images), averaged over the unseen tasks."""
+    labels = {
+        "among originals": "among_originals",
+        "original to its nearest other": "nearest_original_among_originals",
+        "among generated": "among_generated",
+        "generated to nearest original": "to_nearest_original",
+    }
+    columns = {
+        f"split {split['split']}": {label: f"{split['diversity'][key]:.3f}" for label, key in labels.items()}
+        for split in splits
+    }
+    return pd.DataFrame(columns)
+
+
+def curve(rows: list[dict]) -> pd.DataFrame:
+    """Mean accuracy (percent) on the unseen tasks of one split against the number of seen tasks."""
+    table = {
+        row["seen_tasks"]: {name: f"{found['mean']:.2f}" for name, found in row["methods"].items()} for row in rows
+    }
+    return pd.DataFrame(table).rename_axis(columns="seen tasks")
+
+
+def finetuning(numbers: dict) -> pd.DataFrame:
+    """Mean accuracy (percent) over tasks after some epochs of training, by start and number of training images."""
+    rows = {
+        (part, start): {
+            f"epoch {epoch}": f"{found['mean']:.1f} ± {found['std']:.1f}"
+            for epoch, found in zip(numbers["epochs"], result["by_epoch"], strict=True)
+        }
+        | {"learning rate": f"{result['learning_rate']:g}"}
+        for part, starts in numbers["accuracy"].items()
+        for start, result in starts.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def verdict(splits: list[dict]) -> str:
+    """Sentences from the numbers: within `WITHIN` points of the originals, above every rival, in every split?"""
+    lines = []
+    for split in splits:
+        generated = split["generated"]["mean"]
+        gap = round(generated - split["original"]["mean"], 2)
+        best, result = max(split["rivals"].items(), key=lambda item: item[1]["mean"])
+        lead = round(generated - result["mean"], 2)
+        lines.append(
+            f"split {split['split']}: {gap:+.2f} points from the originals ({'within' if gap >= -WITHIN else 'beyond'} "
+            f"{WITHIN}); {lead:+.2f} from the best rival, {best} ({'above' if lead > 0 else 'NOT above'} it)"
+        )
+    good = all(
+        split["generated"]["mean"] - split["original"]["mean"] >= -WITHIN
+        and split["generated"]["mean"] > max(rival["mean"] for rival in split["rivals"].values())
+        for split in splits
+    )
+    return "\n".join([*lines, f"networks for unseen tasks: {'reproduced' if good else 'not reproduced'}"])
+
+
+def flip_verdict(splits: list[dict]) -> str:
+    """One sentence from the numbers: does flipping the bits flip the behaviour, within `FLIP_WITHIN` points?"""
+    gaps = [split["flipped"]["flipped"]["mean"] - split["flipped"]["unflipped"]["mean"] for split in splits]
+    largest = max(gaps, key=abs)
+    words = "reproduced" if abs(largest) <= FLIP_WITHIN else "not reproduced"
+    return f"flipped bits: {words}; flipped minus unflipped is at most {largest:+.2f} points (allowed {FLIP_WITHIN})"
