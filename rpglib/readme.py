@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from rpglib import task_tables
 from rpglib.errors import InputError
 from rpglib.files import atomic
-from rpglib.profiles import main_results, quickstart
+from rpglib.profiles import main_results, quickstart, unseen_tasks
 from rpglib.records import home, read_record
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -66,7 +67,37 @@ def results() -> str:
         f"{commands['quickstart_seconds'] / 60:.1f} minutes with installation, `make test` after it "
         f"{commands['test_seconds'] / 60:.1f} minutes (one run each).",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *unseen()])
+
+
+def unseen() -> list[str]:
+    """Markdown lines of the experiment on unseen tasks, from its record."""
+    numbers = read_record(unseen_tasks("digits").name, "digits")["numbers"]
+    splits, zoo = numbers["splits"], numbers["zoo"]
+    first, table = splits[0], task_tables.methods(splits)
+    flipped, unflipped = (
+        ", ".join(f"{split['flipped'][name]['mean']:.2f}" for split in splits) for name in ("flipped", "unflipped")
+    )
+    originals, generated = (
+        sum(split["diversity"][key] for split in splits) / len(splits) for key in ("among_originals", "among_generated")
+    )
+    return [
+        f"**Unseen tasks.** One network for each of the {zoo['tasks']:,} selections of ten digits. A generator sees "
+        f"{first['seen_tasks']} of these tasks and writes {first['networks_per_task']} networks for each of the other "
+        f"{first['unseen_tasks']}. Mean test accuracy in percent over all unseen tasks of three random splits:",
+        "",
+        f"| method | {' | '.join(table.columns)} |",
+        f"|---{'|---' * len(table.columns)}|",
+        *(f"| {name} | {' | '.join(row)} |" for name, row in table.iterrows()),
+        "",
+        "The rivals learn from the same networks; *head-only conditioning* is RPG as its released code conditions it. "
+        f"With every bit flipped, accuracy by the flipped labels is {flipped} in the three splits, unflipped {unflipped} "
+        f"({sum(split['flipped']['pairs'] for split in splits)} pairs of opposite tasks, one network each). Error-IoU "
+        f"within a task: {originals:.2f} among originals, {generated:.2f} among generated networks. Collecting the "
+        f"{zoo['n']:,} checkpoints took {numbers['seconds']['collect'] / 60:.1f} minutes, training a generator of "
+        f"{first['generator_parameters']:,} parameters at most "
+        f"{max(split['seconds']['train'] for split in splits) / 60:.1f}.",
+    ]
 
 
 def renewed(text: str) -> str:
