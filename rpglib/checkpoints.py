@@ -23,14 +23,14 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
 
 def flatten(networks: Mapping[str, Tensor]) -> Tensor:
     """Return the weights of N networks side by side, name -> (N, ...), as one matrix (N, P), names in their order."""
-    return torch.cat([values.flatten(1) for values in networks.values()], 1)
+    return torch.cat([values[:, None].flatten(1) for values in networks.values()], 1)
 
 
 def unflatten(weights: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the networks (name -> (N, ...)) of a matrix (N, P); `like` is a checkpoint whose shapes and order hold."""
     parts = weights.split([values.numel() for values in like.values()], 1)
     return {
-        name: part.view(-1, *values.shape).to(values.dtype)
+        name: part.view(len(weights), *values.shape).to(values.dtype)
         for (name, values), part in zip(like.items(), parts, strict=True)
     }
 
@@ -40,5 +40,6 @@ def digest(checkpoint: Checkpoint) -> str:
     found = hashlib.sha256()
     for name in sorted(checkpoint):
         found.update(name.encode())
-        found.update(checkpoint[name].detach().cpu().contiguous().numpy().tobytes())
+        # As bytes: NumPy has no bfloat16.
+        found.update(checkpoint[name].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]
