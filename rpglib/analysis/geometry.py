@@ -30,11 +30,13 @@ def principal_components(points: Tensor, count: int = 2) -> Components:
     A direction's sign is free; here its largest entry is positive, so that the same points give the same picture.
     Raises `InputError` for more directions than the points span.
     """
-    if not 1 <= count <= min(len(points) - 1, points.shape[1]):
-        raise InputError(f"{len(points)} points of {points.shape[1]} values have no {count} principal components")
     points = points.double()
     mean = points.mean(0)
     _, singular, directions = torch.linalg.svd(points - mean, full_matrices=False)
+    # What rounding leaves of a direction in which the points do not vary.
+    rounding = max(points.shape) * torch.finfo(torch.float64).eps * points.norm()
+    if not 1 <= count <= (singular > rounding).sum():
+        raise InputError(f"{len(points)} points of {points.shape[1]} values have no {count} principal components")
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     variance = singular.square()
     return Components(mean, (directions * largest.sign())[:count], (variance / variance.sum())[:count])
