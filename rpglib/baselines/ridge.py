@@ -21,6 +21,7 @@ def ridge(seen: Tensor, weights: Tensor, tasks: Tensor, order: int = 1, columns:
     model = make_pipeline(products, RidgeCV(PENALTIES))
     chosen = weights if columns is None else weights[:, columns]
     predicted = torch.from_numpy(model.fit(2 * seen - 1, chosen).predict(2 * tasks - 1)).to(weights.dtype)
+    predicted = predicted.view(len(tasks), -1)  # scikit-learn drops the dimension of a single weight
     if columns is None:
         return predicted
     result = weights.mean(0).repeat(len(tasks), 1)

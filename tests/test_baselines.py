@@ -1,0 +1,101 @@
+"""Rivals against closed forms: what ridge shrinks and what it cannot see, and the others by hand."""
+
+import itertools
+
+import pytest
+import torch
+
+from rpglib.baselines.majority import majority_class
+from rpglib.baselines.mean import mean_network
+from rpglib.baselines.nearest import nearest_task
+from rpglib.baselines.ridge import PENALTIES, ridge
+from rpglib.tasks import all_tasks, split_tasks
+
+BITS = 6
+# With none and all, products of different bits are orthogonal over the tasks: ridge's coefficients are those of least
+# squares times S / (S + penalty).
+EVERY = torch.tensor(list(itertools.product((0, 1), repeat=BITS)))
+SHRINKAGE = len(EVERY) / (len(EVERY) + min(PENALTIES))
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def signs(tasks):
+    return 2 * tasks.double() - 1
+
+
+def pairs(tasks):
+    x = signs(tasks)
+    return torch.stack([x[:, i] * x[:, j] for i, j in itertools.combinations(range(BITS), 2)], 1)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_ridge_recovers_a_map_that_is_linear_in_the_bits(order):
+    offset, slopes = random(5), random(BITS, 5, seed=1)
+    found = ridge(EVERY, offset + signs(EVERY) @ slopes, EVERY, order)
+    torch.testing.assert_close(found, offset + SHRINKAGE * signs(EVERY) @ slopes)
+
+
+def test_ridge_recovers_products_of_two_bits_by_order_two_alone():
+    offset, products = random(5), random(15, 5, seed=1)
+    weights = offset + pairs(EVERY) @ products
+    torch.testing.assert_close(ridge(EVERY, weights, EVERY, order=2), offset + SHRINKAGE * pairs(EVERY) @ products)
+    torch.testing.assert_close(ridge(EVERY, weights, EVERY, order=1), offset.expand(len(EVERY), -1))
+
+
+def test_ridge_extends_to_tasks_that_it_has_not_seen():
+    tasks, slopes = all_tasks(BITS), random(BITS, 5)
+    weights = signs(tasks) @ slopes
+    seen, unseen = split_tasks(len(tasks), seed=0)
+    found = ridge(tasks[seen], weights[seen], tasks[unseen])
+    assert (found - weights[unseen]).abs().max() < 0.02 * weights.abs().max()
+
+
+def test_ridge_shrinks_noise_by_the_largest_penalty():
+    found = ridge(EVERY, random(len(EVERY), 300), EVERY)
+    assert found.std(0).mean() < 0.1, "the noise's own deviation is 1"
+
+
+def test_ridge_gives_all_but_the_chosen_columns_their_mean():
+    weights = random(5) + signs(EVERY) @ random(BITS, 5, seed=1)
+    columns = torch.tensor([False, True, False, True, True])
+    asked = EVERY[:7]
+    found = ridge(EVERY, weights, asked, columns=columns)
+    torch.testing.assert_close(found[:, columns], ridge(EVERY, weights[:, columns], asked))
+    torch.testing.assert_close(found[:, ~columns], weights.mean(0)[~columns].expand(7, -1))
+
+
+@pytest.mark.parametrize("columns", [None, torch.tensor([True])])
+def test_ridge_predicts_a_single_weight_in_the_weights_own_precision(columns):
+    found = ridge(EVERY, signs(EVERY)[:, :1].float(), EVERY[:3], columns=columns)
+    assert found.shape == (3, 1) and found.dtype == torch.float32
+
+
+def test_nearest_task_by_hand_and_of_several_the_first():
+    seen = torch.tensor([[1, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 0]])
+    weights = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    asked = torch.tensor([[1, 0, 0, 1], [0, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 0]])
+    assert nearest_task(seen, weights, asked)[:, 0].tolist() == [1, 2, 1, 1, 3]
+    assert nearest_task(seen, weights, seen).equal(weights)
+
+
+def test_nearest_task_follows_the_definition_on_all_tasks():
+    tasks = all_tasks(7)
+    seen, asked = tasks[::3], tasks[1::3]
+    rows = nearest_task(seen, torch.arange(len(seen))[:, None], asked)[:, 0]
+    distances = [[sum(a != b for a, b in zip(x, y, strict=True)) for y in seen.tolist()] for x in asked.tolist()]
+    assert rows.tolist() == [row.index(min(row)) for row in distances]
+
+
+def test_mean_network_is_the_same_for_every_task():
+    weights = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
+    assert mean_network(all_tasks(2), weights, all_tasks(3)).tolist() == [[2, 4]] * 6
+
+
+def test_majority_class_counts_images_not_classes():
+    tasks = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1]])
+    assert majority_class(tasks, torch.tensor([10, 10, 10])).tolist() == [0, 1, 0, 1]
+    assert majority_class(tasks, torch.tensor([100, 10, 10])).tolist() == [1, 0, 0, 1]
+    assert majority_class(tasks, torch.tensor([20, 10, 10])).tolist() == [0, 0, 0, 1], "half is no majority"
