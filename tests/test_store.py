@@ -99,6 +99,53 @@ def test_writing_again_replaces_the_zoo_and_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3 and (tmp_path / "model.safetensors").read_bytes() == b"not ours"
 
 
+def test_tensors_come_in_the_network_s_own_order(tmp_path, monkeypatch):
+    """A file keeps them by alphabet; here the network does not, a tied tensor stands between, and shards are joined."""
+
+    def tied(i):
+        memory = torch.full((5,), float(i))
+        return {"z": torch.tensor([float(i)]), "m": memory, "b": torch.tensor(i), "k": memory, "a": torch.ones(2)}
+
+    monkeypatch.setattr(store, "SHARD_BYTES", 60)  # two checkpoints of 40 bytes each
+    written = Zoo.write(tmp_path, [tied(i) for i in range(5)], **facts(5))
+    for zoo in (written, Zoo.open(tmp_path), Zoo.from_checkpoints([tied(i) for i in range(5)], **facts(5))):
+        for found in (zoo[4], zoo.stacked(), zoo.stacked([4, 0]), zoo.subset([3, 1])[0]):
+            assert list(found) == ["z", "m", "b", "k", "a"]
+        chosen = zoo.stacked([4, 0], names=["k", "b"])
+        assert chosen.keys() == {"k", "b"} and chosen["b"].tolist() == [4, 0]
+        assert chosen["k"].equal(torch.tensor([4.0, 0.0])[:, None].expand(2, 5))
+        assert_same(zoo[4], tied(4))
+
+
+def test_a_network_comes_back_in_the_order_of_its_state_dict(tmp_path):
+    network = Architecture("vit_small_digits", 10, 1, 8).build().state_dict()
+    assert list(network) != sorted(network)
+    assert list(Zoo.write(tmp_path, [network], **facts(1))[0]) == list(network)
+
+
+def test_a_zoo_of_an_older_format_is_replaced(tmp_path):
+    Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format": "rpglib zoo 1"}))
+    with pytest.raises(InputError, match="collect the checkpoints again"):
+        Zoo.open(tmp_path)
+    assert_same(Zoo.write(tmp_path, [checkpoint(1)], **facts(1))[0], checkpoint(1))
+    assert len(list(tmp_path.iterdir())) == 2, "the older zoo's shard is gone"
+
+
+@pytest.mark.parametrize("text", ['{"name": "a web app"}', "[]", "half a ma"])
+def test_a_manifest_that_is_no_zoo_s_is_kept_and_refused_before_the_first_checkpoint(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+
+    def checkpoints():
+        raise AssertionError("hours of collecting for nothing")
+        yield
+
+    with pytest.raises(InputError, match=r"manifest\.json is not"):
+        Zoo.write(tmp_path, checkpoints(), **facts(1))
+    assert (tmp_path / "manifest.json").read_text() == text and len(list(tmp_path.iterdir())) == 1
+
+
 def test_facts_must_match_in_number(tmp_path):
     with pytest.raises(InputError, match="1 runs for 2 checkpoints"):
         Zoo.write(tmp_path, [checkpoint(0), checkpoint(1)], **facts(1))

@@ -62,9 +62,10 @@ class Zoo:
         `checkpoints` is read one at a time; `runs`, `accuracies` and `tasks` are looked at after the last, so they may
         grow meanwhile. An older zoo in `path` stays whole until the new manifest replaces the old one.
         Raises `InputError` for checkpoints that differ in their tensors or are not finite, for facts that do not match
-        their number, and where nothing can be written.
+        their number, where nothing can be written, and where a file that is no zoo's stands in the manifest's place.
         """
         path, check = Path(path), _Check()
+        _shard_files(path)  # refuses before the first checkpoint is made, which may take hours
         # A name of its own for every writing: no shard of an older zoo is touched before the manifest changes.
         stamp = secrets.token_hex(4)
         try:
@@ -242,10 +243,13 @@ def _manifest(folder: Path) -> dict:
 
 
 def _shard_files(folder: Path) -> list[Path]:
-    """Return the shards of the zoo in this folder, none where there is no zoo; other files are not ours."""
+    """Return the shards of the zoo in this folder, of any version; none where there is no zoo. Other files stay."""
     if not (folder / MANIFEST).exists():
         return []
-    return [folder / entry["file"] for entry in _manifest(folder)["shards"]]
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not str(manifest.get("format")).startswith("rpglib zoo "):
+        raise InputError(f"{folder / MANIFEST} is not the manifest of a zoo; choose another folder or move that file")
+    return [folder / entry["file"] for entry in manifest["shards"]]
 
 
 def _delete(files: Iterable[Path]) -> None:
