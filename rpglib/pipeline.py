@@ -122,7 +122,7 @@ def obtain_zoo(
 ) -> Zoo:
     """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise.
 
-    A stored zoo that is damaged or of an older format is collected again. Other arguments as in `collect`.
+    A stored zoo with damaged shards or of an older format is collected again. Other arguments as in `collect`.
     """
     path = zoo_dir(profile, recipe.name)
     facts = {"start": digest(start)} if start is not None else {}
@@ -135,10 +135,10 @@ def obtain_zoo(
 
 
 def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
-    """Whether a zoo was collected for these tasks; in `collect`'s order a task's checkpoints stand together."""
+    """Whether a zoo was collected for these tasks, in `collect`'s order of run, task, step."""
     if zoo.tasks is None or label_maps is None:
         return zoo.tasks is label_maps
-    return zoo.tasks.unique_consecutive(dim=0).equal(label_maps.repeat(zoo.config["runs"], 1))
+    return zoo.tasks.equal(label_maps.repeat_interleave(zoo.config["checkpoints"], 0).repeat(zoo.config["runs"], 1))
 
 
 def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:

@@ -14,8 +14,10 @@ from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.pipeline import LOSS_POINTS, NETWORKS
 from rpglib.records import PROFILES
+from rpglib.tasks import all_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult
+from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split
 
 GENERATORS = Path(__file__).parents[1] / "data" / "generators" / "digits"
@@ -157,16 +159,32 @@ def test_an_unknown_profile_is_an_input_error():
 # ---- zoos -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_equal_zoo_is_reused_and_another_one_collected_again(home):
+@pytest.fixture
+def few_images():
     images = pipeline.images_of("digits")
-    images = replace(images, train=Split(images.train.images[:128], images.train.labels[:128]))
-    recipe = replace(SMOKE, collect=replace(SMOKE.collect, checkpoints=2))
+    return replace(images, train=Split(images.train.images[:128], images.train.labels[:128]))
 
-    def shards(recipe, images=images):
-        zoo = pipeline.obtain_zoo(recipe, "smoke", images)
-        assert len(zoo) == recipe.collect.checkpoints and zoo.architecture == recipe.architecture
+
+@pytest.fixture
+def shards(home, few_images):
+    """Obtains a zoo and returns the names of its files, which are new ones whenever it is collected."""
+
+    def shards(recipe, images=few_images, **options) -> set[str]:
+        zoo = pipeline.obtain_zoo(recipe, "smoke", images, **options)
+        tasks = options.get("label_maps")
+        members = recipe.collect.runs * (1 if tasks is None else len(tasks))
+        assert len(zoo) == members * recipe.collect.checkpoints and zoo.architecture == recipe.architecture
         return {path.name for path in (home / "data" / "runs" / "smoke" / "zoos" / recipe.name).glob("*.safetensors")}
 
+    return shards
+
+
+BRIEF = replace(SMOKE, collect=replace(SMOKE.collect, checkpoints=2))
+BINARY = replace(BRIEF, architecture=replace(BRIEF.architecture, num_classes=2))
+
+
+def test_an_equal_zoo_is_reused_and_another_one_collected_again(shards, few_images):
+    recipe, images = BRIEF, few_images
     first = shards(recipe)
     assert shards(recipe) == first
     longer = replace(recipe, train=replace(recipe.train, steps=99), sampling_steps=9)
@@ -178,6 +196,54 @@ def test_an_equal_zoo_is_reused_and_another_one_collected_again(home):
     for found in (shards(other), shards(vit), shards(vit, replace(images, source="another copy"))):
         assert not found & seen[-1]
         seen.append(found)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "absent", "older format"])
+def test_a_damaged_zoo_is_collected_again(shards, home, damage):
+    (name,) = shards(BRIEF)
+    folder = home / "data" / "runs" / "smoke" / "zoos" / BRIEF.name
+    if damage == "truncated":
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+    elif damage == "absent":
+        (folder / name).unlink()
+    else:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"format": "rpglib zoo 1"}))
+    (again,) = shards(BRIEF)
+    assert again != name and shards(BRIEF) == {again}
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_zoo_of_the_same_tasks_is_reused_and_of_others_collected_again(shards, runs, count):
+    recipe = replace(BINARY, collect=replace(BINARY.collect, runs=runs))
+    tasks = all_tasks(10)[100 : 100 + count]
+    seen = [shards(recipe, label_maps=tasks)]
+    assert shards(recipe, label_maps=tasks.clone()) == seen[0]
+    for other in (1 - tasks, torch.cat((tasks, tasks)), all_tasks(10)[100 : 101 + count].flip(0)):
+        seen.append(shards(recipe, label_maps=other))
+        assert not seen[-1] & seen[-2]
+
+
+def test_a_zoo_without_tasks_is_not_one_with_tasks(shards):
+    recipe = replace(BRIEF, collect=replace(BRIEF.collect, checkpoints=1))
+    alone = shards(recipe)
+    # The very same labels, as a task: its checkpoints belong to a task all the same.
+    with_task = shards(recipe, label_maps=torch.arange(10)[None])
+    assert not with_task & alone and not shards(recipe) & with_task
+
+
+def test_a_zoo_from_the_same_start_is_reused_and_from_another_collected_again(shards):
+    tasks = all_tasks(10)[:2]
+    one, two = ({k: x[0] for k, x in init_population(BINARY.architecture, [seed]).items()} for seed in (0, 1))
+    nearly = {name: x.clone() for name, x in one.items()}
+    nearly["0.weight"][0, 0, 0, 0] += 1e-3
+    first = shards(BINARY, label_maps=tasks, start=one)
+    assert shards(BINARY, label_maps=tasks, start={name: x.clone() for name, x in one.items()}) == first
+    seen = [first]
+    for start in (two, nearly, None, one):
+        seen.append(shards(BINARY, label_maps=tasks, start=start))
+        assert not seen[-1] & seen[-2]
 
 
 def test_the_report_of_zoos_is_recorded_and_read():
