@@ -121,6 +121,78 @@ def test_task_reaches_every_token_or_the_head_alone(tokenizer):
         assert not moved[:reached].any() and moved[reached:].all()
 
 
+def test_a_task_reaches_every_token_through_a_gate_of_that_token(tokenizer):
+    """Without recurrence no token can pass the task on to the next."""
+    model = generator(tokenizer, task_bits=3, recurrence="none")
+    tasks = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 0, 1]])
+
+    def moved():
+        with torch.no_grad():
+            one, *others = model.recurrent(3, torch.zeros(3, dtype=torch.int64), tasks)
+        return [(one - other).abs().amax(1) > 1e-4 for other in others]
+
+    assert all(tokens.all() for tokens in moved())
+    with torch.no_grad():
+        model.recurrent.task.gate[5] = 0
+    assert all(tokens.logical_not().nonzero().flatten().tolist() == [5] for tokens in moved())
+
+
+def silent(tokenizer, **changes):
+    """A generator that predicts clean tokens and whose denoiser says 0: what it says is its skip's, or nothing."""
+    model = generator(tokenizer, prediction="sample", **changes)
+    with torch.no_grad():
+        for p in model.denoiser.decoder_list[-1].parameters():
+            p.zero_()
+    return model
+
+
+def loss(model, tokens, **options):
+    with torch.no_grad():
+        options = {"generator": torch.Generator().manual_seed(0)} | options
+        return model(tokens, model.tokenizer.mask, torch.arange(len(tokens)), **options)
+
+
+def mean_by_hand(errors, mask, weighting):
+    """The mean of errors (N, L, D), in loops: over all real values, or over the means of tokens."""
+    tokens = [e[m] for network in errors for e, m in zip(network, mask, strict=True)]
+    return torch.cat(tokens).mean() if weighting == "value" else torch.stack([e.mean() for e in tokens]).mean()
+
+
+@pytest.mark.parametrize("weighting", ["value", "token"])
+def test_the_loss_counts_values_or_tokens(tokenizer, weighting):
+    counts = tokenizer.mask.sum(1)
+    assert counts.min() < counts.max(), "on tokens of equal numbers both weightings are the same"
+    # Short tokens have the larger errors here.
+    tokens = torch.randn(2, *tokenizer.mask.shape) * (64 / counts)[:, None]
+    found = loss(silent(tokenizer), tokens, weighting=weighting)
+    torch.testing.assert_close(found, mean_by_hand(tokens.square(), tokenizer.mask, weighting))
+
+
+@pytest.mark.parametrize("weighting", ["value", "token"])
+def test_prototype_loss_adds_the_error_of_the_skip_over_all_tokens(tokenizer, weighting):
+    model = silent(tokenizer, prototype_skip=True)
+    tokens = torch.randn(2, *tokenizer.mask.shape)
+    options = {"weighting": weighting, "diffusion_batch": 3}
+    added = loss(model, tokens, prototype_loss=0.7, **options) - loss(model, tokens, **options)
+    with torch.no_grad():
+        said = model.skip(model.recurrent(2, torch.arange(2)))
+    expected = 0.7 * mean_by_hand((said - tokens).square(), tokenizer.mask, weighting)
+    torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [CONFIG.channels, (1, 4, 1)])
+@pytest.mark.parametrize("skip", [True, False])
+def test_with_a_skip_the_denoiser_starts_by_changing_nothing(tokenizer, skip, channels):
+    torch.manual_seed(0)
+    model = RPG(dataclasses.replace(CONFIG, prediction="sample", prototype_skip=skip, channels=channels), tokenizer)
+    noisy, prototypes = torch.randn(5, 64), torch.randn(5, 32)
+    said = model.denoiser(noisy, torch.tensor([0, 1, 10, 500, 999]), prototypes)
+    assert bool((said == 0).all()) == skip
+    # It can leave that start.
+    said.sum().backward()
+    assert max(p.grad.abs().max() for p in model.denoiser.parameters() if p.grad is not None) > 0
+
+
 def test_padding_never_enters_the_loss(tokenizer):
     model = generator(tokenizer)
     tokens = torch.randn(2, *tokenizer.mask.shape)
@@ -187,6 +259,11 @@ def test_bad_arguments_of_generate(tokenizer, arguments, message):
         ([[1, 0], [1]], "all of one length"),
         ([1, 0, 2, 0], "0 or 1"),
         ([[1, 0, 1, 0]] * 3, "4 bits"),
+        ([None, 0, 1, 0], "a task is 4 bits"),
+        ("1010", "a task is 4 bits"),
+        ([0, 0, 0, 0], "some classes but not all"),
+        ([1, 1, 1, 1], "some classes but not all"),
+        ([[1, 0, 1, 0], [0, 0, 0, 0]], "selects no class"),
     ],
 )
 def test_bad_tasks(tokenizer, task, message):

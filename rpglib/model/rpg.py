@@ -293,7 +293,7 @@ class RPG(nn.Module):
             raise InputError("this generator was trained without tasks; call it without task=")
         try:
             task = torch.as_tensor(task)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"a task is {bits} bits, or rows of them, all of one length ({error})") from None
         if task.shape not in ((bits,), (n, bits)):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
