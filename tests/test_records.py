@@ -1,5 +1,6 @@
 """Records keep a number together with its origin, refuse what is no number, and lie where every caller finds them."""
 
+import dataclasses
 import json
 import subprocess
 from dataclasses import dataclass, field
@@ -66,6 +67,87 @@ def test_provenance_names_code_machine_and_time():
     assert facts["hardware"]["cores"] >= 1 and facts["hardware"]["memory_gb"] > 0.1 and facts["hardware"]["cpu"]
     assert facts["date"].endswith("+00:00")
     json.dumps(facts)
+
+
+# ---- does a record's configuration agree with today's? --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    width: int = 8
+    sizes: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Whole:
+    name: str
+    part: Part = Part()
+    parts: tuple[Part, ...] = (Part(),)
+    rate: float = 0.1
+    limit: int | None = None
+
+
+RECORDED = json.loads(json.dumps(dataclasses.asdict(Whole("a"))))
+
+
+def without(recorded: dict, *path: str) -> dict:
+    """The record as it was before a field existed."""
+    name, *rest = path
+    if rest:
+        return recorded | {name: without(recorded[name], *rest)}
+    return {key: value for key, value in recorded.items() if key != name}
+
+
+def test_a_configuration_agrees_with_its_own_record():
+    """Read back from JSON, where tuples are lists."""
+    assert RECORDED["parts"] == [{"width": 8, "sizes": [1, 2]}]
+    assert records.agrees(RECORDED, Whole("a"))
+    changed = Whole("b", Part(9, (3,)), (Part(4), Part(5)), 0.2, 7)
+    assert records.agrees(json.loads(json.dumps(dataclasses.asdict(changed))), changed)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "b"},
+        {"part": Part(9)},
+        {"part": Part(sizes=(1, 2, 3))},
+        {"parts": (Part(9),)},
+        {"parts": ()},
+        {"rate": 0.2},
+        {"limit": 0},
+    ],
+)
+def test_another_value_anywhere_disagrees(changes):
+    assert not records.agrees(RECORDED, Whole(**{"name": "a"} | changes))
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        (("limit",), {"limit": 3}),
+        (("rate",), {"rate": 0.2}),
+        (("part",), {"part": Part(9)}),
+        (("part", "width"), {"part": Part(9)}),
+        (("part", "sizes"), {"part": Part(sizes=())}),
+    ],
+)
+def test_a_field_younger_than_the_record_must_have_its_default(path, changes):
+    older = without(RECORDED, *path)
+    assert records.agrees(older, Whole("a"))
+    assert not records.agrees(older, Whole("a", **changes))
+
+
+def test_a_field_without_default_is_never_younger_than_the_record():
+    assert not records.agrees(without(RECORDED, "name"), Whole("a"))
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [RECORDED | {"colour": None}, RECORDED | {"part": RECORDED["part"] | {"colour": 1}}, RECORDED | {"part": None}, []],
+)
+def test_what_is_recorded_but_unknown_disagrees(recorded):
+    assert not records.agrees(recorded, Whole("a"))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), np.float32("inf"), torch.tensor([0.0, float("-inf")])])

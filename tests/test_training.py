@@ -1,5 +1,6 @@
 """Training: it learns, resumes to the same weights, streams, averages, and runs in two processes."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -50,15 +51,25 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
+def loss_of_all(model, zoo):
+    """The loss over all tokens at fixed steps and noise: single batches differ by more than a short training gains."""
+    tokens = torch.stack([model.tokenizer.encode(checkpoint)[0] for checkpoint in zoo])
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # on a copy: BatchNorm's statistics follow whatever passes in training mode
+        copied = copy.deepcopy(model).train()
+        return float(copied(tokens, model.tokenizer.mask, torch.arange(len(zoo)), generator=generator))
+
+
 def mean_accuracy(networks, zoo, digits):
     return float(accuracy(predictions(zoo.build(), networks, digits.test.images), digits.test.labels).mean())
 
 
 def test_the_loss_falls_and_the_networks_work(zoo, digits):
     model = fresh(zoo)
+    before = loss_of_all(model, zoo)
     result = train(model, zoo, dataclasses.replace(TRAIN, steps=150), progress=False)
     assert len(result.losses) == 150 and result.seconds > 0
-    assert sum(result.losses[-20:]) < 0.97 * sum(result.losses[:20])
+    assert loss_of_all(model, zoo) < 0.98 * before  # an untrained copy gives the very same number
     assert not model.training
     assert abs(mean_accuracy(model.generate(4, steps=10), zoo, digits) - float(zoo.accuracies.mean())) < 3
 
@@ -155,8 +166,29 @@ def test_a_loss_that_is_not_finite_ends_the_training(zoo):
 def test_bad_recipes():
     with pytest.raises(InputError, match="known: auto, fp32, bf16"):
         dataclasses.replace(TRAIN, precision="fp8")
+    with pytest.raises(InputError, match="unknown weighting 'layer'; known: value, token"):
+        dataclasses.replace(TRAIN, weighting="layer")
     with pytest.raises(InputError, match="at least 1"):
         dataclasses.replace(TRAIN, steps=0)
+
+
+def test_prototype_loss_needs_the_skip_that_it_is_about(zoo):
+    config = dataclasses.replace(SHORT, steps=1, prototype_loss=0.5)
+    with pytest.raises(InputError, match="needs a generator with prototype_skip=True"):
+        train(fresh(zoo), zoo, config, progress=False)
+    assert train(fresh(zoo, prediction="sample", prototype_skip=True), zoo, config, progress=False).losses
+
+
+def test_weighting_and_prototype_loss_reach_the_loss(zoo):
+    def first_loss(**changes):
+        model = fresh(zoo, prediction="sample", prototype_skip=True)
+        return train(model, zoo, dataclasses.replace(SHORT, steps=1, **changes), progress=False).losses[0]
+
+    plain = first_loss()
+    assert first_loss(weighting="token") != plain and first_loss() == plain
+    # The error of the prototypes counts as often as it is asked to.
+    once, twice = (first_loss(prototype_loss=weight) for weight in (1.0, 2.0))
+    assert once > plain and twice - plain == pytest.approx(2 * (once - plain), rel=1e-4)
 
 
 def test_two_processes_train_to_the_accuracy_of_one(zoo, zoo_folder, digits, tmp_path):
