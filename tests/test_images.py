@@ -1,4 +1,4 @@
-"""Data sets: sizes, disjoint and fixed splits, both layouts of CIFAR-10, ImageNet through timm, remedies in errors."""
+"""Data sets: sizes, fixed splits, both layouts of CIFAR-10, ImageNet and its coarse classes, remedies in errors."""
 
 import io
 import os
@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from timm.data import ImageNetInfo
 
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.images import CIFAR10_MEAN, CIFAR10_STD, imagenet, load_images
+from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
+from rpglib.zoo.images import CIFAR10_MEAN, CIFAR10_STD, coarse_imagenet, imagenet, load_images
 
 REAL = Path(os.environ.get("RPG_DATA", Path(__file__).parents[1] / "../shared/datasets"))
 
@@ -96,12 +98,16 @@ def test_the_real_test_images_of_cifar10():
     assert len(encoded) == 10_000 and np.bincount(labels).tolist() == [1000] * 10
 
 
+def write_folder(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(np.full((40, 50, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
+
+
 def test_imagenet_goes_through_timm(tmp_path):
     for part, count in (("train", 5), ("val", 3)):
         for name in ("cat", "dog"):
-            (folder := tmp_path / part / name).mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(np.full((40, 50, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
+            write_folder(tmp_path / part / name, count)
     model = Architecture("test_resnet", num_classes=2, image_size=160).build()
     images = imagenet(tmp_path, model, workers=0)
     assert (images.channels, images.size, images.class_names) == (3, images.train.shape[-1], ("cat", "dog"))
@@ -110,3 +116,75 @@ def test_imagenet_goes_through_timm(tmp_path):
     assert batches[0][0].shape[1:] == images.train.shape
     with pytest.raises(InputError, match="ImageNet is not in"):
         imagenet(tmp_path / "absent", model)
+
+
+@pytest.fixture(scope="module")
+def synsets() -> list[str]:
+    return ImageNetInfo("imagenet-1k").label_names()
+
+
+@pytest.fixture
+def fake_imagenet(tmp_path, synsets):
+    """All class folders; images in one of each coarse class, the last of its indices, and in some of none."""
+    last = [indices[-1] for indices in COARSE_CLASSES.values()]
+    for part, counts in (("train", [1, 2] * 5), ("val", [1] * 10)):
+        folders = [tmp_path / "imagenet" / part / name for name in synsets]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        for index, count in zip((*last, 51, 269, 947, 999), (*counts, 1, 1, 1, 1), strict=True):
+            write_folder(folders[index], count)
+    return tmp_path
+
+
+def test_coarse_classes_are_ten_disjoint_groups_of_indices():
+    assert len(COARSE_CLASSES) == 10
+    indices = [index for group in COARSE_CLASSES.values() for index in group]
+    assert len(indices) == len(set(indices)) == 395 and 0 <= min(indices) and max(indices) <= 999
+    assert all(list(group) == sorted(group) for group in COARSE_CLASSES.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("bird", [("cock", "great grey owl"), ("black grouse", "black swan"), ("white stork", "albatross")]),
+        ("cat", [("tabby", "cheetah")]),
+        ("dog", [("Chihuahua", "Mexican hairless")]),
+        ("fish", [("tench", "stingray"), ("barracouta", "puffer")]),
+        ("reptile", [("loggerhead", "American alligator"), ("thunder snake", "sidewinder")]),
+        ("insect", [("tiger beetle", "lycaenid")]),
+        ("primate", [("orangutan", "indri")]),
+        ("fruit or vegetable", [("head cabbage", "cardoon"), ("Granny Smith", "pomegranate")]),
+    ],
+)
+def test_every_range_of_a_coarse_class_ends_where_it_should(name, ends):
+    info, group = ImageNetInfo("imagenet-1k"), COARSE_CLASSES[name]
+    first = [index for index in group if index - 1 not in group]
+    last = [index for index in group if index + 1 not in group]
+    found = [
+        [info.index_to_description(index).partition(",")[0] for index in pair] for pair in zip(first, last, strict=True)
+    ]
+    assert found == [list(pair) for pair in ends]
+
+
+def test_ten_coarse_classes_of_imagenet(fake_imagenet):
+    model = Architecture("test_resnet", num_classes=10, image_size=160).build()
+    images = coarse_imagenet(fake_imagenet / "imagenet", model, workers=0)
+    assert (images.name, images.num_classes, images.class_names[1]) == ("imagenet10", 10, "cat")
+    assert (len(images.train), len(images.test)) == (15, 10), "images of other classes are left out"
+    assert images.size == imagenet(fake_imagenet / "imagenet", model, workers=0).size
+    labels = torch.cat([y for _, y in images.test.batches(4)])
+    # In the order of the files: a class comes where the last of its folders does.
+    last = [indices[-1] for indices in COARSE_CLASSES.values()]
+    assert labels.tolist() == sorted(range(10), key=last.__getitem__)
+    ((_, labels),) = images.train.batches(15)
+    assert labels.bincount().tolist() == [1, 2] * 5
+
+
+def test_imagenet10_lies_below_the_root_and_needs_no_model(fake_imagenet, synsets):
+    images = load_images("imagenet10", fake_imagenet)
+    assert images.train.shape == (3, 224, 224) and "ten coarse classes" in images.source
+    (fake_imagenet / "imagenet" / "val" / synsets[1]).rmdir()
+    with pytest.raises(InputError, match=f"val lacks 1 of the 395 class folders .*{synsets[1]} the first; .*RPG_DATA"):
+        load_images("imagenet10", fake_imagenet)
+    with pytest.raises(InputError, match="train lacks 395 of the 395 class folders"):
+        load_images("imagenet10", fake_imagenet / "imagenet")

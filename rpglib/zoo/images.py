@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
 from rpglib.files import read_json
+from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
@@ -88,11 +89,13 @@ def data_root() -> Path:
 
 
 def load_images(name: str, root: str | Path | None = None) -> Images:
-    """Return the data set `name`, "digits" or "cifar10", the latter read below `root` (default: `data_root()`).
+    """Return the data set `name`: "digits", or "cifar10" or "imagenet10", read below `root` (default: `data_root()`).
 
+    "imagenet10" is `coarse_imagenet` of root/imagenet, prepared by timm's defaults: 224 pixels, ImageNet's mean and
+    deviation; call that function for a model that wants its images otherwise.
     Raises `InputError` for another name, and where the files are absent or damaged, with the remedy.
     """
-    loader = {"digits": _digits, "cifar10": _cifar10}
+    loader = {"digits": _digits, "cifar10": _cifar10, "imagenet10": lambda root: coarse_imagenet(root / "imagenet")}
     return loader[choice("data set", name, loader)](Path(root) if root is not None else data_root())
 
 
@@ -182,12 +185,15 @@ def _split(pixels: Tensor, labels: list[int]) -> Split:
     return Split(images, torch.tensor(labels))
 
 
-def imagenet(root: str | Path, model: nn.Module, workers: int = 8) -> Images:
+def imagenet(
+    root: str | Path, model: nn.Module | None = None, workers: int = 8, labels: dict[str, int] | None = None
+) -> Images:
     """Return ImageNet from the class folders in root/train and root/val, read and prepared as timm does for `model`.
 
-    Training images are cropped and flipped at random, others are centre crops. As is the custom, the published
-    validation images serve as test images; they are the validation part too. Raises `InputError` where a folder is
-    absent.
+    Without a model timm's defaults hold. Training images are cropped and flipped at random, others are centre crops. As
+    is the custom, the published validation images serve as test images; they are the validation part too. labels: the
+    label of every class folder by its name, by default its place among them; folders without one are left out.
+    Raises `InputError` where a folder is absent.
     """
     from timm.data import create_dataset, resolve_data_config
 
@@ -195,14 +201,36 @@ def imagenet(root: str | Path, model: nn.Module, workers: int = 8) -> Images:
     for part in ("train", "val"):
         if not (folder := Path(root) / part).is_dir():
             raise InputError(f"ImageNet is not in {folder}; unpack its class folders there or name another root")
-        sets[part] = create_dataset("", str(folder))
-    settings = resolve_data_config({}, model=model)
+        sets[part] = create_dataset("", str(folder), class_map=labels)
+    # Without a model timm wants an argument, if only one that says what holds anyway.
+    settings = resolve_data_config({"in_chans": 3}, model=model)
     train, test = (
         Stream(len(sets[part]), settings["input_size"], partial(_timm_loader, sets[part], settings, part, workers))
         for part in ("train", "val")
     )
     return Images(
         "imagenet", "ImageNet (timm.data)", train, test, test, tuple(sorted(sets["train"].reader.class_to_idx))
+    )
+
+
+def coarse_imagenet(root: str | Path, model: nn.Module | None = None, workers: int = 8) -> Images:
+    """Return the images of ten coarse classes of ImageNet, labelled 0..9 in the order of `COARSE_CLASSES`.
+
+    Otherwise as `imagenet`. Folders are told by their names, the synsets. Raises `InputError` where one is absent.
+    """
+    from timm.data import ImageNetInfo
+
+    names = ImageNetInfo("imagenet-1k").label_names()
+    labels = {names[index]: label for label, indices in enumerate(COARSE_CLASSES.values()) for index in indices}
+    for folder in (Path(root) / "train", Path(root) / "val"):
+        if missing := [name for name in labels if not (folder / name).is_dir()]:
+            raise InputError(
+                f"{folder} lacks {len(missing)} of the {len(labels)} class folders that make ten coarse classes, "
+                f"{missing[0]} the first; unpack ImageNet there, or set RPG_DATA to the folder that holds imagenet/"
+            )
+    images = imagenet(root, model, workers, labels)
+    return replace(
+        images, name="imagenet10", source="ImageNet (timm.data), ten coarse classes", class_names=tuple(COARSE_CLASSES)
     )
 
 
