@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.accuracy import summarise
 from rpglib.model.rpg import RPG
 from rpglib.pipeline import generate
 from rpglib.profiles import TaskRecipe
 from rpglib.task_zoo import TaskZoo
-from rpglib.zoo.collect import Recipe, State, init_population, train_population
-from rpglib.zoo.images import Images, Split
+from rpglib.zoo.collect import Recipe, State, init_population, score, train_population
+from rpglib.zoo.images import Images, Split, Stream, take
 
 BATCH_SIZE = 20
 
@@ -24,11 +24,7 @@ def measure_finetuning(
     """
     chosen = unseen[torch.randperm(len(unseen), generator=torch.Generator().manual_seed(seed))[: recipe.finetuned]]
     bits = tasks.bits[chosen]
-    few = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(seed))[: recipe.few]
-    parts = {
-        f"{len(few)} images": Split(images.train.images[few], images.train.labels[few]),
-        f"{len(images.train)} images": images.train,
-    }
+    parts = {f"{len(part)} images": part for part in (take(images.train, recipe.few, seed), images.train)}
     starts = _starts(recipe, tasks, bits, model, seed)
     return {
         "tasks": len(bits),
@@ -51,7 +47,7 @@ def _starts(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, model: RPG, seed: 
     }
 
 
-def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split, images: Images) -> dict:
+def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split | Stream, images: Images) -> dict:
     """The curve of the learning rate that is best on the validation images."""
     module, seeds = recipe.architecture.build(), list(range(len(bits)))
     later, curves = recipe.finetune_epochs[1:], []
@@ -70,6 +66,12 @@ def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split, images: 
     }
 
 
-def _accuracies(recipe: TaskRecipe, networks: State, bits: Tensor, split: Split) -> Tensor:
+def _accuracies(recipe: TaskRecipe, networks: State, bits: Tensor, split: Split | Stream) -> Tensor:
     """Percent (N,) of N networks, each on the task of its own row."""
-    return accuracy(predictions(recipe.architecture.build(), networks, split.images), bits[:, split.labels])
+    return torch.tensor(
+        [
+            score(recipe.architecture.build(), {name: x[row : row + 1] for name, x in networks.items()}, split, task)[0]
+            for row, task in enumerate(bits)
+        ],
+        dtype=torch.float64,
+    )

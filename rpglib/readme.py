@@ -91,12 +91,13 @@ def unseen() -> list[str]:
         *(f"| {name} | {' | '.join(row)} |" for name, row in table.iterrows()),
         "",
         "The rivals learn from the same networks; *head-only conditioning* is RPG as its released code conditions it. "
-        f"With every bit flipped, accuracy by the flipped labels is {flipped} in the three splits, unflipped {unflipped} "
+        f"With every bit flipped, accuracy by the flipped labels is {flipped} in the three splits, unflipped "
+        f"{unflipped} "
         f"({sum(split['flipped']['pairs'] for split in splits)} pairs of opposite tasks, one network each). Error-IoU "
         f"within a task: {originals:.2f} among originals, {generated:.2f} among generated networks. Collecting the "
         f"{zoo['n']:,} checkpoints took {numbers['seconds']['collect'] / 60:.1f} minutes, training a generator of "
         f"{first['generator_parameters']:,} parameters at most "
-        f"{max(split['seconds']['train'] for split in splits) / 60:.1f}.",
+        f"{max(split['seconds']['train_one'] for split in splits) / 60:.1f}.",
     ]
 
 

@@ -34,9 +34,13 @@ from rpglib.profiles import TaskRecipe
 from rpglib.records import agrees, generator_dir, home, read_record, write_record
 from rpglib.task_zoo import HEAD, TaskZoo, task_zoo
 from rpglib.tasks import name_of, split_tasks
-from rpglib.zoo.images import Images, Split
+from rpglib.training import TrainResult
+from rpglib.zoo.images import Images, Split, Stream, labels_of
+from rpglib.zoo.store import Zoo
 
 HEADS = "heads.safetensors"
+EVALUATED_TOGETHER = 4096
+"""Images that a network sees at a time where they are read from disk; small data sets come in one piece."""
 
 
 # ---- rivals ---------------------------------------------------------------------------------------------------------
@@ -56,8 +60,8 @@ def rivals(head: Tensor) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]
 def measure_rivals(recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, images: Images, device) -> dict:
     """The accuracies on the unseen tasks of every rival that needs no training, by name."""
     bits, test = tasks.bits[unseen], images.test
-    answers = majority_class(bits, images.train.labels.bincount(minlength=images.num_classes))
-    result = {"majority class": of_tasks(percent(answers[:, None] == bits[:, test.labels]))}
+    constant = majority_class(bits, labels_of(images.train).bincount(minlength=images.num_classes))
+    result = {"majority class": of_tasks(percent(constant[:, None] == bits[:, labels_of(test)]))}
     for name, rival in rivals(tasks.columns(HEAD)).items():
         written = unflatten(rival(tasks.bits[seen], tasks.weights[seen], bits), tasks.start)
         result[name] = of_tasks(percent(correct(recipe, written, bits, test, device)))
@@ -67,10 +71,14 @@ def measure_rivals(recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Ten
 # ---- measures -------------------------------------------------------------------------------------------------------
 
 
-def correct(recipe: TaskRecipe, networks, bits: Tensor, split: Split, device: torch.device | str = "cpu") -> Tensor:
+def correct(
+    recipe: TaskRecipe, networks, bits: Tensor, split: Split | Stream, device: torch.device | str = "cpu"
+) -> Tensor:
     """Return (N, n) bool: which images N networks (state dicts, or side by side) answer as bits (N, bits) ask."""
-    answers = predictions(recipe.architecture.build(), networks, split.images, device=device)
-    return answers == bits[:, split.labels]
+    module = recipe.architecture.build()
+    return torch.cat(
+        [predictions(module, networks, x, device=device) == bits[:, y] for x, y in split.batches(EVALUATED_TOGETHER)], 1
+    )
 
 
 def percent(right: Tensor) -> Tensor:
@@ -97,7 +105,13 @@ class Answers:
 
 
 def answers(
-    recipe: TaskRecipe, model: RPG, bits: Tensor, split: Split, n: int, seed: int = 0, labels: Tensor | None = None
+    recipe: TaskRecipe,
+    model: RPG,
+    bits: Tensor,
+    split: Split | Stream,
+    n: int,
+    seed: int = 0,
+    labels: Tensor | None = None,
 ) -> Answers:
     """Generate `n` networks for each of the tasks (U, bits) and evaluate them, task by task: large ones fit no memory.
 
@@ -120,24 +134,15 @@ def measure_split(
     Returns the numbers for the record, the generator, and what its networks for the unseen tasks do. An interrupted
     training goes on from what it left in `folder`.
     """
+    began, spent = time.perf_counter(), []
     seen, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
     bits, test = tasks.bits[unseen], images.test
-    times = [time.perf_counter()]
-    model, training = fit(recipe, tasks.checkpoints(seen), device, folder / f"split{split}")
-    model.to(device)
-    times.append(time.perf_counter())
-    found = answers(recipe, model, bits, test, NETWORKS, seed)
-    times.append(time.perf_counter())
+    model, training = _fit(recipe, tasks.checkpoints(seen), device, folder / f"split{split}", spent)
     head_only = replace(recipe, model=replace(recipe.model, conditioning="head"))
-    other, _ = fit(head_only, tasks.checkpoints(seen), device, folder / f"split{split}_head")
-    by_head = answers(head_only, other.to(device), bits, test, 1, seed)
-    originals = correct(recipe, tasks.checkpoints(unseen), bits.repeat_interleave(tasks.each, 0), test, device)
-    originals = originals.view(len(unseen), tasks.each, -1)
-    some = seen[: len(unseen)]
-    of_seen = answers(recipe, model, tasks.bits[some], test, 1, seed)
-    seen_originals = correct(
-        recipe, tasks.checkpoints(some), tasks.bits[some].repeat_interleave(tasks.each, 0), test, device
-    )
+    other, _ = _fit(head_only, tasks.checkpoints(seen), device, folder / f"split{split}_head", spent)
+    found = answers(recipe, model, bits, test, NETWORKS, seed)
+    by_head = answers(head_only, other, bits, test, 1, seed)
+    originals = _originals(recipe, tasks, unseen, test, device)
     accuracies = found.accuracies
     numbers = {
         "split": split,
@@ -156,18 +161,39 @@ def measure_split(
         "rivals": measure_rivals(recipe, tasks, seen, unseen, images, device)
         | {"head-only conditioning": of_tasks(by_head.accuracies.mean(1))},
         "seen": {
-            "original": summarise(percent(seen_originals).view(len(some), -1).mean(1)),
-            "generated": summarise(of_seen.accuracies.mean(1)),
+            "original": summarise(100 * _originals(recipe, tasks, seen, test, device).double().mean((1, 2))),
+            "generated": summarise(answers(recipe, model, tasks.bits[seen], test, 1, seed).accuracies[:, 0]),
         },
         "flipped": measure_flips(recipe, tasks, seen, unseen, model, test, seed),
         "diversity": mean_diversity(~found.right, ~originals),
     }
-    numbers["seconds"] = {"train": times[1] - times[0], "generate_and_evaluate": times[2] - times[1]}
-    return numbers, model, found
+    return numbers | {"seconds": _seconds(began, spent) | {"train_one": training.seconds}}, model, found
+
+
+def _originals(recipe: TaskRecipe, tasks: TaskZoo, chosen: Tensor, split: Split | Stream, device) -> Tensor:
+    """What the checkpoints of the chosen tasks answer rightly: (tasks, C, images) bool."""
+    bits = tasks.bits[chosen].repeat_interleave(tasks.each, 0)
+    return correct(recipe, tasks.checkpoints(chosen), bits, split, device).view(len(chosen), tasks.each, -1)
+
+
+def _fit(recipe: TaskRecipe, zoo: Zoo, device: torch.device, folder: Path, spent: list) -> tuple[RPG, TrainResult]:
+    """`fit`, noting in `spent` how long the training took, earlier sessions included, and how long this call took."""
+    began = time.perf_counter()
+    model, training = fit(recipe, zoo, device, folder)
+    spent.append((training.seconds, time.perf_counter() - began))
+    return model.to(device), training
+
+
+def _seconds(began: float, spent: list) -> dict[str, float]:
+    """Seconds of all training, and of everything else since `began`."""
+    return {
+        "train": sum(training for training, _ in spent),
+        "measure": time.perf_counter() - began - sum(elapsed for _, elapsed in spent),
+    }
 
 
 def measure_flips(
-    recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, model: RPG, split: Split, seed: int = 0
+    recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, model: RPG, split: Split | Stream, seed: int = 0
 ) -> dict:
     """Generate for seen tasks and for the same tasks with every bit flipped, where those are unseen (paper, table 10).
 
@@ -178,13 +204,13 @@ def measure_flips(
     pairs = [(i, rows[key]) for i in seen.tolist() if (key := tuple((1 - tasks.bits[i]).tolist())) in rows]
     if not pairs:
         raise InputError("no seen task has its opposite among the unseen ones; use more tasks")
-    result: dict = {"pairs": len(pairs)}
+    result, labels = {"pairs": len(pairs)}, labels_of(split)
     for name, chosen in zip(("unflipped", "flipped"), torch.tensor(pairs).T, strict=True):
         found = answers(recipe, model, tasks.bits[chosen], split, 1, seed)
         right = found.right[0, 0].double()
         result[name] = summarise(found.accuracies.mean(1)) | {
             "task": name_of(tasks.bits[chosen[0]]),
-            "by_class": [100 * right[split.labels == k].mean().item() for k in range(tasks.bits.shape[1])],
+            "by_class": [100 * right[labels == k].mean().item() for k in range(tasks.bits.shape[1])],
         }
     return result
 
@@ -195,7 +221,7 @@ def mean_diversity(generated: Tensor, originals: Tensor) -> dict[str, float]:
     return {name: sum(found[name] for found in by_task) / len(by_task) for name in by_task[0]}
 
 
-def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: torch.device, folder: Path) -> list[dict]:
+def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: torch.device, folder: Path) -> dict:
     """Accuracy on the unseen tasks of the first split against the number of seen tasks: the generator and its rivals.
 
     The generator trains as `recipe.curve_train` says for every number, and writes one network per unseen task. A
@@ -205,16 +231,16 @@ def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: to
     seen, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
     order = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(split))]
     shorter = replace(recipe, train=recipe.curve_train)
-    rows = []
+    began, spent, rows = time.perf_counter(), [], []
     for count in (*recipe.curve, len(seen)):
         chosen = order[:count].sort().values
-        model, _ = fit(shorter, tasks.checkpoints(chosen), device, folder / f"curve{count}")
-        found = answers(shorter, model.to(device), tasks.bits[unseen], images.test, 1)
+        model, _ = _fit(shorter, tasks.checkpoints(chosen), device, folder / f"curve{count}", spent)
+        found = answers(shorter, model, tasks.bits[unseen], images.test, 1)
         methods = {"RPG": summarise(found.accuracies.mean(1))}
         for name, result in measure_rivals(recipe, tasks, chosen, unseen, images, device).items():
             methods[name] = {key: value for key, value in result.items() if key != "accuracies"}
         rows.append({"seen_tasks": count, "methods": methods})
-    return rows
+    return {"rows": rows, "seconds": _seconds(began, spent)}
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -279,15 +305,17 @@ def _compute(recipe: TaskRecipe, profile: str, seed: int, device: torch.device) 
     parts["curve"] = partial(measure_curve, recipe, tasks, images, device, unfinished)
     parts["finetuning"] = partial(_finetuning, recipe, profile, tasks, images, device, seed)
     found = {name: _once(unfinished / f"{name}.json", compute) for name, compute in parts.items()}
-    seconds = {"collect": tasks.seconds} | {name: seconds for name, (_, seconds) in found.items()}
+    seconds = {"collect": tasks.seconds} | {
+        name: part["seconds"]["train"] + part["seconds"]["measure"] for name, part in found.items()
+    }
     write_record(
         recipe.name,
         profile,
         {
             "zoo": summarise(tasks.zoo.accuracies) | {"tasks": len(tasks.bits), "checkpoints_per_task": tasks.each},
-            "splits": [found[f"split{split}"][0] for split in recipe.splits],
-            "curve": found["curve"][0],
-            "finetuning": found["finetuning"][0],
+            "splits": [found[f"split{split}"] for split in recipe.splits],
+            "curve": found["curve"]["rows"],
+            "finetuning": found["finetuning"],
             "seconds": seconds,
         },
         config=recipe,
@@ -302,7 +330,8 @@ def _compute(recipe: TaskRecipe, profile: str, seed: int, device: torch.device) 
 def _finetuning(recipe: TaskRecipe, profile: str, tasks: TaskZoo, images: Images, device, seed: int) -> dict:
     model = RPG.from_pretrained(generator_dir(profile, recipe.name), device)
     _, unseen = split_tasks(len(tasks.bits), recipe.splits[0], recipe.seen)
-    return measure_finetuning(recipe, tasks, unseen, model, images, seed)
+    began = time.perf_counter()
+    return measure_finetuning(recipe, tasks, unseen, model, images, seed) | {"seconds": _seconds(began, [])}
 
 
 def _split_and_keep(recipe, profile, tasks, split, images, device, folder, seed) -> dict:
@@ -321,14 +350,11 @@ def _split_and_keep(recipe, profile, tasks, split, images, device, folder, seed)
     return numbers
 
 
-def _once(path: Path, compute: Callable) -> tuple:
-    """Read what an interrupted computation left in `path`, or compute it and leave it there; and its seconds."""
+def _once(path: Path, compute: Callable):
+    """Read what an interrupted computation left in `path`, or compute it and leave it there."""
     if not path.exists():
-        began = time.perf_counter()
-        value = compute()
-        write_json(path, {"value": value, "seconds": time.perf_counter() - began})
-    kept = read_json(path)
-    return kept["value"], kept["seconds"]
+        write_json(path, compute())
+    return read_json(path)
 
 
 def check_live(result: Unseen, count: int = 2, tolerance: float = 1.0) -> str:

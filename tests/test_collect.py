@@ -116,6 +116,15 @@ def test_a_zoo_of_tasks_from_one_start(digits):
         assert all(checkpoint[name].equal(start[name]) for name in start), "without training they are the start"
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_tasks_of_a_run_may_see_the_images_in_one_order(digits, shared):
+    """The same labels twice: only the order of the images can tell the two networks apart."""
+    binary, maps = replace(VIT, num_classes=2), torch.tensor([[0, 1] * 5] * 2)
+    config = replace(BRIEF, runs=1, checkpoints=1, shared_order=shared)
+    one, other = collect(binary, digits, config, label_maps=maps, progress=False)
+    assert one["head.weight"].allclose(other["head.weight"], atol=1e-5) == shared
+
+
 def test_a_timm_model_is_collected_one_by_one(digits):
     small = Split(digits.train.images[:8].repeat(1, 1, 4, 4), digits.train.labels[:8])
     images = replace(digits, train=small, validation=small, test=small)

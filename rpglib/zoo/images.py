@@ -59,6 +59,19 @@ class Stream:
         yield from self.loader(size)
 
 
+def labels_of(part: Split | Stream) -> Tensor:
+    """All labels (n,) of one part of a data set; a stream is read through for them."""
+    return part.labels if isinstance(part, Split) else torch.cat([labels for _, labels in part.batches(1024)])
+
+
+def take(part: Split | Stream, count: int, seed: int = 0) -> Split:
+    """Return `count` images and labels, at random by `seed`; of a stream the first, which shuffles by itself."""
+    if isinstance(part, Split):
+        rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:count]
+        return Split(part.images[rows], part.labels[rows])
+    return Split(*next(iter(part.batches(count))))
+
+
 @dataclass(frozen=True)
 class Images:
     """A data set in three disjoint parts; `source` says in words which copy of it was read."""
