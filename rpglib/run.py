@@ -174,7 +174,7 @@ def normalise(notebook, folder: Path):
     """Return an executed notebook without what differs from run to run: times, machine paths, papermill's metadata.
 
     `folder` is where it ran; paths of the project around it become relative, and those of the user's home `~/...`.
-    Cell ids, execution counts, tags and outputs stay.
+    Cell ids, execution counts, tags and outputs stay; of a widget its text stays, as its kernel is gone.
     """
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -186,6 +186,8 @@ def normalise(notebook, folder: Path):
         cell.metadata = {"tags": tags} if tags else {}
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(output, root) for output in cell.outputs]
+            for output in cell.outputs:
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
 
 

@@ -138,3 +138,10 @@ def test_normalise_keeps_tags_and_similar_names(project):
     assert set(result.metadata) == {"kernelspec", "language_info"}
     assert result.cells[1].metadata == {"tags": ["parameters"]} and result.cells[2].metadata == {}
     assert result.cells[2].outputs[0].text == f"a.py . {project}-old"
+
+
+def test_of_a_widget_its_text_is_kept(project):
+    path = write(project, source="import ipywidgets\nipywidgets.IntSlider(3)")
+    assert main([str(path), "--in-place"]) == 0
+    (output,) = nbformat.read(path, as_version=4).cells[-1].outputs
+    assert output.data == {"text/plain": "IntSlider(value=3)"}
