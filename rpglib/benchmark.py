@@ -1,6 +1,8 @@
-"""The tokenizer's cost in time and memory: `python -m rpglib.benchmark` measures and records it."""
+"""Costs, measured and recorded on a quiet machine: `python -m rpglib.benchmark tokenizer` or `... task_zoo`."""
 
+import argparse
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -8,8 +10,13 @@ from pathlib import Path
 
 import torch
 
+from rpglib.analysis.accuracy import summarise
+from rpglib.pipeline import images_of
+from rpglib.profiles import unseen_tasks
 from rpglib.records import write_record
+from rpglib.task_zoo import pretrained_start
 from rpglib.tokenizer import ParameterTokenizer
+from rpglib.zoo.collect import collect
 
 
 def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeats: int = 7) -> dict:
@@ -54,6 +61,18 @@ def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeat
     }
 
 
+def task_zoo_cost() -> dict:
+    """Seconds of pretraining and of collecting the checkpoints of all digit tasks, in one run, and their accuracy."""
+    recipe = unseen_tasks("digits")
+    images, tasks = images_of(recipe.images), recipe.tasks()
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        start = pretrained_start(recipe, images, Path(folder) / "start.safetensors", torch.device("cpu"))
+        zoo = collect(recipe.architecture, images, recipe.collect, Path(folder) / "zoo", label_maps=tasks, start=start)
+        seconds = time.perf_counter() - began
+    return {"tasks": len(tasks), "checkpoints": len(zoo), "seconds": seconds, "accuracy": summarise(zoo.accuracies)}
+
+
 def _resident() -> int:
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmRSS"):
@@ -79,17 +98,24 @@ def _peak(work: Callable) -> int:
     return max(samples)
 
 
+COSTS = {"tokenizer": (tokenizer_cost, 7, "random weights"), "task_zoo": (task_zoo_cost, 1, "scikit-learn digits")}
+"""What can be measured: the function, how many times it repeats its work, and what it reads."""
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m rpglib.benchmark", description=__doc__)
+    parser.add_argument("cost", choices=COSTS)
+    name = parser.parse_args().cost
+    measure, repeats, source = COSTS[name]
     start = time.perf_counter()
-    numbers = tokenizer_cost()
+    numbers = measure()
     write_record(
-        "tokenizer_cost",
+        f"{name}_cost",
         "digits",
         numbers,
         config={},
         seeds={},
-        n=7,
+        n=repeats,
         wall_seconds=time.perf_counter() - start,
-        data_source="random weights",
+        data_source=source,
     )
     print(numbers)

@@ -73,6 +73,7 @@ def results() -> str:
 def unseen() -> list[str]:
     """Markdown lines of the experiment on unseen tasks, from its record."""
     numbers = read_record(unseen_tasks("digits").name, "digits")["numbers"]
+    cost = read_record("task_zoo_cost", "digits")["numbers"]
     splits, zoo = numbers["splits"], numbers["zoo"]
     first, table = splits[0], task_tables.methods(splits)
     flipped, unflipped = (
@@ -95,7 +96,7 @@ def unseen() -> list[str]:
         f"{unflipped} "
         f"({sum(split['flipped']['pairs'] for split in splits)} pairs of opposite tasks, one network each). Error-IoU "
         f"within a task: {originals:.2f} among originals, {generated:.2f} among generated networks. Collecting the "
-        f"{zoo['n']:,} checkpoints took {numbers['seconds']['collect'] / 60:.1f} minutes, training a generator of "
+        f"{cost['checkpoints']:,} checkpoints took {cost['seconds'] / 60:.1f} minutes, training a generator of "
         f"{first['generator_parameters']:,} parameters at most "
         f"{max(split['seconds']['train_one'] for split in splits) / 60:.1f}.",
     ]
