@@ -80,17 +80,14 @@ def unseen_tasks(
     """Draw some unseen tasks' original (C, 2) and generated (n, 2) heads, a colour and a marker per task."""
     for order, (own, written) in enumerate(zip(originals, generated, strict=True)):
         colour, marker = COLOURS[order % len(COLOURS)], MARKERS[order % len(MARKERS)]
-        ax.scatter(*own.T, s=26, color=colour, marker=marker, label="original" if not order else None)
-        ax.scatter(
-            *written.T,
-            s=22,
-            facecolors="none",
-            edgecolors=colour,
-            marker=marker,
-            linewidths=0.8,
-            label="generated" if not order else None,
-        )
-    ax.legend(loc="best")
+        ax.scatter(*own.T, s=26, color=colour, marker=marker)
+        ax.scatter(*written.T, s=22, facecolors="none", edgecolors=colour, marker=marker, linewidths=0.8)
+    # Above the points, and in no task's colour.
+    handles = [
+        ax.scatter([], [], s=26, color=GREY, label="original"),
+        ax.scatter([], [], s=22, facecolors="none", edgecolors=GREY, label="generated"),
+    ]
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     _axes(ax, explained)
 
 
