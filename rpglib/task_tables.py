@@ -111,16 +111,21 @@ def finetuning(numbers: dict) -> pd.DataFrame:
 
 
 def verdict(splits: list[dict]) -> str:
-    """Sentences from the numbers: within `WITHIN` points of the originals, above every rival, in every split?"""
+    """Sentences from the numbers: within `WITHIN` points of the originals, above every rival, in every split?
+
+    Behind ± stands the standard error of the mean difference over tasks.
+    """
     lines = []
     for split in splits:
         generated = split["generated"]["mean"]
         gap = round(generated - split["original"]["mean"], 2)
         best, result = max(split["rivals"].items(), key=lambda item: item[1]["mean"])
         lead = round(generated - result["mean"], 2)
+        differences = pd.Series(split["generated"]["accuracies"]) - pd.Series(result["accuracies"])
         lines.append(
             f"split {split['split']}: {gap:+.2f} points from the originals ({'within' if gap >= -WITHIN else 'beyond'} "
-            f"{WITHIN}); {lead:+.2f} from the best rival, {best} ({'above' if lead > 0 else 'NOT above'} it)"
+            f"{WITHIN}); {lead:+.2f} ± {differences.sem():.2f} from the best rival, {best} "
+            f"({'above' if lead > 0 else 'NOT above'} it)"
         )
     good = all(
         split["generated"]["mean"] - split["original"]["mean"] >= -WITHIN

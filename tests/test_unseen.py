@@ -239,7 +239,7 @@ def numbers_of(generated: float, rival: float, flipped: float = 96.0) -> dict:
 @pytest.mark.parametrize(
     "generated, rival, words",
     [
-        (96.5, 96.0, ("within 1.0", "+0.50 from the best rival, strong (above", "tasks: reproduced")),
+        (96.5, 96.0, ("within 1.0", "+0.50 ± 0.00 from the best rival, strong (above", "tasks: reproduced")),
         (95.9, 95.0, ("beyond 1.0", "(above", "not reproduced")),
         (96.5, 96.6, ("within 1.0", "NOT above", "not reproduced")),
     ],
