@@ -228,10 +228,10 @@ def _smoke(recipe: Recipe) -> Recipe:
 UNSEEN = {
     "smoke": replace(
         UNSEEN_DIGITS,
-        collect=replace(UNSEEN_DIGITS.collect, epochs=1),
+        collect=replace(UNSEEN_DIGITS.collect, epochs=1, batch_size=256, finetune_batch_size=256),
         model=replace(UNSEEN_DIGITS.model, widths=(32,), channels=(1, 4, 8, 4, 1), task_width=16),
         train=replace(TASK_TRAIN, steps=5),
-        pretrain=replace(PRETRAIN, epochs=1),
+        pretrain=replace(PRETRAIN, epochs=1, batch_size=256),
         count=24,
         splits=(0,),
         curve=(8,),
