@@ -177,7 +177,7 @@ def _originals(recipe: TaskRecipe, tasks: TaskZoo, chosen: Tensor, split: Split 
 
 
 def _fit(recipe: TaskRecipe, zoo: Zoo, device: torch.device, folder: Path, spent: list) -> tuple[RPG, TrainResult]:
-    """`fit`, noting in `spent` how long the training took, earlier sessions included, and how long this call took."""
+    """`fit`, noting in `spent` how long the training took, interrupted runs included, and how long this call took."""
     began = time.perf_counter()
     model, training = fit(recipe, zoo, device, folder)
     spent.append((training.seconds, time.perf_counter() - began))
