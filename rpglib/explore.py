@@ -106,13 +106,12 @@ def look(source: Unseen, task: Sequence[int] | Tensor, seed: int = 0) -> Look:
     distances, checkpoints = (originals.double() - head.double()).norm(dim=2).min(1)
     order = distances.argsort(stable=True)[:NEIGHBOURS]
     own = (bits == task).all(1)
-    seen = torch.ones(len(bits), dtype=torch.bool).index_fill(0, source.heads["unseen"], False)
     return Look(
         images=images,
         task=task,
         seed=seed,
-        seen=bool((own & seen).any()),
-        seen_tasks=int(seen.sum()),
+        seen=bool((own & source.seen).any()),
+        seen_tasks=int(source.seen.sum()),
         tasks=len(bits),
         answers=answers,
         wanted=task[images.test.labels],

@@ -1,7 +1,7 @@
 """What a generated network is worth as a start: training from it, from the pretrained start, and from nothing."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import summarise
 from rpglib.model.rpg import RPG
@@ -58,19 +58,19 @@ def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split | Stream,
             module, start, split, training, seeds, bits, save_at=[steps * epoch for epoch in later]
         )
         curve = [start, *({name: x[k] for name, x in states.items()} for k in range(len(later)))]
-        curves.append((_accuracies(recipe, curve[-1], bits, images.validation).mean(), rate, curve))
+        curves.append((_accuracies(module, curve[-1], bits, images.validation).mean(), rate, curve))
     _, rate, curve = max(curves, key=lambda found: found[0])
     return {
         "learning_rate": rate,
-        "by_epoch": [summarise(_accuracies(recipe, state, bits, images.test)) for state in curve],
+        "by_epoch": [summarise(_accuracies(module, state, bits, images.test)) for state in curve],
     }
 
 
-def _accuracies(recipe: TaskRecipe, networks: State, bits: Tensor, split: Split | Stream) -> Tensor:
+def _accuracies(module: nn.Module, networks: State, bits: Tensor, split: Split | Stream) -> Tensor:
     """Percent (N,) of N networks, each on the task of its own row."""
     return torch.tensor(
         [
-            score(recipe.architecture.build(), {name: x[row : row + 1] for name, x in networks.items()}, split, task)[0]
+            score(module, {name: x[row : row + 1] for name, x in networks.items()}, split, task)[0]
             for row, task in enumerate(bits)
         ],
         dtype=torch.float64,

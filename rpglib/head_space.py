@@ -31,28 +31,23 @@ def measure(heads: dict[str, Tensor]) -> dict:
         "unseen_tasks": len(unseen),
         "networks_per_task": generated.shape[1],
         "explained": components(heads).explained.tolist(),
-        "generated": _closeness(generated.flatten(0, 1), unseen.repeat_interleave(generated.shape[1]), centres),
+        "generated": _summary(
+            *_closeness(generated.flatten(0, 1), unseen.repeat_interleave(generated.shape[1]), centres)
+        ),
     }
-    ranks, own, other = [], [], []
+    left_out = []
     for k in range(originals.shape[1]):
-        left = centres.clone()
-        left[unseen] = originals[unseen][:, torch.arange(originals.shape[1]) != k].mean(1)
-        found = _distances(originals[unseen, k], unseen, left)
-        ranks.append(own_rank(originals[unseen, k], unseen, left))
-        own.append(found[0])
-        other.append(found[1])
-    return result | {"originals": _summary(torch.cat(ranks), torch.cat(own), torch.cat(other))}
+        others = centres.clone()
+        others[unseen] = originals[unseen][:, torch.arange(originals.shape[1]) != k].mean(1)
+        left_out.append(_closeness(originals[unseen, k], unseen, others))
+    return result | {"originals": _summary(*map(torch.cat, zip(*left_out, strict=True)))}
 
 
-def _closeness(points: Tensor, owners: Tensor, centres: Tensor) -> dict:
-    return _summary(own_rank(points, owners, centres), *_distances(points, owners, centres))
-
-
-def _distances(points: Tensor, owners: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance of each point to its own centre, and to the nearest other one."""
+def _closeness(points: Tensor, owners: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each point the rank of its own centre, the distance to that, and the distance to the nearest other one."""
     distances = torch.cdist(points, centres)
     own = distances.gather(1, owners[:, None])[:, 0]
-    return own, distances.scatter(1, owners[:, None], torch.inf).amin(1)
+    return own_rank(points, owners, centres), own, distances.scatter(1, owners[:, None], torch.inf).amin(1)
 
 
 def _summary(ranks: Tensor, own: Tensor, other: Tensor) -> dict:

@@ -43,9 +43,7 @@ def language(result: Unseen, profile: str, fresh: bool, backend: str = "table", 
     began = time.perf_counter()
     images = result.recipe.images
     rows = understood(images, backend)
-    seen = {name_of(bits) for bits in result.heads["bits"]} - {
-        name_of(bits) for bits in result.heads["bits"][result.heads["unseen"]]
-    }
+    seen = {name_of(bits) for bits in result.heads["bits"][result.seen]}
     for row in rows:
         if row["bits"] is not None:
             row["accuracy"] = summarise(accuracies(result, row["bits"], row["expected"], NETWORKS, seed))
@@ -73,11 +71,10 @@ def accuracies(result: Unseen, bits: str, expected: str, n: int, seed: int = 0) 
 def check_live(result: Unseen, record: dict, tolerance: float = 1.0) -> str:
     """Understand all prompts again and generate for the first: both must agree with the record, in points."""
     numbers = record["numbers"]
-    kept = [{key: row.get(key) for key in ("prompt", "expected", "bits")} for row in numbers["prompts"]]
-    found = [
-        {key: row.get(key) for key in ("prompt", "expected", "bits")}
-        for row in understood(numbers["images"], numbers["backend"])
-    ]
+    found, kept = (
+        [(row["prompt"], row["expected"], row["bits"]) for row in rows]
+        for rows in (understood(numbers["images"], numbers["backend"]), numbers["prompts"])
+    )
     assert found == kept, "the back end understands the prompts otherwise than the record says"
     first = next(row for row in numbers["prompts"] if row["bits"] is not None)
     n = first["accuracy"]["n"]

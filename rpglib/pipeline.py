@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.similarity import diversity
-from rpglib.checkpoints import digest
 from rpglib.errors import InputError
 from rpglib.files import save_tensors
 from rpglib.model.rpg import RPG
@@ -24,7 +23,7 @@ from rpglib.records import agrees, generator_dir, home, read_record, write_recor
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult, train
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.collect import CollectConfig, batching_gain, collect
+from rpglib.zoo.collect import CollectConfig, batching_gain, collect, collection_facts
 from rpglib.zoo.images import Images, Split, load_images
 from rpglib.zoo.store import Zoo
 
@@ -60,15 +59,23 @@ def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = 
     recipe = seeded(recipe, seed)
     if fresh:
         return _compute(recipe, profile, seed, pick(device))
+    return Row(recipe, *recorded(recipe, profile, ORIGINAL, pick(device)))
+
+
+def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device) -> tuple[dict, RPG, dict[str, Tensor]]:
+    """Read a recipe's record, its generator, and the tensors of the file `companion` that is kept beside that.
+
+    Raises `InputError` where one of them is missing, damaged, or made with another recipe or seed.
+    """
     folder = generator_dir(profile, recipe.name)
     record = read_record(recipe.name, profile)
     if not agrees(record["config"], recipe):
         raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
     try:
-        original = load_file(folder / ORIGINAL)
+        tensors = load_file(folder / companion)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {folder / ORIGINAL} ({error}); run with fresh=True") from None
-    return Row(recipe, record, RPG.from_pretrained(folder, pick(device)), original)
+        raise InputError(f"cannot read {folder / companion} ({error}); run with fresh=True") from None
+    return record, RPG.from_pretrained(folder, device), tensors
 
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
@@ -125,8 +132,7 @@ def obtain_zoo(
     A stored zoo with damaged shards or of an older format is collected again. Other arguments as in `collect`.
     """
     path = zoo_dir(profile, recipe.name)
-    facts = {"start": digest(start)} if start is not None else {}
-    wanted = {**asdict(recipe.collect), "source": images.source, **facts}
+    wanted = collection_facts(recipe.collect, images, start)
     with suppress(InputError):
         zoo = Zoo.open(path)
         if zoo.config == wanted and zoo.architecture == recipe.architecture and _has_tasks(zoo, label_maps):

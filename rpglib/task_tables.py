@@ -73,21 +73,6 @@ def one_flip(split: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, index=range(len(found["by_class"]))).T
 
 
-def diversity(splits: list[dict]) -> pd.DataFrame:
-    """Mean error-IoU within a task (1: always wrong on the same images), averaged over the unseen tasks."""
-    labels = {
-        "among originals": "among_originals",
-        "original to its nearest other": "nearest_original_among_originals",
-        "among generated": "among_generated",
-        "generated to nearest original": "to_nearest_original",
-    }
-    columns = {
-        f"split {split['split']}": {label: f"{split['diversity'][key]:.3f}" for label, key in labels.items()}
-        for split in splits
-    }
-    return pd.DataFrame(columns)
-
-
 def curve(rows: list[dict]) -> pd.DataFrame:
     """Mean accuracy (percent) on the unseen tasks of one split against the number of seen tasks."""
     table = {

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from rpglib.analysis.accuracy import predictions, summarise
@@ -29,9 +27,9 @@ from rpglib.errors import InputError
 from rpglib.files import read_json, save_tensors, write_json
 from rpglib.finetuning import measure_finetuning
 from rpglib.model.rpg import RPG
-from rpglib.pipeline import NETWORKS, fit, generate, images_of, pick, seeded, thinned
+from rpglib.pipeline import NETWORKS, fit, generate, images_of, pick, recorded, seeded, thinned
 from rpglib.profiles import TaskRecipe
-from rpglib.records import agrees, generator_dir, home, read_record, write_record
+from rpglib.records import generator_dir, home, write_record
 from rpglib.task_zoo import HEAD, TaskZoo, task_zoo
 from rpglib.tasks import name_of, split_tasks
 from rpglib.training import TrainResult
@@ -82,8 +80,8 @@ def correct(
 
 
 def percent(right: Tensor) -> Tensor:
-    """Accuracy in percent (N,) float64 of right answers (N, n)."""
-    return 100 * right.double().mean(1)
+    """Accuracy in percent (...) float64 of right answers (..., n)."""
+    return 100 * right.double().mean(-1)
 
 
 def of_tasks(accuracies: Tensor) -> dict:
@@ -101,7 +99,7 @@ class Answers:
     @property
     def accuracies(self) -> Tensor:
         """Percent (U, n)."""
-        return 100 * self.right.double().mean(2)
+        return percent(self.right)
 
 
 def answers(
@@ -153,7 +151,7 @@ def measure_split(
         "precision": training.precision,
         "loss": thinned(training),
         "tasks": [name_of(task) for task in bits],
-        "original": of_tasks(100 * originals.double().mean((1, 2))),
+        "original": of_tasks(percent(originals).mean(1)),
         "generated": of_tasks(accuracies.mean(1)),
         "std_within_tasks": of_tasks(accuracies.std(1)),
         "worst_of_networks": of_tasks(accuracies.amin(1)),
@@ -161,7 +159,7 @@ def measure_split(
         "rivals": measure_rivals(recipe, tasks, seen, unseen, images, device)
         | {"head-only conditioning": of_tasks(by_head.accuracies.mean(1))},
         "seen": {
-            "original": summarise(100 * _originals(recipe, tasks, seen, test, device).double().mean((1, 2))),
+            "original": summarise(percent(_originals(recipe, tasks, seen, test, device)).mean(1)),
             "generated": summarise(answers(recipe, model, tasks.bits[seen], test, 1, seed).accuracies[:, 0]),
         },
         "flipped": measure_flips(recipe, tasks, seen, unseen, model, test, seed),
@@ -263,6 +261,11 @@ class Unseen:
     def numbers(self) -> dict:
         return self.record["numbers"]
 
+    @property
+    def seen(self) -> Tensor:
+        """(T,) bool: which tasks the generator learned from."""
+        return torch.ones(len(self.heads["bits"]), dtype=torch.bool).index_fill(0, self.heads["unseen"], False)
+
 
 def unseen_tasks(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> Unseen:
     """Compute the experiment and record it (`fresh`), or read its record, its generator and its heads.
@@ -273,15 +276,7 @@ def unseen_tasks(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, d
     recipe = seeded(recipe, seed)
     if fresh:
         _compute(recipe, profile, seed, pick(device))
-    folder = generator_dir(profile, recipe.name)
-    record = read_record(recipe.name, profile)
-    if not agrees(record["config"], recipe):
-        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
-    try:
-        heads = load_file(folder / HEADS)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {folder / HEADS} ({error}); run 10_unseen_tasks with fresh=True") from None
-    return Unseen(recipe, record, RPG.from_pretrained(folder, pick(device)), heads)
+    return Unseen(recipe, *recorded(recipe, profile, HEADS, pick(device)))
 
 
 def at_hand(recipe: TaskRecipe, profile: str, seed: int = 0, device: str = "auto") -> Unseen:

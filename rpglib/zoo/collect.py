@@ -146,8 +146,17 @@ def collect(
         accuracies=accuracies,
         tasks=None if label_maps is None else bits,
         images=images.name,
-        config={**asdict(config), "source": images.source, **({} if start is None else {"start": digest(start)})},
+        config=collection_facts(config, images, start),
     )
+
+
+def collection_facts(config: CollectConfig, images: Images, start: Mapping[str, Tensor] | None = None) -> dict:
+    """What a zoo keeps of how it was collected, by which it is known again (JSON values)."""
+    return {
+        **asdict(config),
+        "source": images.source,
+        **({} if start is None else {"start": digest(start)}),
+    }
 
 
 def init_population(
