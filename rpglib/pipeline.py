@@ -226,17 +226,17 @@ def check_collection(record: dict, tolerance: float = 2.0) -> str:
 
 
 def fit(
-    recipe: Recipe, zoo: Zoo, device: torch.device | str | None = None, folder: Path | None = None
+    recipe: Recipe, zoo: Zoo, device: torch.device | str | None = None, folder: Path | None = None, **options
 ) -> tuple[RPG, TrainResult]:
     """Fit a tokenizer to the zoo and train a new generator on it; its first weights follow from the recipe's seed.
 
-    With `folder` an interrupted training goes on from what it left there.
+    With `folder` an interrupted training goes on from what it left there; other options as in `train`.
     """
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         model = RPG(recipe.model, tokenizer)
-    return model, train(model, zoo, recipe.train, folder, device)
+    return model, train(model, zoo, recipe.train, folder, device, **options)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:

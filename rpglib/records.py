@@ -80,7 +80,7 @@ def write_record(
         "wall_seconds": wall_seconds,
         "provenance": provenance(),
     }
-    record = _plain(record, f"record {experiment}")
+    record = plain(record, f"record {experiment}")
     write_json(results_dir(profile) / f"{experiment}.json", record)
     return record
 
@@ -102,7 +102,7 @@ def agrees(recorded, config) -> bool:
     code does what it did before.
     """
     if not dataclasses.is_dataclass(config):
-        return recorded == _plain(config, "config")
+        return recorded == plain(config, "config")
     if not isinstance(recorded, dict):
         return False
     fields = {field.name: field for field in dataclasses.fields(config)}
@@ -180,23 +180,26 @@ def _cpu_model() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _plain(value, place: str):
-    """Turn dataclasses, arrays, tensors, paths and tuples into what JSON knows, refusing what it cannot hold."""
+def plain(value, place: str = "value"):
+    """Turn dataclasses, arrays, tensors, paths and tuples into what JSON knows; `place` names the value in errors.
+
+    Raises `InputError` for what JSON cannot hold, and for numbers that are not finite.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{place} is {value}; a record holds finite numbers only, so find out where this one arose")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: _plain(getattr(value, field.name), f"{place}.{field.name}")
+            field.name: plain(getattr(value, field.name), f"{place}.{field.name}")
             for field in dataclasses.fields(value)
         }
     if isinstance(value, dict):
-        return {str(key): _plain(item, f"{place}.{key}") for key, item in value.items()}
+        return {str(key): plain(item, f"{place}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple | range):
-        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
-        return _plain(value.tolist(), place)
+        return plain(value.tolist(), place)
     raise InputError(f"{place} is a {type(value).__name__}; a record holds numbers, text, lists and dicts")

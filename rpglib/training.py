@@ -45,7 +45,8 @@ class TrainConfig:
     training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" or each "run".
     weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
     head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
-    of the batch, which costs little beside the denoiser; for models with `prototype_skip`. precision: "auto" is bf16
+    of the batch, which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the
+    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). precision: "auto" is bf16
     where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the training
     itself, written only where `train` is given a folder.
     """
@@ -63,6 +64,7 @@ class TrainConfig:
     permutation: str = "checkpoint"
     weighting: str = "value"
     prototype_loss: float = 0.0
+    diffusion: bool = True
     seed: int = 0
     save_every: int = 500
 
@@ -124,6 +126,7 @@ def train(
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
     data.mask = data.mask.to(accelerator.device)
+    model.denoiser.requires_grad_(config.diffusion)
     optimizer = _optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
     wrapped, optimizer = accelerator.prepare(model, optimizer)
@@ -211,6 +214,8 @@ class _ZooTokens:
                 )
         if config.prototype_loss and not model.config.prototype_skip:
             raise InputError("prototype_loss needs a generator with prototype_skip=True; set one or drop the other")
+        if not config.diffusion and not model.config.prototype_skip:
+            raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
         if model.config.task_bits:
             if zoo.tasks is None or zoo.tasks.shape[1] != model.config.task_bits:
                 has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"

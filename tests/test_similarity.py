@@ -39,6 +39,13 @@ def test_nearest_keeps_a_true_twin():
     assert nearest_iou(errors("1100", "1100", "0011")).tolist() == [1, 1, 0]
 
 
+def test_a_single_original_has_nothing_beside_it():
+    errors = torch.tensor([[True, False], [True, True]])
+    found = diversity(errors, errors[:1])
+    assert found["among_originals"] is None and found["nearest_original_among_originals"] is None
+    assert found["to_nearest_original"] == pytest.approx(0.75)
+
+
 def test_diversity_by_hand():
     generated, originals = errors("1100", "1110", "0001"), errors("1100", "0110", "0011")
     assert diversity(generated, originals) == pytest.approx(
@@ -66,7 +73,7 @@ def test_copies_of_the_originals_are_found_out():
         (lambda e: nearest_iou(e[:1]), "give more networks"),
         (lambda e: nearest_iou(e, e[:0]), "give more networks"),
         (lambda e: diversity(e[:1], e), "two generated networks, not 1"),
-        (lambda e: diversity(e, e[:1]), "two original networks, not 1"),
+        (lambda e: diversity(e, e[:0]), "needs another one"),
     ],
 )
 def test_mistakes_are_one_clear_line(mistake, words):

@@ -45,22 +45,23 @@ def nearest_iou(errors: Tensor, references: Tensor | None = None) -> Tensor:
     return error_iou(errors, references).amax(1)
 
 
-def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, float]:
+def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, float | None]:
     """Return mean error-IoUs (0..1, lower is more diverse) of generated (A, n) and original (B, n) networks, bool.
 
     among_generated, among_originals: all pairs of two different networks; to_nearest_original: each generated network
     with the original most like it; nearest_original_among_originals: the same for originals, each one left out in
-    turn, which is what to_nearest_original must be read against. Copies of originals score 1 there.
-    Raises `InputError` for less than two networks in either population, and as `error_iou`.
+    turn, which is what to_nearest_original must be read against. Copies of originals score 1 there. A single original
+    has nothing beside it: what is measured among originals is None then.
+    Raises `InputError` for less than two generated networks or no original, and as `error_iou`.
     """
-    for name, errors in (("generated", generated_errors), ("original", original_errors)):
-        if len(errors) < 2:
-            raise InputError(f"diversity needs at least two {name} networks, not {len(errors)}")
+    if len(generated_errors) < 2:
+        raise InputError(f"diversity needs at least two generated networks, not {len(generated_errors)}")
+    several = len(original_errors) > 1
     return {
         "among_generated": _mean_of_pairs(generated_errors),
         "to_nearest_original": nearest_iou(generated_errors, original_errors).mean().item(),
-        "among_originals": _mean_of_pairs(original_errors),
-        "nearest_original_among_originals": nearest_iou(original_errors).mean().item(),
+        "among_originals": _mean_of_pairs(original_errors) if several else None,
+        "nearest_original_among_originals": nearest_iou(original_errors).mean().item() if several else None,
     }
 
 
