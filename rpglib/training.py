@@ -128,7 +128,7 @@ def train(
     data.mask = data.mask.to(accelerator.device)
     model.denoiser.requires_grad_(config.diffusion)
     optimizer = _optimizer(model, config)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     weights, averaged = _Weights(model), None
     if config.ema:
@@ -251,12 +251,12 @@ class _Weights(torch.nn.Module):
         model.load_state_dict(self.state_dict())
 
 
-def _rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then half a cosine to zero, as a factor of the learning rate."""
-    warmup = max(1, round(config.warmup * config.steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
+def rate(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up over that share of the steps, then half a cosine to zero, as a factor of the learning rate."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:

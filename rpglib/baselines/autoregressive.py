@@ -1,0 +1,177 @@
+"""The decoder that the paper argues against (section C.9): a causal Transformer that writes token after token.
+
+Shapes: N networks, L tokens, D token size, H width. The paper says no more of its model than that it is a decoder-only
+Transformer. Ours predicts the mean of each token from those before it; the spread around the mean is one number per
+place, measured on the training checkpoints. Permutation states are those of the generator, one per checkpoint.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import trange
+
+from rpglib.errors import InputError
+from rpglib.model.positions import position_embedding
+from rpglib.model.recurrent import CausalAttentionLayer
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training import Checkpoints, TrainConfig, rate
+
+
+@dataclass(frozen=True)
+class AutoregressiveConfig:
+    """Size and training of the decoder; warm-up, weight decay and clipping are the defaults of `TrainConfig`."""
+
+    width: int = 128
+    layers: int = 2
+    headdim: int = 32
+    steps: int = 500
+    batch_size: int = 8
+    learning_rate: float = 5e-3
+    seed: int = 0
+
+    def __post_init__(self):
+        if min(self.width, self.layers, self.headdim, self.steps, self.batch_size) < 1:
+            raise InputError("width, layers, headdim, steps and batch_size must be at least 1")
+        if self.width % self.headdim:
+            raise InputError(f"headdim {self.headdim} does not divide the width {self.width}; choose one that does")
+
+
+class AutoregressiveDecoder(nn.Module):
+    """Predicts the mean of every token of a network from the tokens before it, its place and the permutation state.
+
+    positions (L, 2) and mask (L, D) are the tokenizer's. `residual` (L,) is the root mean squared error of the
+    predictions per place, zero before training.
+    """
+
+    def __init__(self, positions: Tensor, mask: Tensor, permutation_states: int, config: AutoregressiveConfig):
+        super().__init__()
+        width, size = config.width, mask.shape[1]
+        self.register_buffer("position", position_embedding(positions, width, "2d"))
+        self.register_buffer("mask", mask.clone())
+        self.register_buffer("residual", torch.zeros(len(mask)))
+        self.embed = nn.Linear(size, width)
+        self.start = nn.Parameter(torch.randn(width))
+        self.permutation = nn.Embedding(permutation_states, width)
+        self.layers = nn.Sequential(
+            *(CausalAttentionLayer(width, 2 * width, width, config.headdim) for _ in range(config.layers))
+        )
+        self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
+
+    def forward(self, tokens: Tensor, permutation: Tensor) -> Tensor:
+        """The mean of each of the first l tokens (N, l, D) given those before it; the last one is not read."""
+        n, length, _ = tokens.shape
+        before = torch.cat((self.start.expand(n, 1, -1), self.embed(tokens[:, :-1])), 1)
+        return self.project(self.layers(before + self.position[:length] + self.permutation(permutation)[:, None]))
+
+    @torch.no_grad()
+    def generate(
+        self, n: int, permutation: Tensor | None = None, seed: int = 0, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Write `n` networks token after token: tokens (n, L, D), zero where padded, and their permutation states (n,).
+
+        Network i draws from a random generator of its own, seeded with seed + i: its noise and, unless `permutation`
+        (n,) says it, its permutation state. temperature: how many `residual` the noise has; 0 writes the means.
+        """
+        noise, permutation = self._drawn(n, permutation, seed, temperature)
+        tokens = torch.zeros_like(noise)
+        for place in range(len(self.mask)):
+            mean = self(tokens[:, : place + 1], permutation)[:, place]
+            tokens[:, place] = (mean + noise[:, place]) * self.mask[place]
+        return tokens, permutation
+
+    @torch.no_grad()
+    def teacher_forced(self, given: Tensor, permutation: Tensor, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """As `generate`, with the same noise, but each token follows the tokens before it in `given` (N, L, D)."""
+        noise, permutation = self._drawn(len(given), permutation, seed, temperature)
+        return (self(given, permutation) + noise) * self.mask
+
+    def _drawn(self, n: int, permutation: Tensor | None, seed: int, temperature: float) -> tuple[Tensor, Tensor]:
+        if n < 1 or temperature < 0:
+            raise InputError(f"n must be at least 1 and temperature at least 0, not n={n}, temperature={temperature}")
+        states = self.permutation.num_embeddings
+        generators = [torch.Generator().manual_seed(seed + i) for i in range(n)]
+        # Noise first: it must not depend on whether the state is drawn too.
+        noise = torch.stack([torch.randn(self.mask.shape, generator=g) for g in generators])
+        if permutation is None:
+            permutation = torch.cat([torch.randint(states, (1,), generator=g) for g in generators])
+        permutation = torch.as_tensor(permutation)
+        whole = permutation.shape == (n,) and not permutation.is_floating_point()
+        if not whole or permutation.min() < 0 or permutation.max() >= states:
+            raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {permutation.tolist()}")
+        return temperature * self.residual[:, None] * noise, permutation
+
+
+def fit_autoregressive(
+    zoo: Checkpoints, tokenizer: ParameterTokenizer, config: AutoregressiveConfig, progress: bool = True
+) -> tuple[AutoregressiveDecoder, list[float]]:
+    """Train a decoder on the CPU by teacher forcing; returns it and the loss of every step.
+
+    The loss is the mean squared error over real values. Checkpoint i of the zoo has permutation state i. The result
+    depends on `config.seed` alone. Raises `InputError` when the loss is no longer finite.
+    """
+    tokens = torch.stack([tokenizer.encode(zoo[i])[0] for i in range(len(zoo))])
+    states, mask, losses = torch.arange(len(zoo)), tokenizer.mask, []
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        decoder = AutoregressiveDecoder(tokenizer.positions, mask, len(zoo), config)
+    generator = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=config.learning_rate, weight_decay=TrainConfig.weight_decay)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, TrainConfig.warmup))
+    bar = trange(config.steps, desc="train autoregressive decoder", disable=not progress, mininterval=1.0)
+    for step in bar:
+        rows = torch.randperm(len(zoo), generator=generator)[: config.batch_size]
+        loss = (decoder(tokens[rows], states[rows]) - tokens[rows])[:, mask].square().mean()
+        if not math.isfinite(float(loss.detach())):
+            raise InputError(f"the loss is not finite at step {step}; lower learning_rate")
+        loss.backward()
+        nn.utils.clip_grad_norm_(decoder.parameters(), TrainConfig.gradient_clip)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+        if step % 20 == 0:
+            bar.set_postfix(loss=f"{sum(losses[-20:]) / len(losses[-20:]):.5f}")
+    with torch.no_grad():
+        # In parts: a large zoo does not fit through the decoder at once.
+        means = [decoder(tokens[rows], states[rows]) for rows in states.split(config.batch_size)]
+        decoder.residual.copy_(_along_sequence(torch.cat(means), tokens, mask))
+    return decoder.eval(), losses
+
+
+def nearest_original(generated: Tensor, originals: Tensor, mask: Tensor) -> Tensor:
+    """For each generated network (n, L, D) the index (n,) of the nearest original (N, L, D) over its real values."""
+    # Not by matrix products: originals differ by one per cent of their size, and the difference of squares cancels.
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(generated[:, mask], originals[:, mask], compute_mode=exact).argmin(1)
+
+
+def error_along_sequence(generated: Tensor, originals: Tensor, mask: Tensor) -> Tensor:
+    """Root mean squared distance (L,) per real value of generated tokens (n, L, D) from the nearest original's.
+
+    Nearest, of the originals (N, L, D), is meant for the network as a whole; mask (L, D) says which values are real.
+    """
+    return _along_sequence(generated, originals[nearest_original(generated, originals, mask)], mask)
+
+
+def teacher_forced_error(
+    decoder: AutoregressiveDecoder,
+    generated: Tensor,
+    originals: Tensor,
+    permutation: Tensor,
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """`error_along_sequence` (L,) of the same networks, had each token followed those of the nearest original.
+
+    permutation (n,), seed and temperature are those of `generated` (n, L, D): what the error along the sequence has
+    beyond this one has come of the decoder reading its own output.
+    """
+    given = originals[nearest_original(generated, originals, decoder.mask)]
+    return _along_sequence(decoder.teacher_forced(given, permutation, seed, temperature), given, decoder.mask)
+
+
+def _along_sequence(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """Root mean squared difference (L,) of the real values of a and b, both (N, L, D)."""
+    return (((a - b).square() * mask).sum((0, 2)) / (len(a) * mask.sum(1))).sqrt()
