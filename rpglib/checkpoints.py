@@ -6,7 +6,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from rpglib.errors import InputError
+
 Checkpoint = Mapping[str, Tensor]
+
+STATISTICS = ("running_mean", "running_var")
+"""How the names of tensors end that BatchNorm measures rather than learns."""
 
 
 def tied(checkpoint: Checkpoint) -> dict[str, str]:
@@ -19,6 +24,13 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
         if x.numel() and source != name:
             aliases[name] = source
     return aliases
+
+
+def check_alike(a: Checkpoint, b: Checkpoint) -> None:
+    """Raise `InputError` unless two checkpoints have tensors of the same names and shapes."""
+    for name in [*a, *b]:
+        if name not in a or name not in b or a[name].shape != b[name].shape:
+            raise InputError(f"two networks differ in the name or shape of {name!r}; give two of one architecture")
 
 
 def flatten(networks: Mapping[str, Tensor]) -> Tensor:

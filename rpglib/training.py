@@ -46,8 +46,8 @@ class TrainConfig:
     weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
     head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
     of the batch, which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the
-    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). precision: "auto" is bf16
-    where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the training
+    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). precision: "auto" is
+    bf16 where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the training
     itself, written only where `train` is given a folder.
     """
 

@@ -34,7 +34,7 @@ def predictions(
     images = images.to(device)
     result = torch.empty(_count(networks), len(images), dtype=torch.int64)
     for row, network in zip(result, _each(networks), strict=True):
-        _load(module, network)
+        load(module, network)
         for classes, batch in zip(row.split(batch_size), images.split(batch_size), strict=True):
             logits = module(batch)
             classes.copy_(torch.where(logits.isnan().any(1), -1, logits.argmax(1)))
@@ -72,6 +72,16 @@ def summarise(values: Tensor | Sequence[float]) -> dict[str, float | int]:
     }
 
 
+def load(module: nn.Module, network: Mapping[str, Tensor]) -> None:
+    """Give the module the network's tensors; raises `InputError` where they are not the module's."""
+    try:
+        module.load_state_dict(network)
+    except RuntimeError as error:
+        # torch lists every difference on lines of their own; the first one tells enough.
+        difference = str(error).splitlines()[1].strip()
+        raise InputError(f"a network does not fit its architecture {type(module).__name__}: {difference}") from None
+
+
 def _count(networks: Networks) -> int:
     return len(next(iter(networks.values()))) if isinstance(networks, Mapping) else len(networks)
 
@@ -82,12 +92,3 @@ def _each(networks: Networks) -> Iterator[Mapping[str, Tensor]]:
             yield {name: values[i] for name, values in networks.items()}
         else:
             yield networks[i]
-
-
-def _load(module: nn.Module, network: Mapping[str, Tensor]) -> None:
-    try:
-        module.load_state_dict(network)
-    except RuntimeError as error:
-        # torch lists every difference on lines of their own; the first one tells enough.
-        difference = str(error).splitlines()[1].strip()
-        raise InputError(f"a network does not fit its architecture {type(module).__name__}: {difference}") from None
