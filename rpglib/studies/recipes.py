@@ -176,19 +176,21 @@ def sensitivity(profile: str) -> Sweep:
 
 
 def memorisation(profile: str) -> Sweep:
-    """Checkpoints of one run, as the paper collects them, and as many independent networks."""
-    count = base(profile).collect.checkpoints
+    """Checkpoints of one run, as the paper collects them, of three, and as many independent networks."""
+    start = base(profile)
+    each = max(1, start.collect.checkpoints // 3)
+    # As in 06: telling basins apart takes longer than learning one.
+    longer = {} if profile == "smoke" else {"train.steps": 4 * start.train.steps}
+    three = {"collect.runs": 3, "collect.checkpoints": each}
+    if start.model.permutation_states != 3 * each:
+        three["model.permutation_states"] = 3 * each
     return _sweep(
         "memorisation",
         profile,
         {
             "one run": {},
-            "independent runs": {"collect.runs": count, "collect.checkpoints": 1},
-            "independent runs, no state": {
-                "collect.runs": count,
-                "collect.checkpoints": 1,
-                "model.permutation_states": 0,
-            },
+            "three runs": three | longer,
+            "independent runs": {"collect.runs": start.collect.checkpoints, "collect.checkpoints": 1} | longer,
         },
     )
 
