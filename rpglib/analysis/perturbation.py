@@ -1,0 +1,90 @@
+"""Simple ways to new networks from old ones: what a generator of networks must be compared with.
+
+Noise, averages and independent Gaussians are the baselines of Zeng et al. (arXiv 2506.07998, "weight_memorization").
+Zoos are matrices (N, P), as from `checkpoints.flatten`. Every seed starts a random stream of its own.
+"""
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from rpglib.checkpoints import STATISTICS, check_alike
+from rpglib.errors import InputError
+
+
+def noised(network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False) -> dict[str, Tensor]:
+    """Return the network with Gaussian noise on its parameters; BatchNorm statistics and integers stay.
+
+    sigma: the noise's standard deviation (Zeng et al.; table 24 of the RPG paper), or, where `relative`, its ratio to
+    the standard deviation of the tensor (RPG's released evaluator). A tensor of one value has none and stays.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    result = dict(network)
+    for name, x in network.items():
+        if x.is_floating_point() and not name.endswith(STATISTICS):
+            noise = sigma * torch.randn(x.shape, generator=generator).to(x)
+            result[name] = x + noise * _std(x) if relative else x + noise
+    return result
+
+
+def averaged(weights: Tensor, count: int, n: int, seed: int) -> Tensor:
+    """Return n means (n, P), each of `count` random different networks of the zoo (N, P).
+
+    Variances stay positive. Deviation: the code published by Zeng et al. sums in place into a network of its own zoo,
+    which changes later averages; here the zoo stays as it is. Raises `InputError` for more networks than the zoo has.
+    """
+    if not 1 <= count <= len(weights):
+        raise InputError(f"{len(weights)} networks have no mean of {count} different ones; give 1 to {len(weights)}")
+    generator = torch.Generator().manual_seed(seed)
+    result = weights.new_empty(n, weights.shape[1])
+    for mean in result:
+        mean.copy_(weights[torch.randperm(len(weights), generator=generator)[:count]].mean(0))
+    return result
+
+
+def gaussian(weights: Tensor, n: int, seed: int) -> Tensor:
+    """Return n networks (n, P), every weight an independent normal of its mean and std over the zoo (N, P).
+
+    std is the sample's. Nothing is clamped: what must be positive, such as `running_var`, may come out negative, and
+    the network then answers NaN. Give its logarithm, or leave it out and recalibrate, where that matters.
+    Raises `InputError` for less than two networks.
+    """
+    if len(weights) < 2:
+        raise InputError(f"a spread over {len(weights)} networks is not defined; give at least two")
+    noise = torch.randn(n, weights.shape[1], generator=torch.Generator().manual_seed(seed)).to(weights)
+    return weights.mean(0) + weights.std(0) * noise
+
+
+def interpolated(weights: Tensor, n: int, seed: int) -> Tensor:
+    """Return n networks (n, P), each at a uniformly random place between two random different ones of the zoo (N, P).
+
+    Variances stay positive. Raises `InputError` for less than two networks.
+    """
+    if len(weights) < 2:
+        raise InputError(f"there is no line between {len(weights)} networks; give at least two")
+    generator = torch.Generator().manual_seed(seed)
+    result = weights.new_empty(n, weights.shape[1])
+    for point in result:
+        first, second = weights[torch.randperm(len(weights), generator=generator)[:2]]
+        point.copy_(first.lerp(second, torch.rand((), generator=generator).item()))
+    return result
+
+
+def exchanged(
+    a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Collection[str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return a and b with the tensors `names` exchanged (figure 2 of the first version of the RPG paper).
+
+    Tensors are shared with a and b, not copied. Raises `InputError` for names that a and b lack and where the names or
+    shapes of a and b differ.
+    """
+    check_alike(a, b)
+    if unknown := sorted(set(names) - set(a)):
+        raise InputError(f"no tensor to exchange is called {', '.join(unknown)}; known: {', '.join(a)}")
+    chosen = {name: a[name] for name in names}, {name: b[name] for name in names}
+    return {**a, **chosen[1]}, {**b, **chosen[0]}
+
+
+def _std(x: Tensor) -> Tensor | float:
+    return x.std() if x.numel() > 1 else 0.0
