@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 
-from rpglib.figures import BLACK, COLOURS
-from rpglib.studies.verdicts import accuracies
+from rpglib.figures import BLACK, COLOURS, GREY
+from rpglib.studies.verdicts import accuracies, alikeness, gap
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -51,3 +51,156 @@ def legend_of_variants(figure: plt.Figure) -> None:
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, columnspacing=1, handlelength=1.2, handletextpad=0.4
     )
+
+
+def by_runs(ax: plt.Axes, numbers: dict) -> None:
+    """Draw accuracy against the number of independent runs, a line per kind of state; bars span the seeds."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for name in numbers["variants"]:
+        runs, kind = name.split(", ")
+        kinds.setdefault(kind, []).append((int(runs), name))
+    labels = {"none": "no state"}
+    for place, (kind, found) in enumerate(kinds.items()):
+        values = np.array([accuracies(numbers, name) for _, name in found])
+        middle = values.mean(1)
+        ax.errorbar(
+            [runs * 1.05 ** (place - 1) for runs, _ in found],
+            middle,
+            [middle - values.min(1), values.max(1) - middle],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            label=labels.get(kind, f"{kind} state"),
+        )
+    found = next(iter(kinds.values()))
+    originals = [np.mean(accuracies(numbers, name, "original")) for _, name in found]
+    ax.plot([runs for runs, _ in found], originals, color=BLACK, linestyle=":", linewidth=1, label="originals")
+    ax.set(xscale="log", xlabel="independent runs in the zoo", ylabel="test accuracy (%)", ylim=(0, 102))
+    ax.set_xticks([runs for runs, _ in found], [str(runs) for runs, _ in found])
+    ax.minorticks_off()
+    ax.legend(loc="center right")
+
+
+def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
+    """Draw accuracy along the line between two networks, a panel per kind of pair, a line per treatment."""
+    styles = ("-", "--", "-.", ":")
+    for ax, (kind, row) in zip(axes, numbers["pairs"].items(), strict=True):
+        for place, (treatment, found) in enumerate(row.items()):
+            curves = np.array(found["curves"])
+            ax.plot(
+                numbers["weights"], found["curve"], styles[place], color=COLOURS[place], label=treatment, linewidth=1.1
+            )
+            ax.fill_between(
+                numbers["weights"], curves.min(0), curves.max(0), color=COLOURS[place], alpha=0.15, linewidth=0
+            )
+        ax.set_title(kind.replace(", ", ",\n", 1))
+        ax.set(xlim=(0, 1), ylim=(0, 102), xticks=(0, 0.5, 1))
+        ax.set_xticklabels(["A", "middle", "B"])
+
+
+def accuracy_against_similarity(ax: plt.Axes, scatter: dict) -> None:
+    """Draw each network's accuracy against its highest error-IoU with an original (paper, figures 3 and 9)."""
+    noise = [kind for kind in scatter if kind.startswith("noise")]
+    greys = np.linspace(0.35, 0.8, len(noise))
+    for grey, kind in zip(greys, noise, strict=True):
+        points = scatter[kind]
+        ax.scatter(points["similarity"], points["accuracy"], s=8, marker="x", linewidths=0.6, color=str(grey))
+        ax.annotate(
+            kind.removeprefix("noise "),
+            (np.mean(points["similarity"]), np.mean(points["accuracy"])),
+            fontsize=6,
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": str(grey), "linewidth": 0.5},
+        )
+    for kind, colour, marker in (("original", COLOURS[0], "o"), ("generated", COLOURS[1], "^")):
+        points = scatter[kind]
+        ax.scatter(
+            points["similarity"],
+            points["accuracy"],
+            s=12,
+            marker=marker,
+            color=colour,
+            alpha=0.7,
+            linewidths=0,
+            label=kind,
+        )
+    ax.scatter([], [], s=8, marker="x", linewidths=0.6, color=GREY, label="original + noise")
+    ax.set(xlabel="highest error-IoU with an original", ylabel="test accuracy (%)")
+    ax.legend(loc="lower right")
+
+
+def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
+    """Draw similarity against the number of checkpoints that a generator learns from (paper, table 25)."""
+    counts = sorted((name for name in numbers["variants"] if name.isdigit()), key=int)
+    keys = {
+        "among generated": "among_generated",
+        "generated to nearest original": "to_nearest_original",
+        "among originals": "among_originals",
+    }
+    for place, (label, key) in enumerate(keys.items()):
+        found = {int(name): alikeness(numbers, name, key) for name in counts}
+        found = {count: values for count, values in found.items() if None not in values}
+        middle = np.array([np.mean(values) for values in found.values()])
+        low, high = (np.array([f(values) for values in found.values()]) for f in (min, max))
+        ax.errorbar(
+            list(found),
+            middle,
+            [middle - low, high - middle],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            label=label,
+        )
+    ax.set(xscale="log", xlabel="checkpoints", ylabel="error-IoU", ylim=(0, 1.02))
+    ax.set_xticks([int(name) for name in counts], counts)
+    ax.minorticks_off()
+    ax.legend(loc="lower left")
+
+
+def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
+    """Draw accuracy against the share of weights exchanged between two networks (first version, figure 2)."""
+    for place, (kind, row) in enumerate(exchange.items()):
+        share = 100 * np.array(row["share"])
+        middle, spread = np.array(row["accuracy"]), np.array(row["std"])
+        ax.plot(share, middle, marker="os^"[place], markersize=3.5, label=kind)
+        ax.fill_between(share, middle - spread, middle + spread, alpha=0.15, linewidth=0)
+    ax.set(xlabel="weights exchanged (%)", ylabel="test accuracy (%)", ylim=(0, 102))
+    ax.legend(loc="lower left")
+
+
+def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
+    """Draw, left, what noise costs networks of several sizes, and, right, that cost against the cost of generation."""
+    left, right = axes
+    for place, (name, row) in enumerate(numbers["noise"].items()):
+        parameters = numbers["variants"][name]["cells"][0]["parameters"]
+        sigmas = [float(sigma) for sigma in row["absolute"]]
+        found = list(row["absolute"].values())
+        left.errorbar(
+            np.array(sigmas) * 1.06 ** (place - 1),
+            [f["mean"] for f in found],
+            [f["std"] for f in found],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            label=f"{name} ({parameters:,})",
+        )
+        cost, lost = row["absolute"]["0.1"], gap(numbers, name)
+        right.errorbar(
+            cost["mean"],
+            -lost.mean,
+            lost.error,
+            cost["std"],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            color=COLOURS[place],
+        )
+    left.set(xscale="log", xlabel="standard deviation of the noise", ylabel="accuracy lost (points)")
+    left.legend(loc="upper left")
+    right.axhline(0, color=GREY, linewidth=0.6)
+    right.set(xlabel="lost to noise of 0.1 (points)", ylabel="lost to generation (points)")

@@ -31,7 +31,8 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
     test = images_of(sweep.base.images).test
     counts = [name for name in sweep.variants if name.isdigit()]
     fifty = min(counts, key=lambda name: abs(int(name) - 50))
-    cells = {name: sweep.cells(name, profile, seed, device) for name in (fifty, "without diffusion")}
+    most = max(counts, key=int)
+    cells = {name: sweep.cells(name, profile, seed, device) for name in {fifty: 0, most: 0, "without diffusion": 0}}
     basins = connectivity(profile).cells("two basins", profile, seed, device)
     return {
         "scatter": _scatter(cells[fifty][0], test),

@@ -68,3 +68,49 @@ def over_seeds(values: Sequence[float | None], digits: int = 2) -> str:
 def _by_variant(numbers: dict, row) -> pd.DataFrame:
     rows = {name: row(name, variant["cells"]) for name, variant in numbers["variants"].items()}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def barriers(numbers: dict) -> pd.DataFrame:
+    """Barriers in points (mean ± std over seeds) by kind of pair and by what was done to the second network."""
+    rows = {
+        kind: {name: f"{found['barrier']['mean']:.2f} ± {found['barrier']['std']:.2f}" for name, found in row.items()}
+        | {"n": f"{row['as they are']['barrier']['n']} x {row['as they are']['pairs']}"}
+        for kind, row in numbers["pairs"].items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("-")
+
+
+def noise(numbers: dict) -> pd.DataFrame:
+    """What generation and noise cost in points of accuracy (mean ± std over seeds), a row per network."""
+    rows = {}
+    for name, variant in numbers["variants"].items():
+        rows[name] = {
+            "parameters": f"{variant['cells'][0]['parameters']:,}",
+            "original": over_seeds(accuracies(numbers, name, "original")),
+            "generated": over_seeds([-g for g in _gaps(numbers, name)]),
+        }
+        for kind, by_sigma in numbers["noise"][name].items():
+            for sigma, found in by_sigma.items():
+                rows[name][f"{kind} {sigma}"] = f"{found['mean']:.2f} ± {found['std']:.2f}"
+    return pd.DataFrame.from_dict(rows, orient="index").T
+
+
+def _gaps(numbers: dict, name: str) -> list[float]:
+    pairs = zip(accuracies(numbers, name), accuracies(numbers, name, "original"), strict=True)
+    return [generated - original for generated, original in pairs]
+
+
+def diffusion(numbers: dict) -> pd.DataFrame:
+    """The paper's table 26: with and without diffusion, mean ± std over seeds."""
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                "similarity to the nearest original": over_seeds(alikeness(numbers, name)),
+                "similarity to the originals' vote": "{mean:.2f} ± {std:.2f}".format(**row["similarity"]),
+                "similarity among generated": over_seeds(alikeness(numbers, name, "among_generated")),
+                "accuracy (%)": over_seeds(accuracies(numbers, name)),
+            }
+            for name, row in numbers["ensemble"].items()
+        },
+        orient="index",
+    )

@@ -1,18 +1,17 @@
 """Verdicts: what the records say of the paper's claims, in words that follow from the numbers."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE, OURS = (
-    "reproduced",
-    "not reproduced",
-    "not testable at this scale",
-    "new here",
-)
+REPRODUCED, IN_PART, NOT_REPRODUCED = "reproduced", "reproduced in part", "not reproduced"
+NOT_TESTABLE, OURS = "not testable at this scale", "new here"
 MARGIN = 0.5
 """Points of accuracy that count as a difference, where the seeds do not spread wider."""
+FAILED = 10.0
+"""Points below the originals at which generation counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class Verdict:
         return f"{self.claim} ({self.source or 'not in the paper'}): {self.word}; {self.evidence}"
 
 
-def word(held: bool) -> str:
-    """The verdict on a claim of the paper."""
-    return REPRODUCED if held else NOT_REPRODUCED
+def word(*held: bool) -> str:
+    """The verdict on a claim of the paper, tested once or in several places."""
+    return REPRODUCED if all(held) else IN_PART if any(held) else NOT_REPRODUCED
 
 
 @dataclass(frozen=True)
@@ -105,5 +104,168 @@ def recurrent_and_positions(numbers: dict) -> list[Verdict]:
             "table 4b",
             word(not any(d.lower or d.higher for d in positions.values())),
             "; ".join(f"{name} {d} against by layer" for name, d in positions.items()),
+        ),
+    ]
+
+
+def permutation_state(numbers: dict) -> list[Verdict]:
+    kinds: dict[str, dict[int, str]] = {}
+    for name in numbers["variants"]:
+        runs, kind = name.split(", ")
+        kinds.setdefault(kind, {})[int(runs)] = name
+    with_state = next(iter(kinds))
+    other = next(kind for kind in kinds if kind not in (with_state, "none"))
+    several = sorted(runs for runs in kinds[with_state] if runs > 1)
+    single = against(numbers, kinds[with_state][1], kinds["none"][1])
+
+    def each(kind: str) -> str:
+        found = (f"{runs} runs {mean(accuracies(numbers, kinds[kind][runs])):.1f} %" for runs in several)
+        return f"{', '.join(found)} (originals {mean(accuracies(numbers, kinds[kind][several[-1]], 'original')):.1f} %)"
+
+    both = [against(numbers, kinds[other][runs], kinds[with_state][runs]) for runs in kinds[other]]
+    return [
+        Verdict(
+            "with one run, permutation states change nothing in accuracy",
+            "tables 15 / 17",
+            word(not (single.lower or single.higher)),
+            f"with against without states {single}; error-IoU among generated networks "
+            f"{mean(alikeness(numbers, kinds[with_state][1], 'among_generated')):.2f} with, "
+            f"{mean(alikeness(numbers, kinds['none'][1], 'among_generated')):.2f} without",
+        ),
+        Verdict(
+            "without states, several runs make generation fail",
+            "tables 15 / 17",
+            word(*(gap(numbers, kinds["none"][runs]).mean < -FAILED for runs in several)),
+            each("none"),
+        ),
+        Verdict(
+            "with states, several runs do as well as one",
+            "tables 15 / 17",
+            word(*(not gap(numbers, kinds[with_state][runs]).lower for runs in several)),
+            each(with_state),
+        ),
+        Verdict(
+            f"a {other} state does what a {with_state} one does",
+            "",
+            OURS,
+            "; ".join(f"{runs} runs {found}" for runs, found in zip(kinds[other], both, strict=True))
+            + f" ({other} against {with_state}, points)",
+        ),
+    ]
+
+
+def linear_mode_connectivity(numbers: dict) -> list[Verdict]:
+    pairs = numbers["pairs"]
+
+    def barrier(kind: str, treatment: str = "as they are") -> float:
+        return pairs[kind][treatment]["barrier"]["mean"]
+
+    def middle(kind: str) -> str:
+        curve = pairs[kind]["as they are"]["curve"]
+        return f"{curve[0]:.1f} / {curve[len(curve) // 2]:.1f} / {curve[-1]:.1f}"
+
+    one, same, two = "generated, one basin", "generated, two basins, one state", "generated, two basins, two states"
+    treatments = [t for t in pairs[two] if t != "as they are"]
+    return [
+        Verdict(
+            "networks generated with one state, or from one basin, are linearly connected",
+            "table 18",
+            word(barrier(one) <= 2 * MARGIN, barrier(same) <= 2 * MARGIN),
+            f"ends and middle, one basin {middle(one)}, two basins and one state {middle(same)} (%); barriers "
+            f"{barrier(one):.2f} and {barrier(same):.2f} points",
+        ),
+        Verdict(
+            "networks generated with two states are not",
+            "table 18",
+            word(barrier(two) > FAILED),
+            f"{middle(two)} (%); barrier {barrier(two):.1f} points, of originals of two runs "
+            f"{barrier('original, two basins'):.1f}",
+        ),
+        Verdict(
+            "what weight matching and fresh BatchNorm statistics leave of the barrier between two states",
+            "",
+            OURS,
+            "; ".join(
+                f"{t} {barrier(two, t):.1f} (originals {barrier('original, two basins', t):.1f})" for t in treatments
+            )
+            + " points",
+        ),
+    ]
+
+
+def similarity(numbers: dict) -> list[Verdict]:
+    counts = sorted((name for name in numbers["variants"] if name.isdigit()), key=int)
+    fifty, most = str(numbers["checkpoints"]), counts[-1]
+
+    def alike(name: str, key: str = "to_nearest_original") -> float:
+        return mean(alikeness(numbers, name, key))
+
+    falls = difference(alikeness(numbers, counts[0], "among_generated"), alikeness(numbers, fifty, "among_generated"))
+    settles = alike(most, "among_generated") - alike(fifty, "among_generated")
+    diffusion = difference(alikeness(numbers, most), alikeness(numbers, "without diffusion"))
+    ensemble = {name: row["similarity"]["mean"] for name, row in numbers["ensemble"].items()}
+    scatter = {
+        kind: (mean(points["similarity"]), mean(points["accuracy"])) for kind, points in numbers["scatter"].items()
+    }
+    here, right = scatter["generated"]
+    noise = [alike for kind, (alike, acc) in scatter.items() if kind.startswith("noise") and acc >= right - MARGIN]
+    drop = {
+        kind: row["accuracy"][0] - min(row["accuracy"][1:-1] or row["accuracy"])
+        for kind, row in numbers["exchange"].items()
+    }
+    apart, together = drop["two independent runs"], drop["two checkpoints of one run"]
+    return [
+        Verdict(
+            "more checkpoints make generated networks less alike, up to about 50",
+            "table 25",
+            word(falls.mean > 2 * falls.error, abs(settles) <= 0.05),
+            "error-IoU among generated networks "
+            + ", ".join(f"{alike(name, 'among_generated'):.2f} ({name})" for name in counts)
+            + "; to the nearest original "
+            + ", ".join(f"{alike(name):.2f}" for name in counts),
+        ),
+        Verdict(
+            "diffusion makes networks less like the originals than regression does",
+            "table 26",
+            word(diffusion.mean < -2 * diffusion.error),
+            f"error-IoU with the nearest original {alike(most):.2f} with and {alike('without diffusion'):.2f} without, "
+            f"with the originals' vote {ensemble[most]:.2f} and {ensemble['without diffusion']:.2f}",
+        ),
+        Verdict(
+            "generated networks trade similarity for accuracy better than noise does",
+            "figures 3 / 9",
+            word(bool(noise) and here < min(noise)),
+            f"generated: similarity {here:.2f} at {right:.1f} %; noise of no less accuracy (margin {MARGIN} points): "
+            + (f"{min(noise):.2f} at best" if noise else "none"),
+        ),
+        Verdict(
+            "exchanging parts of two independently trained networks breaks them",
+            "first version, figure 2",
+            word(apart > FAILED),
+            f"accuracy falls by {apart:.1f} points at worst, by {together:.1f} between checkpoints of one run and by "
+            f"{drop['two generated networks']:.1f} between generated networks",
+        ),
+    ]
+
+
+def sensitivity(numbers: dict) -> list[Verdict]:
+    names = sorted(numbers["variants"], key=lambda name: numbers["variants"][name]["cells"][0]["parameters"])
+    costs = {name: numbers["noise"][name]["absolute"]["0.1"]["mean"] for name in names}
+    gaps = {name: -gap(numbers, name).mean for name in names}
+    falls = [costs[a] > costs[b] for a, b in itertools.pairwise(names)]
+    agree = [(costs[a] - costs[b]) * (gaps[a] - gaps[b]) > 0 for a, b in itertools.combinations(names, 2)]
+    sizes = {name: numbers["variants"][name]["cells"][0]["parameters"] for name in names}
+    return [
+        Verdict(
+            "smaller networks are more sensitive to noise",
+            "tables 16 / 24",
+            word(*falls),
+            "noise of 0.1 costs " + ", ".join(f"{costs[n]:.1f} points at {sizes[n]:,} weights" for n in names),
+        ),
+        Verdict(
+            "the more sensitive a network, the wider the gap of its generated copies",
+            "tables 16 / 24",
+            word(*agree),
+            "; ".join(f"{n}: noise {costs[n]:.1f}, generation {gaps[n]:.2f} points" for n in names),
         ),
     ]
