@@ -118,14 +118,14 @@ def permutation_state(profile: str) -> Sweep:
         train=replace(start.train, steps=start.train.steps * (1 if profile == "smoke" else 4)),
     )
     variants = {}
+    trained = start.model.permutation
+    other = "learned" if trained == "fixed" else "fixed"
     for runs in counts:
         zoo = {} if runs == 1 else {"collect.runs": runs, "collect.checkpoints": total // runs}
-        fixed = {"model.permutation": "learned" if start.model.permutation == "fixed" else "fixed"}
-        variants |= {
-            f"{runs}, {start.model.permutation}": zoo,
-            f"{runs}, {fixed['model.permutation']}": zoo | fixed,
-            f"{runs}, none": zoo | {"model.permutation_states": 0},
-        }
+        variants[f"{runs}, {trained}"] = zoo
+        variants[f"{runs}, none"] = zoo | {"model.permutation_states": 0}
+        if runs in counts[1:3]:
+            variants[f"{runs}, {other}"] = zoo | {"model.permutation": other}
     return _sweep("permutation_state", profile, variants, start)
 
 
