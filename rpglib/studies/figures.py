@@ -94,7 +94,7 @@ def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
             ax.fill_between(
                 numbers["weights"], curves.min(0), curves.max(0), color=COLOURS[place], alpha=0.15, linewidth=0
             )
-        ax.set_title(kind.replace(", ", ",\n", 1))
+        ax.set_title(kind.replace(", ", ",\n"))
         ax.set(xlim=(0, 1), ylim=(0, 102), xticks=(0, 0.5, 1))
         ax.set_xticklabels(["A", "middle", "B"])
 

@@ -161,14 +161,22 @@ def similarity(profile: str) -> Sweep:
 def sensitivity(profile: str) -> Sweep:
     """Paper, tables 16 / 24: networks of several sizes; the token grows with the network, as in the presets."""
     if profile in ("smoke", "digits"):
-        larger = {"vit_small_digits": 256, "test_resnet": 4096}
+        longer = {"smoke": 2}.get(profile, 60)
+        larger = {
+            # A vision transformer takes longer to become a network that tells digits apart.
+            "vit_small_digits": {"model.token_size": 256, "collect.epochs": longer},
+            "test_resnet": {"model.token_size": 4096},
+        }
     else:
-        larger = {"vit_tiny_patch16_224": 4096, "vit_small_patch16_224": 16384}
+        larger = {
+            "vit_tiny_patch16_224": {"model.token_size": 4096},
+            "vit_small_patch16_224": {"model.token_size": 16384},
+        }
     return _sweep(
         "sensitivity",
         profile,
         {base(profile).architecture.name: {}}
-        | {name: {"architecture.name": name, "model.token_size": size} for name, size in larger.items()},
+        | {name: {"architecture.name": name, **changes} for name, changes in larger.items()},
     )
 
 
