@@ -8,16 +8,19 @@ SEED = config.get("seed", 0)
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
 CODE = sorted(map(str, Path("rpglib").rglob("*.py")))
 
-# 00, 01 and 10 start from images; every later notebook starts from the checkpoints that 01 collects, unless named here.
-NEEDS = {"00_quickstart": [], "01_collect_checkpoints": [], "10_unseen_tasks": []}
+# Every notebook starts from images, unless named here. The ablations share cells: 03 computes those of their base first.
+NEEDS = {"02_main_results": ["01_collect_checkpoints"]}
 NEEDS |= dict.fromkeys(("11_pca", "12_language", "13_explore"), ["10_unseen_tasks"])
+ABLATIONS = ("04", "05", "06", "07", "08", "09", "17", "18")
+NEEDS |= {name: ["03_recurrent_and_positions"] for name in NOTEBOOKS if name.startswith(ABLATIONS)}
+NEEDS["08_similarity"] = ["07_linear_mode_connectivity"]  # whose networks of two runs it takes apart
 
 
 def needs(wildcards):
     return expand(
         "data/runs/{profile}/{name}.ipynb",
         profile=wildcards.profile,
-        name=NEEDS.get(wildcards.name, ["01_collect_checkpoints"]),
+        name=NEEDS.get(wildcards.name, []),
     )
 
 
