@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter
 
 from rpglib.figures import BLACK, COLOURS, GREY
 from rpglib.studies.verdicts import accuracies, alikeness, gap
+from rpglib.studies.verdicts import token_sizes as sizes_of
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -204,3 +206,58 @@ def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
     left.legend(loc="upper left")
     right.axhline(0, color=GREY, linewidth=0.6)
     right.set(xlabel="lost to noise of 0.1 (points)", ylabel="lost to generation (points)")
+
+
+def cost(ax: plt.Axes, values: dict[str, Sequence[float]], ylabel: str) -> None:
+    """Draw what variants cost: a bar from zero to the mean over seeds, a dot per seed where seeds differ."""
+    for place, row in enumerate(values.values()):
+        ax.bar(place, np.mean(row), width=0.6, color=COLOURS[5], linewidth=0)
+        if len(set(row)) > 1:
+            offsets = (np.arange(len(row)) - (len(row) - 1) / 2) * 0.14
+            ax.scatter(place + offsets, row, s=9, color=BLACK, linewidths=0, zorder=3)
+    ax.set_xticks(range(len(values)), list(values))
+    ax.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
+    ax.set_ylim(0, 1.08 * max(max(row) for row in values.values()))
+    ax.grid(axis="x", visible=False)
+    ax.tick_params(axis="x", length=0)
+
+
+def token_sizes(axes: Sequence[plt.Axes], numbers: dict) -> None:
+    """Draw accuracy (first axes) and the memory of training (second) against the token size."""
+    sizes = sizes_of(numbers)
+    x, names = list(sizes), list(sizes.values())
+    above, below = axes
+    generated, originals = ([accuracies(numbers, name, group) for name in names] for group in ("generated", "original"))
+    for size, row in zip(x, generated, strict=True):
+        above.scatter([size] * len(row), row, s=9, color=COLOURS[0], alpha=0.5, linewidths=0, zorder=3)
+    above.plot(x, [np.mean(row) for row in generated], color=COLOURS[0], label="generated (dots: seeds)")
+    above.plot(x, [np.mean(row) for row in originals], color=BLACK, linestyle="--", linewidth=0.8, label="originals")
+    above.set(ylabel="test accuracy (%)")
+    above.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    memory = [numbers["variants"][name]["cells"][0]["training_bytes"] / 1e6 for name in names]
+    below.plot(x, memory, color=COLOURS[1], marker="o", markersize=3)
+    below.set(xlabel="token size (values)", ylabel="training memory (MB)", ylim=(0, 1.1 * max(memory)))
+    for ax in axes:
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(x, [f"{size:,}" + ("\n(base)" if name == "base" else "") for size, name in sizes.items()])
+        ax.minorticks_off()
+
+
+def along_sequence(ax: plt.Axes, decoders: Sequence[dict]) -> None:
+    """Draw an autoregressive decoder's error by place: mean over seeds, and a band from the lowest to the highest."""
+    rows = {
+        "free-running": [d["free"]["error"] for d in decoders],
+        "teacher-forced": [d["forced"]["error"] for d in decoders],
+        "originals' spread": [d["spread"] for d in decoders],
+    }
+    styles = ((COLOURS[1], "-"), (COLOURS[0], "-"), (GREY, (0, (4, 1.5))))
+    place = np.arange(1, len(decoders[0]["spread"]) + 1)
+    ax.axhline(1, color=BLACK, linestyle=":", linewidth=1, label="noise")
+    for (label, errors), (colour, dashes) in zip(rows.items(), styles, strict=True):
+        errors = np.asarray(errors)
+        if label != "originals' spread" and len(errors) > 1:
+            ax.fill_between(place, errors.min(0), errors.max(0), color=colour, alpha=0.2, linewidth=0)
+        ax.plot(place, errors.mean(0), color=colour, linestyle=dashes, label=label)
+    ax.set(yscale="log", xlabel="place in the sequence (token)", ylabel="error (standard deviations)")
+    ax.margins(x=0.01)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

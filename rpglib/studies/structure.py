@@ -1,13 +1,18 @@
 """05: the autoregressive decoder that the paper's appendix C.9 argues against, beside the sweep over structures."""
 
+import hashlib
+import inspect
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.baselines import autoregressive
 from rpglib.baselines.autoregressive import AutoregressiveConfig, error_along_sequence, fit_autoregressive
-from rpglib.pipeline import NETWORKS, compare, images_of
+from rpglib.pipeline import NETWORKS, images_of
 from rpglib.profiles import Recipe
 from rpglib.records import plain
 from rpglib.studies.cells import Cell, run
@@ -17,7 +22,7 @@ from rpglib.tokenizer import ParameterTokenizer
 
 @dataclass(frozen=True)
 class Decoder:
-    """A job: an autoregressive decoder on a recipe's checkpoints and tokens."""
+    """A job: an autoregressive decoder on a recipe's checkpoints and tokens. Trains on the CPU; `device` collects."""
 
     recipe: Recipe
     profile: str
@@ -25,39 +30,49 @@ class Decoder:
     device: str = "auto"
 
     def facts(self) -> dict:
-        return plain({"recipe": self.recipe, "decoder": self.config, "networks": NETWORKS})
+        # Neither the decoder nor this job is among the code that names every cell.
+        code = hashlib.sha256(inspect.getsource(autoregressive).encode() + inspect.getsource(Decoder).encode())
+        recipe = replace(self.recipe, name="")
+        return plain({"recipe": recipe, "decoder": self.config, "networks": NETWORKS, "decoder_code": code.hexdigest()})
 
     def compute(self, folder: Path) -> dict:
         recipe, zoo = self.recipe, Cell(self.recipe, self.profile, device=self.device).zoo()
         tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
+        originals, mask = torch.stack([tokenizer.encode(zoo[k])[0] for k in range(len(zoo))]), tokenizer.mask
         began = time.perf_counter()
-        decoder, _ = fit_autoregressive(zoo, tokenizer, self.config, progress=False)
+        decoder, losses = fit_autoregressive(zoo, tokenizer, self.config, progress=False)
         seconds = time.perf_counter() - began
-        images = images_of(recipe.images)
-        originals = torch.stack([tokenizer.encode(zoo[k])[0] for k in range(len(zoo))])
-        written, states = decoder.generate(NETWORKS, seed=self.config.seed)
+        free, states = decoder.generate(NETWORKS, seed=self.config.seed)
         # The same states and noise, but every token after the true ones before it: nothing can add up.
         forced = decoder.teacher_forced(originals[states], states, self.config.seed)
-        # What "indistinguishable from noise" would mean: a random other network of the zoo has this error.
-        found: dict = {"seconds": seconds, "parameters": sum(p.numel() for p in decoder.parameters())}
-        for name, tokens in (("free", written), ("forced", forced)):
+        test = images_of(recipe.images).test
+
+        def measured(tokens: Tensor) -> dict:
             networks = [tokenizer.decode(x) for x in tokens]
-            found[name] = compare(recipe, networks, zoo, images.test) | {
-                "error": error_along_sequence(tokens, originals, tokenizer.mask).tolist()
-            }
-        spread = (originals - originals.mean(0))[:, tokenizer.mask].square().mean().sqrt().item()
-        return found | {"spread": spread}
+            found = accuracy(predictions(recipe.architecture.build(), networks, test.images), test.labels)
+            return {**summarise(found), "error": error_along_sequence(tokens, originals, mask).tolist()}
+
+        around = ((originals - originals.mean(0)).square() * mask).sum((0, 2)) / (len(originals) * mask.sum(1))
+        return {
+            "free": measured(free),
+            "forced": measured(forced),
+            "spread": around.sqrt().tolist(),
+            "loss": losses[-1],
+            "parameters": sum(p.numel() for p in decoder.parameters()),
+            "seconds": seconds,
+        }
 
 
 def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
-    """The decoder's numbers, one entry per seed: "decoder" [{"free", "forced", "spread", ...}].
+    """The decoder on the base's checkpoints: "decoder" [one per seed: {"free", "forced", "spread", ...}].
 
-    free: fed with what it wrote itself; forced: with the true tokens of an original. error (L,): along the sequence, in
-    units of normalised weights; spread: how far originals lie from their mean, in the same units.
+    free: what it writes when fed with its own tokens; forced: with the true tokens of an original. Both hold a summary
+    of accuracies and error (L,): each token's root mean squared distance from the nearest original, in units of the
+    layer's standard deviation. spread (L,): how far originals lie from their mean, in the same unit.
     """
     config = AutoregressiveConfig(steps=3) if profile == "smoke" else AutoregressiveConfig()
     jobs = [
-        Decoder(cell.recipe, profile, AutoregressiveConfig(**{**vars(config), "seed": cell.recipe.train.seed}), device)
+        Decoder(cell.recipe, profile, replace(config, seed=cell.recipe.train.seed), device)
         for cell in sweep.cells("base", profile, seed, device)
     ]
     return {"decoder": run(jobs, "decoders")}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rpglib.studies.verdicts import accuracies, alikeness, gap, mean
+from rpglib.studies.verdicts import accuracies, alikeness, fifths, gap, mean
 
 
 def accuracy(numbers: dict) -> pd.DataFrame:
@@ -114,3 +114,22 @@ def diffusion(numbers: dict) -> pd.DataFrame:
         },
         orient="index",
     )
+
+
+def decoder(numbers: dict) -> pd.DataFrame:
+    """An autoregressive decoder's error by fifths of the sequence, and its accuracy in percent: mean ± std of seeds."""
+
+    def row(errors: Sequence[Sequence[float]], accuracy: Sequence[float | None]) -> dict[str, str]:
+        names = ("first fifth", "second", "third", "fourth", "last fifth")
+        columns = zip(*map(fifths, errors), strict=True)
+        return {name: over_seeds(c, 3) for name, c in zip(names, columns, strict=True)} | {
+            "accuracy": over_seeds(accuracy)
+        }
+
+    found = numbers["decoder"]
+    rows = {
+        label: row([d[key]["error"] for d in found], [d[key]["mean"] for d in found])
+        for label, key in (("free-running", "free"), ("teacher-forced", "forced"))
+    }
+    rows["spread of originals"] = row([d["spread"] for d in found], accuracies(numbers, "base", "original"))
+    return pd.DataFrame.from_dict(rows, orient="index")
