@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
 from rpglib.figures import BLACK, COLOURS, GREY
-from rpglib.studies.verdicts import accuracies, alikeness, gap
+from rpglib.studies.verdicts import accuracies, alikeness, gap, on_the_way
 from rpglib.studies.verdicts import token_sizes as sizes_of
 
 
@@ -261,3 +261,130 @@ def along_sequence(ax: plt.Axes, decoders: Sequence[dict]) -> None:
     ax.set(yscale="log", xlabel="place in the sequence (token)", ylabel="error (standard deviations)")
     ax.margins(x=0.01)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+# ---- 17 -------------------------------------------------------------------------------------------------------------
+
+ACCURACY_TICKS = (10, 50, 80, 90, 95, 97, 98, 99, 100)
+FAILS = 5
+"""Points below the originals from which on the likeness of networks says nothing."""
+NOVELTY = {
+    "training networks": ("original", BLACK, "+", "-"),
+    "RPG": ("RPG", COLOURS[0], "o", "-"),
+    "noise": ("noise", GREY, "x", "--"),
+    "averages": ("average of", COLOURS[2], "s", "-."),
+    "interpolation": ("interpolation", COLOURS[3], "^", ":"),
+    "Gaussian": ("Gaussian", COLOURS[4], "D", (0, (4, 1, 1, 1, 1, 1))),
+}
+"""Kinds of networks: the beginning of their groups' names, colour, marker and line."""
+
+
+def _accuracy_axis(ax: plt.Axes) -> None:
+    """An axis on which the last points before 100 % have room: logarithmic in the error rate plus one point."""
+    ax.set_yscale("function", functions=(lambda a: -np.log10(101 - np.minimum(a, 100.9)), lambda b: 101 - 10**-b))
+    ax.set_ylim(0, 100)
+    ax.set_yticks(ACCURACY_TICKS)
+    ax.minorticks_off()
+
+
+def _kind(groups: dict, start: str) -> list[str]:
+    """The groups of a kind; of those that mix networks, the aligned ones."""
+    names = [name for name in groups if name.startswith(start)]
+    return [name for name in names if name.endswith("aligned")] or names
+
+
+def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
+    """Draw the first seed's networks: accuracy against the aligned distance to the nearest training network."""
+    groups = numbers["audit"][variant]["seeds"][0]["groups"]
+    for label, (start, colour, marker, _) in NOVELTY.items():
+        points = np.array([point for name in _kind(groups, start) for point in groups[name]["points"]])
+        filled = {"linewidths": 0.8} if marker in "+x" else {"linewidths": 0.5, "edgecolors": "white"}
+        front = 2.4 if label == "RPG" else 2.2
+        ax.scatter(*points.T, s=11, color=colour, marker=marker, label=label, alpha=0.8, zorder=front, **filled)
+    ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
+    ax.set(title=variant, xscale="log", xlabel="distance to the nearest (units)")
+    _accuracy_axis(ax)
+
+
+def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
+    """Draw the share of new and good networks against the distance that counts as new, means over seeds.
+
+    Of the sizes of noise the one that does best at each distance.
+    """
+    audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
+    multiples = np.array(numbers["multiples"])
+    shown = multiples > 0
+    for label, (start, colour, marker, line) in NOVELTY.items():
+        shares = np.array(
+            [[groups[name]["new_and_good"] for groups in audits] for name in _kind(audits[0], start)], dtype=float
+        )
+        best = 100 * shares.mean(1).max(0)[shown]
+        front = 2.4 if label == "RPG" else 2.2
+        style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2, "zorder": front}
+        ax.plot(multiples[shown], best, label=label, **style)
+    ax.set(xscale="log", xlabel="distance that counts as new (units)", ylim=(-4, 104))
+    ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32) if tick <= multiples.max()]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+# ---- 18 -------------------------------------------------------------------------------------------------------------
+
+PREDICTIONS = {
+    "epsilon": (COLOURS[0], "o", "-"),
+    "sample": (COLOURS[1], "s", "--"),
+    "velocity": (COLOURS[2], "^", "-."),
+}
+
+
+def convergence(axes: Sequence[plt.Axes], numbers: dict, normalisation: str) -> None:
+    """Draw, above, accuracy and, below, error-IoU among generated networks against the training step.
+
+    Lines are means over seeds, bands reach from the lowest seed to the highest; the black line is the originals'.
+    Markers are hollow where the networks fail. All variants do the same work per step, so that one second axis serves,
+    of the cell that was disturbed least.
+    """
+    upper, lower = axes
+    names = [f"{prediction}, {normalisation}" for prediction in PREDICTIONS]
+    every = [value for name in names for value in accuracies(numbers, name, "original")]
+    for name, (colour, marker, line) in zip(names, PREDICTIONS.values(), strict=True):
+        looks = on_the_way(numbers, name)
+        steps = [step for step, _, _ in looks]
+        for ax, index in ((upper, 1), (lower, 2)):
+            values = np.array([look[index] for look in looks])
+            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2}
+            ax.plot(steps, values.mean(1), label=name.partition(",")[0], **style)
+            ax.fill_between(steps, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
+        failed = [look for look in looks if np.mean(look[1]) < np.mean(every) - FAILS]
+        places = [look[0] for look in failed], [np.mean(look[2]) for look in failed]
+        lower.plot(*places, color=colour, marker=marker, linestyle="", markersize=3.2, markerfacecolor="white")
+    alike = [value for name in names for value in alikeness(numbers, name, "among_originals")]
+    upper.axhline(np.mean(every), color=BLACK, linewidth=0.8, zorder=1.5)
+    lower.axhline(np.mean(alike), color=BLACK, linewidth=0.8, zorder=1.5)
+    _accuracy_axis(upper)
+    lower.set(ylim=(0, 1.02), xlabel="training step")
+    for ax in axes:
+        ax.set_xscale("log")
+        ax.set_xticks(steps, [f"{step}" if ax is lower else "" for step in steps])
+        ax.minorticks_off()
+    seconds = _seconds_per_step(numbers)
+    top = upper.secondary_xaxis("top", functions=(lambda s: s * seconds, lambda t: t / seconds))
+    top.set_xscale("log")
+    top.set_xticks([step * seconds for step in steps], [f"{step * seconds:.3g}" for step in steps])
+    top.minorticks_off()
+    top.set_xlabel("training time (s)")
+    upper.set_title(f"tokens normalised by {normalisation}" if normalisation != "residual" else "residual tokens")
+
+
+def _seconds_per_step(numbers: dict) -> float:
+    cells = [cell for variant in numbers["variants"].values() for cell in variant["cells"]]
+    return min(cell["seconds"]["train"] for cell in cells) / numbers["steps"]
+
+
+def legend_below(figure: plt.Figure, ax: plt.Axes, **more: str) -> None:
+    """One legend of `ax` for all panels; `more`: what a thin black line means."""
+    handles, labels = ax.get_legend_handles_labels()
+    for label in more.values():
+        handles.append(plt.Line2D([], [], color=BLACK, linewidth=0.8))
+        labels.append(label)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2, handlelength=2.8)

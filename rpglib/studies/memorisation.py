@@ -1,12 +1,13 @@
 """17: are generated networks new? The audit of Zeng et al. (arXiv 2506.07998), which RPG's authors never ran."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
-from rpglib.analysis.alignment import align
+from rpglib.analysis.alignment import align, hidden_layers
 from rpglib.analysis.connectivity import recalibrated
 from rpglib.analysis.memorisation import nearest_distance, novelty_curve
 from rpglib.analysis.perturbation import averaged, gaussian, interpolated, noised
@@ -17,12 +18,12 @@ from rpglib.pipeline import generate, images_of
 from rpglib.studies.cells import Cell
 from rpglib.studies.connectivity import CALIBRATION
 from rpglib.studies.sweep import Sweep
-from rpglib.zoo.images import Images, take
+from rpglib.zoo.images import Images, Split, take
 
-SIGMAS = (0.02, 0.06, 0.12, 0.25)
+SIGMAS = (0.01, 0.02, 0.06, 0.12)
 """Standard deviations of the noise on originals; 0.06 and 0.12 are those of the published audit."""
 AVERAGED = 16
-MULTIPLES = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
+MULTIPLES = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Distances at which a network counts as new, in units of the zoo's median leave-one-out distance."""
 SCATTERED = 50
 
@@ -30,91 +31,107 @@ Networks = list[dict[str, Tensor]]
 
 
 def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
-    """The audit of every variant: "audit" {variant: {"seeds": [...]}}, one entry per seed, see `audit`."""
+    """The audit of every variant: "audit" {variant: {"seeds": [...]}}, one entry per seed, see `judge`.
+
+    Only the first seed's audit keeps its single networks ("points"), for the figure.
+    """
     images = images_of(sweep.base.images)
-    return {
-        "audit": {
-            name: {"seeds": [audit(cell, images) for cell in sweep.cells(name, profile, seed, device)]}
-            for name in sweep.variants
-        },
-        "multiples": list(MULTIPLES),
-        "averaged": AVERAGED,
+    found = {
+        name: {"seeds": [audit(cell, images) for cell in sweep.cells(name, profile, seed, device)]}
+        for name in sweep.variants
     }
+    for variant in found.values():
+        for later in variant["seeds"][1:]:
+            for group in later["groups"].values():
+                del group["points"]
+    return {"audit": found, "multiples": list(MULTIPLES), "averaged": AVERAGED}
 
 
 def audit(cell: Cell, images: Images) -> dict:
-    """Accuracy, similarity and novelty of generated networks and of simple rivals, as many of each as originals.
+    """Judge a cell's generator beside simple rivals, as many networks of each kind as there are originals.
 
-    Returns "good", the accuracy that a network needs, which is the originals' lowest; "unit", the originals' median
-    leave-one-out distance, as they are and aligned; and "groups" {name: ...} with accuracy and similarity (highest
-    error-IoU with an original; for originals, with another one), distance and aligned distance to the nearest original
-    in units, and new_and_good, the share of such networks by `MULTIPLES` of the aligned unit. Distances are taken over
-    parameters, without BatchNorm's statistics. Rivals that mix networks get these statistics measured afresh.
+    Rivals: noise on originals, of fixed sizes and of the size that goes as far as the generator does; and, of originals
+    as they are and aligned, means of several, places between two, and independent Gaussians of every parameter. Rivals
+    that mix networks get BatchNorm's statistics measured afresh on training images.
     """
     zoo, module = cell.zoo(), cell.recipe.architecture.build()
-    originals = [zoo[k] for k in range(len(zoo))]
-    arranged = _arranger(module, originals[0])
-    groups = _groups(cell, module, originals, arranged, take(images.train, CALIBRATION).images)
-    test = images.test
-    points, aligned = _points(originals), _points(arranged(originals))
-    units = {"as they are": nearest_distance(points).median().item(), "aligned": _unit(aligned)}
-    answers = {name: predictions(module, group, test.images) for name, group in groups.items()}
-    errors = {name: found != test.labels for name, found in answers.items()}
-    accuracies = {name: accuracy(found, test.labels) for name, found in answers.items()}
-    good = accuracies["original"].min().item()
-    result = {}
-    for name, group in groups.items():
-        own = name == "original"
-        near = nearest_distance(_points(group), None if own else points)
-        near_aligned = nearest_distance(_points(arranged(group)), None if own else aligned)
-        alike = nearest_iou(errors[name], None if own else errors["original"])
-        result[name] = {
-            "accuracy": summarise(accuracies[name]),
-            "similarity": summarise(alike),
-            "distance": summarise(near / units["as they are"]),
-            "aligned_distance": summarise(near_aligned / units["aligned"]),
-            "new_and_good": novelty_curve(near_aligned, accuracies[name], units["aligned"], good, MULTIPLES),
-            "points": [
-                [round(value, 4) for value in point]
-                for point in torch.stack([near_aligned / units["aligned"], accuracies[name], alike], 1).tolist()
-            ][:SCATTERED],
-        }
-    return {"good": good, "unit": units, "groups": result}
-
-
-def _unit(points: Tensor) -> float:
-    return nearest_distance(points).median().item()
-
-
-def _groups(cell: Cell, module, originals: Networks, arranged: Callable, calibration: Tensor) -> dict[str, Networks]:
-    seed, n = cell.recipe.train.seed, len(originals)
-    groups = {"original": originals, "RPG": generate(cell.recipe, cell.model(), n, seed)}
-    for sigma in SIGMAS:
-        groups[f"noise {sigma}"] = [noised(network, sigma, seed + k) for k, network in enumerate(originals)]
+    seed, n = cell.recipe.train.seed, len(zoo)
+    groups = {"original": [zoo[k] for k in range(n)], "RPG": generate(cell.recipe, cell.model(), n, seed)}
+    originals = groups["original"]
+    points = _points(originals)
+    far = summarise(nearest_distance(_points(groups["RPG"]), points))["median"] / math.sqrt(points.shape[1])
+    sigmas = {"as far as RPG": far} | {str(sigma): sigma for sigma in SIGMAS}
+    for label, sigma in sigmas.items():
+        groups[f"noise {label}"] = [noised(network, sigma, seed + k) for k, network in enumerate(originals)]
+    calibration = take(images.train, CALIBRATION).images
 
     def mixed(weights: Tensor, like: Mapping[str, Tensor]) -> Networks:
         stacked = unflatten(weights, like)
         networks = ({name: x[k] for name, x in stacked.items()} for k in range(len(weights)))
         return [recalibrated(module, {**originals[0], **network}, calibration) for network in networks]
 
-    for suffix, networks in (("", originals), (", aligned", arranged(originals))):
-        learned = _learned(networks[0])
-        weights = _points(networks)
+    count = min(AVERAGED, n)
+    for suffix, networks in (("", originals), (", aligned", _arranged(module, originals[0], originals))):
+        like, weights = _learned(networks[0]), _points(networks)
         groups |= {
-            f"average of {min(AVERAGED, n)}{suffix}": mixed(averaged(weights, min(AVERAGED, n), n, seed), learned),
-            f"interpolation{suffix}": mixed(interpolated(weights, n, seed), learned),
-            f"Gaussian{suffix}": mixed(gaussian(weights, n, seed), learned),
+            f"average of {count}{suffix}": mixed(averaged(weights, count, n, seed), like),
+            f"interpolation{suffix}": mixed(interpolated(weights, n, seed), like),
+            f"Gaussian{suffix}": mixed(gaussian(weights, n, seed), like),
         }
-    return groups
+    return judge(module, groups, images.test)
 
 
-def _arranger(module, reference: Mapping[str, Tensor]) -> Callable[[Networks], Networks]:
-    """A function that aligns networks with one reference; where units cannot be permuted, one that changes nothing."""
+def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dict:
+    """Accuracy, similarity and novelty of groups of networks, of which "original" are the training networks.
+
+    Returns "good", the accuracy in percent that a network needs, which is the originals' lowest; "unit", the originals'
+    median leave-one-out distance, as they are and aligned; and "groups" {name: ...} with accuracy, similarity (highest
+    error-IoU with an original), distance and aligned_distance to the nearest original, apart (aligned distance to the
+    nearest of the same group), all distances in units; and new_and_good, the share of such networks by `MULTIPLES` of
+    the aligned unit. An original is compared with the others. Distances are Euclidean, over parameters without
+    BatchNorm's statistics; aligned ones are taken after the units of every network were put in the order nearest to the
+    first original's, which for networks of several hidden layers bounds the best alignment from above.
+    """
+    originals = groups["original"]
+    plain = {name: _points(group) for name, group in groups.items()}
+    aligned = {name: _points(_arranged(module, originals[0], group)) for name, group in groups.items()}
+    answers = {name: predictions(module, group, test.images) for name, group in groups.items()}
+    errors = {name: found != test.labels for name, found in answers.items()}
+    accuracies = {name: accuracy(found, test.labels) for name, found in answers.items()}
+    good = accuracies["original"].min().item()
+    unit = summarise(nearest_distance(plain["original"]))["median"]
+    unit_aligned = summarise(nearest_distance(aligned["original"]))["median"]
+    result = {}
+    for name in groups:
+        own = name == "original"
+        near = nearest_distance(plain[name], None if own else plain["original"]) / unit
+        near_aligned = nearest_distance(aligned[name], None if own else aligned["original"]) / unit_aligned
+        alike = nearest_iou(errors[name], None if own else errors["original"])
+        points = torch.stack([near_aligned, accuracies[name]], 1)[:SCATTERED].tolist()
+        result[name] = {
+            "accuracy": summarise(accuracies[name]),
+            "similarity": summarise(alike),
+            "distance": summarise(near),
+            "aligned_distance": summarise(near_aligned),
+            "apart": summarise(nearest_distance(aligned[name]) / unit_aligned),
+            "new_and_good": novelty_curve(near_aligned, accuracies[name], 1, good, MULTIPLES),
+            "points": [[round(value, 3) for value in point] for point in points],
+        }
+    return {"good": good, "unit": {"as they are": unit, "aligned": unit_aligned}, "groups": result}
+
+
+def _arranged(module: nn.Module, reference: Mapping[str, Tensor], networks: Networks) -> Networks:
+    """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
     try:
-        align(module, reference, reference)
+        hidden_layers(module)
     except InputError:
-        return lambda networks: networks
-    return lambda networks: [align(module, reference, network) for network in networks]
+        return networks
+    # A network with NaN or infinite weights has no order that is nearer than another.
+    return [align(module, reference, network) if _finite(network) else network for network in networks]
+
+
+def _finite(network: Mapping[str, Tensor]) -> bool:
+    return all(bool(x.isfinite().all()) for x in network.values())
 
 
 def _learned(network: Mapping[str, Tensor]) -> dict[str, Tensor]:

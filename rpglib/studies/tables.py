@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rpglib.studies.verdicts import accuracies, alikeness, fifths, gap, mean
+from rpglib.studies.verdicts import accuracies, alikeness, fifths, gap, mean, on_the_way
 
 
 def accuracy(numbers: dict) -> pd.DataFrame:
@@ -133,3 +133,48 @@ def decoder(numbers: dict) -> pd.DataFrame:
     }
     rows["spread of originals"] = row([d["spread"] for d in found], accuracies(numbers, "base", "original"))
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def novelty(numbers: dict, variant: str) -> pd.DataFrame:
+    """One variant of 17 by group of networks, means over seeds: accuracy, likeness, distances in units."""
+    audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
+
+    def over(group: str, key: str, statistic: str, digits: int) -> str:
+        return over_seeds([groups[group][key][statistic] for groups in audits], digits)
+
+    rows = {
+        group: {
+            "accuracy": over(group, "accuracy", "mean", 2),
+            "error-IoU, nearest original": over(group, "similarity", "mean", 2),
+            "distance": over(group, "distance", "median", 2),
+            "aligned distance": over(group, "aligned_distance", "median", 2),
+            "apart": over(group, "apart", "median", 2),
+        }
+        for group in audits[0]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def new_and_good(numbers: dict, variant: str) -> pd.DataFrame:
+    """Shares (percent, means over seeds) of one variant's networks that are new and good, by distance in units."""
+    audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
+    rows = {
+        group: [
+            f"{100 * mean(shares):.0f}"
+            for shares in zip(*(found[group]["new_and_good"] for found in audits), strict=True)
+        ]
+        for group in audits[0]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[f">= {k:g}" for k in numbers["multiples"]])
+
+
+def convergence(numbers: dict) -> pd.DataFrame:
+    """Accuracy (percent) / error-IoU among generated networks on the way, means over seeds."""
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        return {
+            f"step {step}": f"{mean(reached):.1f} / {mean(alike):.2f}"
+            for step, reached, alike in on_the_way(numbers, name)
+        }
+
+    return _by_variant(numbers, row)

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 REPRODUCED, IN_PART, NOT_REPRODUCED = "reproduced", "reproduced in part", "not reproduced"
@@ -390,3 +390,231 @@ def fifths(values: Sequence[float]) -> list[float]:
     """Means over five equal stretches of a sequence."""
     cuts = [round(k * len(values) / 5) for k in range(6)]
     return [mean(values[a:b]) for a, b in pairwise(cuts)]
+
+
+ALIKE = 0.05
+"""Error-IoU that counts as a difference between means of pairs, where the seeds do not spread wider."""
+
+
+def memorisation(numbers: dict) -> list[Verdict]:
+    """Zeng et al.'s questions, for every way of collecting; the words follow from the seeds' means and their errors.
+
+    Where less than half of the generated networks reach the originals' lowest accuracy, accuracy fails, and neither
+    distance nor similarity is worth a word.
+    """
+    found = []
+    for name, variant in numbers["audit"].items():
+        audits = [seed["groups"] for seed in variant["seeds"]]
+        # At distance 0 the share of new and good networks is that of the good ones.
+        works = mean([groups["RPG"]["new_and_good"][0] for groups in audits]) >= 0.5
+        found += [
+            replace(verdict, word=verdict.word if works else "accuracy fails, so this says nothing")
+            for verdict in _novelty(name, audits, numbers["multiples"])
+        ]
+    return found
+
+
+def _novelty(name: str, audits: list[dict], multiples: Sequence[float]) -> list[Verdict]:
+    def values(group: str, key: str, statistic: str) -> list[float]:
+        return [groups[group][key][statistic] for groups in audits]
+
+    def against_originals(key: str, statistic: str) -> tuple[Difference, str]:
+        ours, theirs = values("RPG", key, statistic), values("original", key, statistic)
+        return difference(ours, theirs), f"{mean(ours):.3g} against {mean(theirs):.3g}"
+
+    near, distances = against_originals("aligned_distance", "median")
+    alike, similarities = against_originals("similarity", "mean")
+    apart, distance = values("RPG", "apart", "median"), values("RPG", "aligned_distance", "median")
+    common = _side(difference(apart, distance))
+    rates = {group: [_rate(groups[group], multiples) for groups in audits] for group in audits[0]}
+    ours = rates.pop("RPG")
+    del rates["original"]
+    behind = {group: difference(ours, row) for group, row in rates.items()}
+    better = [group for group, d in behind.items() if _side(d) < 0]
+    level = [group for group, d in behind.items() if _side(d) == 0]
+    rows = [f"RPG {mean(ours):.2f}", *(f"{group} {mean(rates[group]):.2f}" for group in better + level)]
+    return [
+        Verdict(
+            f"{name}: generated networks lie nearer to a training network than training networks to each other",
+            "",
+            _yes(_side(near) < 0, _side(near) == 0),
+            f"median distance {distances} of the training networks' own; mean accuracy "
+            f"{mean(values('RPG', 'accuracy', 'mean')):.1f} % against "
+            f"{mean(values('original', 'accuracy', 'mean')):.1f} %",
+        ),
+        Verdict(
+            f"{name}: a generated network's highest error-IoU with a training network is higher than theirs",
+            "",
+            _yes(_side(alike) > 0, _side(alike) == 0),
+            f"mean {similarities}",
+        ),
+        Verdict(
+            f"{name}: generated networks share what is new: they lie nearer to each other than to a training network",
+            "",
+            _yes(common < 0, common == 0),
+            f"median distance to the nearest of their own {mean(apart):.3g}, to the nearest training network "
+            f"{mean(distance):.3g}",
+        ),
+        Verdict(
+            f"{name}: more of RPG's networks are both new and good than of every simple rival",
+            "",
+            _yes(not better and not level, not better),
+            f"mean share over distances of 1 unit and more, with the rivals that are not behind: {', '.join(rows)}",
+        ),
+    ]
+
+
+def _rate(group: dict, multiples: Sequence[float]) -> float:
+    """The share of new and good networks, averaged over the distances at which new means anything."""
+    return mean([share for k, share in zip(multiples, group["new_and_good"], strict=True) if k >= 1])
+
+
+def _side(d: Difference, margin: float = 0.0) -> int:
+    """-1 or 1 where a difference is beyond the margin and twice its standard error, or else 0."""
+    return (d.mean > 0) - (d.mean < 0) if abs(d.mean) > max(margin, 2 * d.error) else 0
+
+
+def _yes(held: bool, open_: bool) -> str:
+    """The answer to a question of ours."""
+    return "yes" if held else "no clear difference" if open_ else "no"
+
+
+def training_objective(numbers: dict) -> list[Verdict]:
+    """What predictions end in, which normalisation gives accuracy and spread, and whether the defaults stand.
+
+    Accurate: at most `MARGIN` below the originals in the mean. Spread is kept where error-IoU among generated networks
+    is at most `ALIKE` above that among originals in the mean, lost where it is above by twice its standard error, too,
+    and open otherwise. The choice: of all variants whose mean accuracy is within `MARGIN` of the best, the one whose
+    error-IoU among generated networks is nearest to that among originals, in the mean over seeds. A default stands
+    where its accuracy is within the margin, too, and its error-IoU not clearly farther off than the choice's.
+    """
+    names = list(numbers["variants"])
+    accurate = [name for name in names if gap(numbers, name).mean >= -MARGIN]
+    excess = {name: _excess(numbers, name) for name in names}
+    fate = {name: _fate(excess[name]) for name in accurate}
+    steps = {name: steps_to_work(numbers, name) for name in names}
+    sample, epsilon = ([name for name in names if name.startswith(kind)] for kind in ("sample", "epsilon"))
+    pairs = list(zip(epsilon, sample, strict=True))
+
+    def rows(chosen: Sequence[str]) -> str:
+        return "; ".join(
+            f"{name} {mean(accuracies(numbers, name)):.1f} %, excess IoU {excess[name]} ({fate.get(name, 'fails')})"
+            for name in chosen
+        )
+
+    found = [
+        Verdict(
+            "sample prediction ends near the mean network: accurate, but more alike than the originals",
+            "",
+            _share([fate.get(name) == "lost" for name in sample]),
+            f"originals {mean(accuracies(numbers, names[0], 'original')):.1f} %; {rows(sample)}",
+        ),
+        Verdict(
+            "epsilon prediction keeps the originals' spread where it is accurate",
+            "",
+            _fates([fate[name] for name in epsilon if name in fate]),
+            rows(epsilon),
+        ),
+        Verdict(
+            "epsilon needs more steps than sample prediction to come within the margin of the originals' accuracy",
+            "",
+            _share([steps[a] > steps[b] for a, b in pairs]),
+            "; ".join(f"{name} {_count(steps[name])}" for pair in pairs for name in pair),
+        ),
+    ]
+    for kind in dict.fromkeys(name.partition(", ")[2] for name in names):
+        ours = [name for name in names if name.endswith(kind)]
+        found.append(
+            Verdict(
+                f"normalised by {kind}, generated networks are accurate and keep the spread, whatever is predicted",
+                "",
+                _fates([fate.get(name, "fails") for name in ours]),
+                rows(ours),
+            )
+        )
+    for use, name in DEFAULTS.items():
+        found.append(_stands(numbers, f"the default of {use}, {name}, stands", name, names))
+    layer = [name for name in names if name.endswith("layer")]
+    found.append(_stands(numbers, "the default of the ablations stands on the paper's tokens", ABLATIONS, layer))
+    return found
+
+
+def _stands(numbers: dict, claim: str, default: str, names: Sequence[str]) -> Verdict:
+    chosen, deviation = choice_of(numbers, names)
+    evidence = f"the rule chooses {chosen}, IoU off by {mean(deviation[chosen]):.2f}"
+    if default not in deviation:
+        return Verdict(claim, "", "no", f"{evidence}; the default's accuracy is not within the margin of the best")
+    farther = difference(deviation[default], deviation[chosen])
+    held = _side(farther, ALIKE) <= 0
+    return Verdict(claim, "", "yes" if held else "no", f"{evidence}; the default's is farther off by {farther}")
+
+
+ABLATIONS = "sample, layer"
+DEFAULTS = {"the main results": "velocity, residual", "the ablations": ABLATIONS}
+"""What `profiles.SMALL_MODEL` and `studies.recipes.DIGITS` predict, and on what tokens."""
+
+
+def choice_of(numbers: dict, names: Sequence[str]) -> tuple[str, dict[str, list[float]]]:
+    """The variant that the rule of `training_objective` chooses, and the candidates' |IoU - originals'| by seed."""
+    best = max(mean(accuracies(numbers, name)) for name in names)
+    deviation = {
+        name: [abs(a - b) for a, b in _ious(numbers, name)]
+        for name in names
+        if mean(accuracies(numbers, name)) >= best - MARGIN
+    }
+    return min(deviation, key=lambda name: mean(deviation[name])), deviation
+
+
+def on_the_way(numbers: dict, variant: str) -> list[tuple[int, list[float], list[float]]]:
+    """Every look and the end: (step, mean accuracy by seed in percent, error-IoU among generated by seed)."""
+    cells = numbers["variants"][variant]["cells"]
+    looks = [*zip(*(cell["looks"] for cell in cells), strict=True), [{"step": numbers["steps"], **c} for c in cells]]
+    return [
+        (
+            row[0]["step"],
+            [look["generated"]["mean"] for look in row],
+            [look["diversity"]["among_generated"] for look in row],
+        )
+        for row in looks
+    ]
+
+
+def steps_to_work(numbers: dict, variant: str) -> float:
+    """The first step at which the mean accuracy is within `MARGIN` of the originals'; infinity where there is none."""
+    wanted = mean(accuracies(numbers, variant, "original")) - MARGIN
+    return next((step for step, reached, _ in on_the_way(numbers, variant) if mean(reached) >= wanted), math.inf)
+
+
+def _ious(numbers: dict, variant: str) -> list[tuple[float, float]]:
+    keys = ("among_generated", "among_originals")
+    return list(zip(*(alikeness(numbers, variant, key) for key in keys), strict=True))
+
+
+def _excess(numbers: dict, variant: str) -> Difference:
+    """How much more alike (error-IoU) generated networks are than originals."""
+    return difference(*map(list, zip(*_ious(numbers, variant), strict=True)))
+
+
+def _fate(excess: Difference) -> str:
+    """What became of the originals' spread."""
+    return "lost" if _side(excess, ALIKE) > 0 else "kept" if excess.mean <= ALIKE else "open"
+
+
+def _fates(found: Sequence[str]) -> str:
+    """Yes where all kept it, no where none did or may have, or else how many."""
+    if not found:
+        return "nothing is accurate"
+    if set(found) == {"kept"}:
+        return "yes"
+    if not {"kept", "open"} & set(found):
+        return "no"
+    return ", ".join(f"{found.count(fate)} {fate}" for fate in ("kept", "open", "lost", "fails") if fate in found)
+
+
+def _share(held: Sequence[bool]) -> str:
+    """Yes where all held, no where none did, or else how many."""
+    return "yes" if all(held) else f"in {sum(held)} of {len(held)}" if any(held) else "no"
+
+
+def _count(steps: float) -> str:
+    return f"{steps:.0f} steps" if math.isfinite(steps) else "not reached"
