@@ -101,21 +101,27 @@ def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
         ax.set_xticklabels(["A", "middle", "B"])
 
 
-def accuracy_against_similarity(ax: plt.Axes, scatter: dict) -> None:
-    """Draw each network's accuracy against its highest error-IoU with an original (paper, figures 3 and 9)."""
+def accuracy_against_similarity(ax: plt.Axes, scatter: dict, lowest: float = 84) -> None:
+    """Draw each network's accuracy against its highest error-IoU with an original (paper, figures 3 and 9).
+
+    Networks below the accuracy `lowest` (percent) are left out: what noise leaves of them needs no telling apart.
+    """
     noise = [kind for kind in scatter if kind.startswith("noise")]
-    greys = np.linspace(0.35, 0.8, len(noise))
-    for grey, kind in zip(greys, noise, strict=True):
-        points = scatter[kind]
-        ax.scatter(points["similarity"], points["accuracy"], s=8, marker="x", linewidths=0.6, color=str(grey))
-        ax.annotate(
-            kind.removeprefix("noise "),
-            (np.mean(points["similarity"]), np.mean(points["accuracy"])),
-            fontsize=6,
-            ha="center",
-            va="center",
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": str(grey), "linewidth": 0.5},
-        )
+    greys = np.linspace(0.3, 0.75, len(noise))
+    for place, (grey, kind) in enumerate(zip(greys, noise, strict=True)):
+        alike, right = (np.array(scatter[kind][key]) for key in ("similarity", "accuracy"))
+        ax.scatter(alike, right, s=8, marker="x", linewidths=0.6, color=str(grey))
+        if right.mean() > lowest:
+            ax.annotate(
+                kind.removeprefix("noise "),
+                (alike.mean(), right.mean()),
+                # Below and above in turn: the smallest noises lie close together.
+                xytext=(0, 16 if place % 2 else -20),
+                textcoords="offset points",
+                fontsize=6,
+                ha="center",
+                arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": str(grey)},
+            )
     for kind, colour, marker in (("original", COLOURS[0], "o"), ("generated", COLOURS[1], "^")):
         points = scatter[kind]
         ax.scatter(
@@ -124,12 +130,14 @@ def accuracy_against_similarity(ax: plt.Axes, scatter: dict) -> None:
             s=12,
             marker=marker,
             color=colour,
-            alpha=0.7,
+            alpha=0.6,
             linewidths=0,
             label=kind,
+            zorder=4,
         )
     ax.scatter([], [], s=8, marker="x", linewidths=0.6, color=GREY, label="original + noise")
-    ax.set(xlabel="highest error-IoU with an original", ylabel="test accuracy (%)")
+    ax.set(xlabel="highest error-IoU with an original", ylabel="test accuracy (%)", ylim=(lowest, 100))
+    ax.set(xlim=(0, 1.04))
     ax.legend(loc="lower right")
 
 
@@ -138,7 +146,7 @@ def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
     counts = sorted((name for name in numbers["variants"] if name.isdigit()), key=int)
     keys = {
         "among generated": "among_generated",
-        "generated to nearest original": "to_nearest_original",
+        "to nearest original": "to_nearest_original",
         "among originals": "among_originals",
     }
     for place, (label, key) in enumerate(keys.items()):
@@ -157,20 +165,22 @@ def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
             label=label,
         )
     ax.set(xscale="log", xlabel="checkpoints", ylabel="error-IoU", ylim=(0, 1.02))
-    ax.set_xticks([int(name) for name in counts], counts)
+    # A count less than three times the one before it would run into that one's label.
+    shown = [name for before, name in zip(["0", *counts], counts, strict=False) if int(name) >= 3 * int(before)]
+    ax.set_xticks([int(name) for name in shown], shown)
     ax.minorticks_off()
     ax.legend(loc="lower left")
 
 
 def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
-    """Draw accuracy against the share of weights exchanged between two networks (first version, figure 2)."""
+    """Draw accuracy against the share of weights exchanged between networks of three kinds (first version, figure 2)."""
     for place, (kind, row) in enumerate(exchange.items()):
         share = 100 * np.array(row["share"])
         middle, spread = np.array(row["accuracy"]), np.array(row["std"])
-        ax.plot(share, middle, marker="os^"[place], markersize=3.5, label=kind)
+        ax.plot(share, middle, marker="os^"[place], markersize=3.5, label=kind.removeprefix("two "))
         ax.fill_between(share, middle - spread, middle + spread, alpha=0.15, linewidth=0)
     ax.set(xlabel="weights exchanged (%)", ylabel="test accuracy (%)", ylim=(0, 102))
-    ax.legend(loc="lower left")
+    ax.legend(loc="center")
 
 
 def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
