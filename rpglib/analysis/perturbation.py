@@ -82,8 +82,8 @@ def exchanged(
     check_alike(a, b)
     if unknown := sorted(set(names) - set(a)):
         raise InputError(f"no tensor to exchange is called {', '.join(unknown)}; known: {', '.join(a)}")
-    chosen = {name: a[name] for name in names}, {name: b[name] for name in names}
-    return {**a, **chosen[1]}, {**b, **chosen[0]}
+    from_a, from_b = {name: a[name] for name in names}, {name: b[name] for name in names}
+    return {**a, **from_b}, {**b, **from_a}
 
 
 def _std(x: Tensor) -> Tensor | float:
