@@ -7,8 +7,9 @@ from rpglib.errors import InputError
 from rpglib.files import atomic
 from rpglib.profiles import main_results, quickstart, unseen_tasks
 from rpglib.records import home, read_record
+from rpglib.studies.findings import FAILED, MARGIN
 from rpglib.studies.recipes import SWEEPS
-from rpglib.studies.verdicts import FAILED, MARGIN, VERDICTS
+from rpglib.studies.verdicts import VERDICTS
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 

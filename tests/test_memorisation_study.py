@@ -10,7 +10,9 @@ from rpglib.analysis.alignment import permute
 from rpglib.profiles import SMALL_MODEL
 from rpglib.profiles import VIT_DIGITS as MAIN
 from rpglib.studies import recipes, tables, verdicts
+from rpglib.studies.findings import Verdict
 from rpglib.studies.memorisation import MULTIPLES, SCATTERED, judge
+from rpglib.studies.verdicts.objective import DEFAULTS, choice_of
 from rpglib.zoo.images import Split
 
 # ---- the audit ------------------------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def objective(found: dict[str, tuple[float, float]], others=(97.0, 0.6), early=(
     return {"variants": {name: {"changes": {}, "cells": [cell, cell]} for name, cell in cells.items()}, "steps": 20}
 
 
-def _shown(numbers: dict) -> list[verdicts.Verdict]:
+def _shown(numbers: dict) -> list[Verdict]:
     return verdicts.training_objective(numbers)
 
 
@@ -166,7 +168,7 @@ def test_epsilon_that_fails_has_no_spread_to_keep_and_is_slower():
 
 def test_the_rule_takes_accuracy_first_and_spread_second():
     numbers = objective({"epsilon, residual": (97.0, 0.6), "velocity, element": (90.0, 0.6)}, others=(97.2, 0.9))
-    chosen, deviation = verdicts.choice_of(numbers, NAMES)
+    chosen, deviation = choice_of(numbers, NAMES)
     assert chosen == "epsilon, residual"
     assert "velocity, element" not in deviation
     assert deviation["sample, layer"] == pytest.approx([0.3, 0.3])
@@ -187,7 +189,7 @@ def test_a_default_stands_while_nothing_is_clearly_better(residual, sample, word
 
 def test_the_defaults_are_those_of_the_recipes():
     base = recipes.base("digits")
-    assert verdicts.DEFAULTS == {
+    assert DEFAULTS == {
         "the main results": f"{SMALL_MODEL.prediction}, {MAIN.normalisation}",
         "the ablations": f"{base.model.prediction}, {base.normalisation}",
     }

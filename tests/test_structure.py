@@ -3,7 +3,9 @@
 import pytest
 
 from rpglib.studies import structure, tables, verdicts
+from rpglib.studies.findings import REPRODUCED
 from rpglib.studies.recipes import structure as sweep
+from rpglib.studies.verdicts.architecture import fifths, token_sizes
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def tokenization(base=90, flatten=50, channel=50, smallest=10, largest=92, heavy
 
 
 def words(found):
-    return [verdict.word == verdicts.REPRODUCED for verdict in found]
+    return [verdict.word == REPRODUCED for verdict in found]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_words_on_tokenization(changes, expected):
 
 
 def test_token_sizes_are_read_from_cells_in_order():
-    assert verdicts.token_sizes(tokenization()) == {16: "16 values", 128: "base", 512: "512 values"}
+    assert token_sizes(tokenization()) == {16: "16 values", 128: "base", 512: "512 values"}
 
 
 def structures(lstm=(90, 90, 90), seconds=2.0, memory=2e6, end=1.3, start=0.1, forced=0.1):
@@ -140,4 +142,4 @@ def test_table_of_the_decoder():
 
 
 def test_fifths_cover_a_sequence():
-    assert verdicts.fifths([1, 1, 2, 2, 3, 3, 4, 4, 5, 5]) == [1, 2, 3, 4, 5]
+    assert fifths([1, 1, 2, 2, 3, 3, 4, 4, 5, 5]) == [1, 2, 3, 4, 5]

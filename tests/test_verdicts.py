@@ -3,7 +3,7 @@
 import pytest
 
 from rpglib.studies import verdicts
-from rpglib.studies.verdicts import IN_PART, NOT_REPRODUCED, OURS, REPRODUCED, Difference, difference, gap, word
+from rpglib.studies.findings import IN_PART, NOT_REPRODUCED, OURS, REPRODUCED, Difference, difference, gap, word
 
 
 def cells(generated, original=97.0, iou=0.5, **more):

@@ -7,8 +7,9 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
 from rpglib.figures import BLACK, COLOURS, GREY
-from rpglib.studies.verdicts import accuracies, alikeness, gap, on_the_way
-from rpglib.studies.verdicts import token_sizes as sizes_of
+from rpglib.studies.findings import accuracies, alikeness, gap
+from rpglib.studies.verdicts.architecture import token_sizes as sizes_of
+from rpglib.studies.verdicts.objective import on_the_way
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -173,7 +174,7 @@ def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
 
 
 def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
-    """Draw accuracy against the share of weights exchanged between networks of three kinds (first version, figure 2)."""
+    """Draw accuracy against the share of exchanged weights, for three kinds of pairs (first version, figure 2)."""
     for place, (kind, row) in enumerate(exchange.items()):
         share = 100 * np.array(row["share"])
         middle, spread = np.array(row["accuracy"]), np.array(row["std"])

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rpglib.studies.verdicts import accuracies, alikeness, fifths, gap, mean, on_the_way
+from rpglib.studies.findings import accuracies, alikeness, gap, mean
+from rpglib.studies.verdicts.architecture import fifths
+from rpglib.studies.verdicts.objective import on_the_way
 
 
 def accuracy(numbers: dict) -> pd.DataFrame:

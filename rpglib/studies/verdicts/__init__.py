@@ -1,0 +1,20 @@
+"""Verdicts on the paper's claims and on ours: one function per notebook, from the numbers of its record."""
+
+from rpglib.studies.verdicts.architecture import recurrent_and_positions, structure, tokenization
+from rpglib.studies.verdicts.basins import linear_mode_connectivity, permutation_state
+from rpglib.studies.verdicts.likeness import sensitivity, similarity
+from rpglib.studies.verdicts.novelty import memorisation
+from rpglib.studies.verdicts.objective import training_objective
+
+VERDICTS = {
+    "03": recurrent_and_positions,
+    "04": tokenization,
+    "05": structure,
+    "06": permutation_state,
+    "07": linear_mode_connectivity,
+    "08": similarity,
+    "09": sensitivity,
+    "17": memorisation,
+    "18": training_objective,
+}
+"""By the number of the notebook that prints them."""
