@@ -106,24 +106,26 @@ def unseen() -> list[str]:
 
 
 def reproduced() -> list[str]:
-    """Markdown lines of all verdicts on the paper's claims, each from the record of its notebook."""
+    """Markdown lines of all verdicts from the records: the paper's claims first, then our questions."""
     records = {number: read_record(make("digits").experiment, "digits") for number, make in SWEEPS.items()}
-    rows = [
-        f"| {verdict.claim} | {verdict.source or '-'} | {verdict.word} | {verdict.evidence} | {number} |"
-        for number, record in records.items()
-        for verdict in VERDICTS[number](record["numbers"])
-    ]
+    verdicts = [(number, found) for number, record in records.items() for found in VERDICTS[number](record["numbers"])]
     n = max(record["n"] for record in records.values())
     return [
         "### What reproduced",
         "",
         f"The paper's ablations and analyses on networks for digits, {n} seeds each: originals, generators and all. A "
-        f"difference counts where it exceeds {MARGIN} points and twice its standard error; *failed* means {FAILED:.0f} "
-        "points below the originals. The words follow from the numbers, and the last column names the notebook.",
+        f"difference counts where it exceeds {MARGIN} points and twice its standard error; generation *fails* "
+        f"{FAILED:.0f} points below the originals. The words follow from the numbers.",
         "",
-        "| claim | paper | verdict | evidence | |",
+        "| claim of the paper | where | verdict | evidence | notebook |",
         "|---|---|---|---|---|",
-        *rows,
+        *(f"| {v.claim} | {v.source} | {v.word} | {v.evidence} | {number} |" for number, v in verdicts if v.source),
+        "",
+        "What the paper leaves open:",
+        "",
+        "| question | answer | evidence | notebook |",
+        "|---|---|---|---|",
+        *(f"| {v.claim} | {v.word} | {v.evidence} | {number} |" for number, v in verdicts if not v.source),
     ]
 
 
