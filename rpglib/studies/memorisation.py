@@ -1,11 +1,15 @@
 """17: are generated networks new? The audit of Zeng et al. (arXiv 2506.07998), which RPG's authors never ran."""
 
 import math
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from rpglib.analysis import alignment, connectivity, memorisation, perturbation
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.alignment import align, hidden_layers
 from rpglib.analysis.connectivity import recalibrated
@@ -15,9 +19,9 @@ from rpglib.analysis.similarity import nearest_iou
 from rpglib.checkpoints import STATISTICS, flatten, unflatten
 from rpglib.errors import InputError
 from rpglib.pipeline import generate, images_of
-from rpglib.studies.cells import Cell
+from rpglib.studies.cells import Cell, run
 from rpglib.studies.connectivity import CALIBRATION
-from rpglib.studies.sweep import Sweep
+from rpglib.studies.sweep import Sweep, source_digest
 from rpglib.zoo.images import Images, Split, take
 
 SIGMAS = (0.01, 0.02, 0.06, 0.12)
@@ -35,16 +39,32 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
 
     Only the first seed's audit keeps its single networks ("points"), for the figure.
     """
-    images = images_of(sweep.base.images)
-    found = {
-        name: {"seeds": [audit(cell, images) for cell in sweep.cells(name, profile, seed, device)]}
-        for name in sweep.variants
-    }
+    audits = {name: [Audit(cell) for cell in sweep.cells(name, profile, seed, device)] for name in sweep.variants}
+    numbers = iter(run([job for row in audits.values() for job in row], "audits"))
+    found = {name: {"seeds": [next(numbers) for _ in row]} for name, row in audits.items()}
     for variant in found.values():
         for later in variant["seeds"][1:]:
             for group in later["groups"].values():
                 del group["points"]
     return {"audit": found, "multiples": list(MULTIPLES), "averaged": AVERAGED}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A job: `audit` of a cell that is computed."""
+
+    cell: Cell
+
+    @property
+    def profile(self) -> str:
+        return self.cell.profile
+
+    def facts(self) -> dict:
+        code = source_digest(sys.modules[__name__], alignment, connectivity, memorisation, perturbation)
+        return {"audited": self.cell.facts(), "audit_code": code}
+
+    def compute(self, folder: Path) -> dict:
+        return audit(self.cell, images_of(self.cell.recipe.images))
 
 
 def audit(cell: Cell, images: Images) -> dict:

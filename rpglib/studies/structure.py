@@ -1,7 +1,5 @@
 """05: the autoregressive decoder that the paper's appendix C.9 argues against, beside the sweep over structures."""
 
-import hashlib
-import inspect
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from rpglib.pipeline import NETWORKS, images_of
 from rpglib.profiles import Recipe
 from rpglib.records import plain
 from rpglib.studies.cells import Cell, run
-from rpglib.studies.sweep import Sweep
+from rpglib.studies.sweep import Sweep, source_digest
 from rpglib.tokenizer import ParameterTokenizer
 
 
@@ -31,9 +29,9 @@ class Decoder:
 
     def facts(self) -> dict:
         # Neither the decoder nor this job is among the code that names every cell.
-        code = hashlib.sha256(inspect.getsource(autoregressive).encode() + inspect.getsource(Decoder).encode())
+        code = source_digest(autoregressive, Decoder)
         recipe = replace(self.recipe, name="")
-        return plain({"recipe": recipe, "decoder": self.config, "networks": NETWORKS, "decoder_code": code.hexdigest()})
+        return plain({"recipe": recipe, "decoder": self.config, "networks": NETWORKS, "decoder_code": code})
 
     def compute(self, folder: Path) -> dict:
         recipe, zoo = self.recipe, Cell(self.recipe, self.profile, device=self.device).zoo()

@@ -1,6 +1,8 @@
 """Sweeps: variants of one recipe, each with several seeds, and the record of what they found."""
 
 import dataclasses
+import hashlib
+import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -72,6 +74,11 @@ def differences(a: Any, b: Any, prefix: str = "") -> set[str]:
         elif mine != other:
             found.add(name)
     return found
+
+
+def source_digest(*parts: Any) -> str:
+    """A fingerprint of the source of modules or classes, for jobs whose code is not among that of all cells."""
+    return hashlib.sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:16]
 
 
 # ---- records --------------------------------------------------------------------------------------------------------
