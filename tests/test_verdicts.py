@@ -3,7 +3,7 @@
 import pytest
 
 from rpglib.studies import verdicts
-from rpglib.studies.findings import IN_PART, NOT_REPRODUCED, OURS, REPRODUCED, Difference, difference, gap, word
+from rpglib.studies.findings import IN_PART, NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, Difference, difference, gap, word
 
 
 def cells(generated, original=97.0, iou=0.5, **more):
@@ -76,24 +76,29 @@ def test_permutation_states():
         variants |= {"10, learned": cells([with_10] * 2), "10, none": cells([without_10] * 2)}
         return words(verdicts.permutation_state({"variants": variants}))
 
-    assert found(97, 97) == [REPRODUCED, REPRODUCED, REPRODUCED, OURS]
-    assert found(97, 30) == [REPRODUCED, REPRODUCED, IN_PART, OURS]
-    assert found(20, 30, 97, 97) == [REPRODUCED, NOT_REPRODUCED, NOT_REPRODUCED, OURS]
+    assert found(97, 97) == [REPRODUCED, REPRODUCED, REPRODUCED, "yes"]
+    assert found(95, 30) == [REPRODUCED, REPRODUCED, NOT_REPRODUCED, "no"]
+    assert found(97, 30) == [REPRODUCED, REPRODUCED, IN_PART, "yes"]
+    assert found(20, 30, 97, 97) == [REPRODUCED, NOT_REPRODUCED, NOT_REPRODUCED, "no clear difference"]
 
 
 def test_linear_mode_connectivity():
-    def found(one, two):
+    def found(one, two, aligned=20):
         def kind(depth):
             curve = [97.0, 97.0 - depth, 97.0]
-            return {"as they are": {"curve": curve, "barrier": {"mean": depth}}}
+            return {
+                "as they are": {"curve": curve, "barrier": {"mean": depth}},
+                "aligned": {"barrier": {"mean": aligned}},
+            }
 
         kinds = ("original, one basin", "original, two basins", "generated, one basin")
         pairs = dict.fromkeys(kinds, kind(one))
         pairs |= {"generated, two basins, one state": kind(one), "generated, two basins, two states": kind(two)}
         return words(verdicts.linear_mode_connectivity({"pairs": pairs}))
 
-    assert found(0.1, 80) == [REPRODUCED, REPRODUCED, OURS]
-    assert found(30, 5) == [NOT_REPRODUCED, NOT_REPRODUCED, OURS]
+    assert found(0.1, 80) == [REPRODUCED, REPRODUCED, "no"]
+    assert found(30, 5) == [NOT_REPRODUCED, NOT_REPRODUCED, "no"]
+    assert found(0.1, 80, 0.5)[2] == "yes"
 
 
 def similarity_numbers():
@@ -138,3 +143,4 @@ def test_sensitivity():
 
     assert found(5, 1, 0.9, 0.1) == [REPRODUCED, REPRODUCED]
     assert found(1, 5, 0.9, 0.1) == [NOT_REPRODUCED, NOT_REPRODUCED]
+    assert found(5, 1, 0.2, 0.1) == [REPRODUCED, NOT_TESTABLE]

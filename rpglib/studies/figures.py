@@ -82,7 +82,7 @@ def by_runs(ax: plt.Axes, numbers: dict) -> None:
     ax.set(xscale="log", xlabel="independent runs in the zoo", ylabel="test accuracy (%)", ylim=(0, 102))
     ax.set_xticks([runs for runs, _ in found], [str(runs) for runs, _ in found])
     ax.minorticks_off()
-    ax.legend(loc="center right")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
 
 
 def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 REPRODUCED, IN_PART, NOT_REPRODUCED = "reproduced", "reproduced in part", "not reproduced"
-NOT_TESTABLE, OURS = "not testable at this scale", "new here"
+NOT_TESTABLE = "not testable at this scale"
 MARGIN = 0.5
 """Points of accuracy that count as a difference, where the seeds do not spread wider."""
 FAILED = 10.0
