@@ -14,7 +14,10 @@ def measured(tmp_path_factory):
         patch.setenv("RPG_HOME", str(tmp_path_factory.mktemp("home")))
         first = structure.measure(sweep("smoke"), "smoke")
         patch.setattr(structure.Decoder, "compute", None)
-        assert structure.measure(sweep("smoke"), "smoke") == first, "it was computed twice"
+        again = structure.measure(sweep("smoke"), "smoke")
+        assert again["decoder"] == first["decoder"], "it was computed twice"
+    assert set(first["step_seconds"]) == set(sweep("smoke").variants)
+    assert all(seconds > 0 for row in first["step_seconds"].values() for seconds in row)
     return first["decoder"]
 
 
@@ -43,13 +46,12 @@ def _renamed():
 # ---- verdicts ---------------------------------------------------------------------------------------------------
 
 
-def variant(accuracies, changes=None, seconds=1.0, size=128, memory=1e6):
+def variant(accuracies, changes=None, size=128, memory=1e6):
     """Three seeds' cells; originals reach 90 %."""
     cells = [
         {
             "generated": {"mean": a + k / 10},
             "original": {"mean": 90.0 + k / 10},
-            "seconds": {"train": seconds + k / 100},
             "training_bytes": memory,
             "parameters": 1000,
             "tokens": 2000 // size,
@@ -109,10 +111,15 @@ def structures(lstm=(90, 90, 90), seconds=2.0, memory=2e6, end=1.3, start=0.1, f
     return {
         "variants": {
             "base": variant([90] * 3),
-            "LSTM": variant(lstm, {"model.recurrence": "lstm"}, seconds, memory=3e6),
-            "Transformer": variant([90] * 3, {"model.recurrence": "transformer"}, 2.0, memory=memory),
+            "LSTM": variant(lstm, {"model.recurrence": "lstm"}, memory=3e6),
+            "Transformer": variant([90] * 3, {"model.recurrence": "transformer"}, memory=memory),
         },
         "decoder": [decoder] * 3,
+        "step_seconds": {
+            "base": [1.0, 1.01, 1.02],
+            "LSTM": [seconds, seconds + 0.01, seconds + 0.02],
+            "Transformer": [2] * 3,
+        },
     }
 
 

@@ -13,6 +13,7 @@ from rpglib.baselines.autoregressive import AutoregressiveConfig, error_along_se
 from rpglib.pipeline import NETWORKS, images_of
 from rpglib.profiles import Recipe
 from rpglib.records import plain
+from rpglib.studies import timing
 from rpglib.studies.cells import Cell, run
 from rpglib.studies.sweep import Sweep, source_digest
 from rpglib.tokenizer import ParameterTokenizer
@@ -73,4 +74,4 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
         Decoder(cell.recipe, profile, replace(config, seed=cell.recipe.train.seed), device)
         for cell in sweep.cells("base", profile, seed, device)
     ]
-    return {"decoder": run(jobs, "decoders")}
+    return {"decoder": run(jobs, "decoders"), **timing.measure(sweep, profile, seed, device)}

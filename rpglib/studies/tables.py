@@ -44,7 +44,7 @@ def diversity(numbers: dict) -> pd.DataFrame:
 
 
 def cost(numbers: dict) -> pd.DataFrame:
-    """What a variant costs: tokens, padding, the generator's parameters, memory and time of its training."""
+    """What a variant costs: tokens, padding, the generator's parameters, memory and time (± over rounds) of a step."""
 
     def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
         first = cells[0]
@@ -53,7 +53,7 @@ def cost(numbers: dict) -> pd.DataFrame:
             "padding": f"{100 * first['padding']:.0f} %",
             "generator parameters": f"{first['generator_parameters']:,}",
             "training memory (MB)": f"{first['training_bytes'] / 1e6:.1f}",
-            "training time (s)": over_seeds([cell["seconds"]["train"] for cell in cells], 1),
+            "training step (ms)": over_seeds([1000 * s for s in numbers["step_seconds"][name]], 1),
         }
 
     return _by_variant(numbers, row)

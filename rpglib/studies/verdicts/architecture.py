@@ -80,10 +80,10 @@ def token_sizes(numbers: dict) -> dict[int, str]:
 
 
 def structure(numbers: dict) -> list[Verdict]:
-    """Time counts as more where it is by twice the standard error over seeds; memory is counted and has none."""
+    """Time counts as more where it is by twice the standard error over rounds; memory is counted and has none."""
     names = {"base": "Mamba-2"} | {name: name for name in numbers["variants"] if name != "base"}
     gaps, other = {name: gap(numbers, name) for name in names}, [name for name in names if name != "base"]
-    seconds = {name: [cell["seconds"]["train"] for cell in numbers["variants"][name]["cells"]] for name in names}
+    seconds = numbers["step_seconds"]
     memory = {name: numbers["variants"][name]["cells"][0]["training_bytes"] / 1e6 for name in names}
     slower = [difference(seconds[name], seconds["base"]) for name in other]
     alike = [against(numbers, name) for name in other]
@@ -101,7 +101,7 @@ def structure(numbers: dict) -> list[Verdict]:
             "Mamba needs the least training time",
             "table 5",
             word(all(d.mean > 2 * d.error for d in slower)),
-            ", ".join(f"{label} {mean(seconds[name]):.0f} s" for name, label in names.items()),
+            ", ".join(f"{label} {1000 * mean(seconds[name]):.1f} ms a step" for name, label in names.items()),
         ),
         Verdict(
             "Mamba needs the least training memory",
