@@ -10,6 +10,7 @@ from rpglib.zoo.architectures import SMALL, Architecture, CentreCrop
 SIZES = {
     "vit_small_digits": (1, 8, 10_546),
     "cnn_digits": (1, 8, 3_514),
+    "cnn_digits_wide": (1, 8, 12_778),
     "cnn_s": (3, 32, 2_864),
     "cnn_m": (3, 32, 10_853),
 }

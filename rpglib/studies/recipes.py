@@ -165,7 +165,7 @@ def sensitivity(profile: str) -> Sweep:
         larger = {
             # A vision transformer takes longer to become a network that tells digits apart.
             "vit_small_digits": {"model.token_size": 256, "collect.epochs": longer},
-            "test_resnet": {"model.token_size": 4096},
+            "cnn_digits_wide": {"model.token_size": 256},
         }
     else:
         larger = {

@@ -1,4 +1,4 @@
-"""The target networks whose weights are collected and generated: four small ones of our own and every timm model."""
+"""The target networks whose weights are collected and generated: five small ones of our own and every timm model."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,8 +13,8 @@ from rpglib.errors import InputError
 class Architecture:
     """The recipe of one target network: all that is needed to build an untrained copy of it.
 
-    name: `vit_small_digits`, `cnn_digits`, `cnn_s`, `cnn_m` or any timm model; num_classes: number of outputs;
-    channels, image_size (pixels): what its input images have.
+    name: `vit_small_digits`, `cnn_digits`, `cnn_digits_wide`, `cnn_s`, `cnn_m` or any timm model; num_classes: number
+    of outputs; channels, image_size (pixels): what its input images have.
     Raises `InputError` on `build` for a name that neither this module nor timm knows.
     """
 
@@ -113,16 +113,19 @@ class SmallViT(nn.Module):
         return self.head(self.norm(self.blocks(x)).mean(1))
 
 
-def cnn_digits(num_classes: int, channels: int, image_size: int) -> nn.Sequential:
-    """Return a CNN with BatchNorm of 3,514 parameters on 8x8 images with one channel and ten classes."""
+def cnn_digits(num_classes: int, channels: int, image_size: int, width: int = 4) -> nn.Sequential:
+    """Return a CNN with BatchNorm of 3,514 parameters on 8x8 images with one channel and ten classes.
+
+    Its three convolutions have 2, 4 and 3 times `width` channels.
+    """
     return nn.Sequential(
-        *_normalised_convolution(channels, 8),
-        *_normalised_convolution(8, 16),
+        *_normalised_convolution(channels, 2 * width),
+        *_normalised_convolution(2 * width, 4 * width),
         nn.MaxPool2d(2),
-        *_normalised_convolution(16, 12),
+        *_normalised_convolution(4 * width, 3 * width),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(12 * (image_size // 4) ** 2, num_classes),
+        nn.Linear(3 * width * (image_size // 4) ** 2, num_classes),
     )
 
 
@@ -206,4 +209,10 @@ def _timm_model(architecture: Architecture, pretrained: bool = False) -> nn.Modu
         raise InputError(f"timm has no pretrained weights of {architecture.name} at hand ({reason})") from None
 
 
-SMALL = {"vit_small_digits": SmallViT, "cnn_digits": cnn_digits, "cnn_s": cnn_s, "cnn_m": cnn_m}
+SMALL = {
+    "vit_small_digits": SmallViT,
+    "cnn_digits": cnn_digits,
+    "cnn_digits_wide": partial(cnn_digits, width=8),
+    "cnn_s": cnn_s,
+    "cnn_m": cnn_m,
+}
