@@ -80,7 +80,7 @@ def sensitivity(numbers: dict) -> list[Verdict]:
             "the more sensitive a network, the wider the gap of its generated copies",
             "tables 16 / 24",
             word(*agree) if visible else NOT_TESTABLE,
-            "; ".join(f"{n}: noise {costs[n]:.1f}, generation {-gaps[n]:.2f} points" for n in names)
+            "; ".join(f"{n}: noise costs {costs[n]:.1f}, generation {gaps[n]:+.2f} points" for n in names)
             + ("" if visible else "; no gap is clearly below zero"),
         ),
     ]
