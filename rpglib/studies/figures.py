@@ -214,7 +214,7 @@ def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
             color=COLOURS[place],
         )
     left.set(xscale="log", xlabel="standard deviation of the noise", ylabel="accuracy lost (points)")
-    left.legend(loc="upper left")
+    left.legend(loc="lower right")
     right.axhline(0, color=GREY, linewidth=0.6)
     right.set(xlabel="lost to noise of 0.1 (points)", ylabel="lost to generation (points)")
 
