@@ -41,9 +41,11 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
             pairs = [(a, align(module, a, b)) for a, b in pairs]
         measured_on = calibration if treatment.endswith("recalibrated") else None
         test = images.test.images, images.test.labels
-        return torch.stack([line(module, a, b, *test, POINTS, measured_on) for a, b in pairs])
+        return torch.stack([line(module, a, b, *test, points, measured_on) for a, b in pairs])
 
+    points = POINTS
     if profile == "smoke":
+        points = 3
         by_seed = [{kind: pairs[:1] for kind, pairs in kinds.items()} for kinds in by_seed]
     result: dict = {}
     for kind in by_seed[0]:
@@ -61,7 +63,7 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
                 "barrier": summarise([sum(map(barrier, c)) / len(c) for c in found]),
                 "pairs": len(found[0]),
             }
-    return {"pairs": result, "weights": torch.linspace(0, 1, POINTS).tolist()}
+    return {"pairs": result, "weights": torch.linspace(0, 1, points).tolist()}
 
 
 def _kinds(one: Cell, two: Cell) -> dict[str, Pairs]:

@@ -16,6 +16,7 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
     Each seed's value is the mean over ten noisy copies of its first checkpoint, against that checkpoint's accuracy.
     """
     test = images_of(sweep.base.images).test
+    draws = 2 if profile == "smoke" else DRAWS
     result: dict = {}
     for name in sweep.variants:
         losses: dict = {}
@@ -24,8 +25,8 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
             intact = float(accuracy(predictions(module, [original], test.images), test.labels)[0])
             for kind in ("absolute", "relative"):
                 for sigma in SIGMAS:
-                    noisy = [noised(original, sigma, seed + k, relative=kind == "relative") for k in range(DRAWS)]
+                    noisy = [noised(original, sigma, seed + k, relative=kind == "relative") for k in range(draws)]
                     found = accuracy(predictions(module, noisy, test.images), test.labels)
                     losses.setdefault(kind, {}).setdefault(str(sigma), []).append(intact - float(found.mean()))
         result[name] = {kind: {s: summarise(v) for s, v in row.items()} for kind, row in losses.items()}
-    return {"noise": result, "draws": DRAWS}
+    return {"noise": result, "draws": draws}
