@@ -122,9 +122,9 @@ def align(
     as the descent stops at the first local optimum, it also starts from an order found layer by layer through incoming
     weights alone, which undoes any permutation, and the nearer of both results counts.
     """
-    layers = hidden_layers(module)
+    layers, scratch = hidden_layers(module), copy.deepcopy(module)
     for state in (reference, network):
-        load(copy.deepcopy(module), state)
+        load(scratch, state)
         if not all(x.isfinite().all() for x in state.values()):
             raise InputError("a network with NaN or infinite values cannot be aligned; leave it out")
     as_it_is, by_inputs = dict(network), dict(network)
