@@ -2,9 +2,14 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rpglib.errors import InputError
 from rpglib.model.recurrent import RECURRENCES
@@ -324,3 +329,45 @@ def test_damaged_files(tokenizer, tmp_path):
         RPG.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="no folder with a generator"):
         RPG.from_pretrained(tmp_path / "absent")
+
+
+def test_two_processes_share_the_tokens(tokenizer, tmp_path):
+    model = generator(tokenizer)
+    model.save_pretrained(tmp_path / "generator")
+    script = Path(__file__).with_name("launch_generation.py")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += [str(script), str(tmp_path / "generator"), str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    call = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert call.returncode == 0, call.stderr[-2000:]
+    alone = model.generate(3, steps=3, part=10)
+    for process in range(2):
+        found = load_file(tmp_path / f"{process}.safetensors")
+        for k, network in enumerate(alone):
+            for name, x in network.items():
+                torch.testing.assert_close(found[f"{k} {name}"], x)
+
+
+def test_sharing_needs_processes(tokenizer):
+    with pytest.raises(InputError, match="accelerate launch"):
+        generator(tokenizer).generate(1, steps=3, distributed=True)
+
+
+@pytest.mark.parametrize("options", [{"kernel": "torch"}, {"precision": "fp32"}])
+def test_options_of_speed_change_nothing_but_rounding(tokenizer, options):
+    model = generator(tokenizer, prediction="velocity")
+    for a, b in zip(model.generate(2, steps=5), model.generate(2, steps=5, **options), strict=True):
+        for name in a:
+            torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
+
+
+def test_bf16_networks_are_near_fp32_networks(tokenizer):
+    model = generator(tokenizer, prediction="velocity")
+    exact, rounded = (torch.cat([*model.generate_tokens(1, steps=5, precision=p)]) for p in ("fp32", "bf16"))
+    assert 0 < (exact - rounded).std() < 0.05 * exact.std()
+
+
+def test_an_unknown_precision_is_told(tokenizer):
+    with pytest.raises(InputError, match="unknown precision"):
+        generator(tokenizer).generate(1, precision="int8")

@@ -17,10 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rpglib.allocator import keep_freed_memory
+from rpglib.distributed import each, shared
 from rpglib.errors import InputError, choice
 from rpglib.files import read_json, save_tensors, write_json
+from rpglib.hardware import uses_bf16
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
+from rpglib.model.folded import folded
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES, RecurrentModel
 from rpglib.model.samplers import SAMPLERS
@@ -218,6 +222,9 @@ class RPG(nn.Module):
         inference: str = "partial",
         part: int = 256,
         seed: int = 0,
+        precision: str = "fp32",
+        kernel: str = "auto",
+        distributed: bool = False,
     ):
         """Yield the tokens (L, D) of `n` networks, one after the other; arguments as in `generate`."""
         sample = SAMPLERS[choice("sampler", sampler, SAMPLERS)]
@@ -229,37 +236,42 @@ class RPG(nn.Module):
         length, size = len(self.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
         schedule = self.config.schedule
+        bf16 = uses_bf16(precision, self.device)
+        denoise = folded(self.denoiser, torch.bfloat16 if bf16 else torch.float32, kernel)
         times = _TimeTable(self.denoiser, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
         # Left as it was found: a training that looks at networks on the way goes on in training mode.
         training = self.training
         self.eval()
         try:
             for networks in torch.arange(n).split(max(1, part // length)):
-                prototypes = self.recurrent(
-                    len(networks),
-                    permutation[networks].to(self.device) if permutation is not None else None,
-                    task[networks].to(self.device) if task is not None else None,
-                ).flatten(0, 1)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                    prototypes = self.recurrent(
+                        len(networks),
+                        permutation[networks].to(self.device) if permutation is not None else None,
+                        task[networks].to(self.device) if task is not None else None,
+                    ).flatten(0, 1)
                 tokens = torch.empty(len(networks) * length, size)
-                for rows in torch.arange(len(tokens)).split(part):
-                    condition = self.denoiser.condi_embedder(prototypes[rows])
-                    skip = self.skip(prototypes[rows]) if self.skip is not None else None
 
-                    def predict(x: Tensor, t: int, condition=condition, skip=skip) -> Tensor:
-                        output = self.denoiser.denoise(x, times(t).expand_as(x), condition)
-                        return output if skip is None else output + skip
+                def write(rows: Tensor, networks=networks, prototypes=prototypes) -> Tensor:
+                    with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                        condition = self.denoiser.condi_embedder(prototypes[rows]).float()
+                        skip = self.skip(prototypes[rows]).float() if self.skip is not None else None
+
+                    def predict(x: Tensor, t: int) -> Tensor:
+                        output = denoise(x, times(t), condition)
+                        return output if skip is None else output.add_(skip)
 
                     owners = (networks[rows // length] + seed).tolist()
                     noise = _TokenNoise(owners, (rows % length).tolist(), size, self.device)
-                    tokens[rows] = sample(
-                        predict,
-                        noise(),
-                        schedule,
-                        steps=steps,
-                        prediction=self.config.prediction,
-                        draw_noise=noise,
-                    ).cpu()
+                    prediction = self.config.prediction
+                    return sample(predict, noise(), schedule, steps=steps, prediction=prediction, draw_noise=noise)
+
+                parts = torch.arange(len(tokens)).split(part)
+                for rows, written in shared(parts, write, size, self.device) if distributed else each(parts, write):
+                    tokens[rows] = written.cpu()
                 yield from tokens.view(len(networks), length, size)
         finally:
             self.train(training)
@@ -273,6 +285,9 @@ class RPG(nn.Module):
         inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (default 256, paper
         section B.3), "full" all. seed: network i draws everything from a random generator of its own, seeded with
         seed + i, so all modes give the same networks to rounding, as does generating them one by one.
+        precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
+        distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
+        share of the tokens, and all of them return all networks.
         Raises `InputError` for a bad task, permutation, sampler, mode or number of steps, and without a tokenizer.
         """
         if self.tokenizer is None:
@@ -404,7 +419,7 @@ class _TimeTable:
 
     def __call__(self, t: int) -> Tensor:
         if t not in self.rows:
-            self.rows[t] = self.denoiser.time_embedder(torch.tensor([t], device=self.device))
+            self.rows[t] = self.denoiser.time_embedder(torch.tensor([t], device=self.device))[0]
         return self.rows[t]
 
 

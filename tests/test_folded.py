@@ -1,0 +1,146 @@
+"""The denoiser for sampling: folded layers, the minimal filtering algorithm, and the kernel against PyTorch."""
+
+import pytest
+import torch
+
+from rpglib.errors import InputError
+from rpglib.model import native
+from rpglib.model.denoiser import Denoiser
+from rpglib.model.folded import TorchDenoiser, folded
+from rpglib.model.native import NativeDenoiser, transforms
+
+SMALL = (1, 16, 32, 64, 32, 16, 1)
+
+needs_compiler = pytest.mark.skipif(native._library() is None, reason="no C++ compiler")
+
+
+def denoiser(size: int, channels: tuple[int, ...], kernel_size: int = 7) -> Denoiser:
+    torch.manual_seed(0)
+    model = Denoiser(size, 8, channels, kernel_size).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.weight.data.normal_()
+            module.bias.data.normal_()
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def inputs(count: int, size: int):
+    generator = torch.Generator().manual_seed(1)
+    return tuple(torch.randn(shape, generator=generator) for shape in ((count, size), (size,), (count, size)))
+
+
+@torch.no_grad()
+def reference(model: Denoiser, noisy, time, condition):
+    """The unfolded denoiser in double precision."""
+    model = model.double()
+    expected = model.denoise(noisy.double(), time.double().expand_as(noisy), condition.double())
+    model.float()
+    return expected.float()
+
+
+@pytest.mark.parametrize("channels", [SMALL, (1, 4, 8, 4, 1), (1, 5, 1), (1, 3, 5, 7, 9, 7, 5, 3, 1)])
+@pytest.mark.parametrize("kernel_size", [3, 7])
+def test_folding_changes_nothing(channels, kernel_size):
+    model = denoiser(40, channels, kernel_size)
+    given = inputs(3, 40)
+    found = folded(model, kernel="torch")(*given)
+    torch.testing.assert_close(found, reference(model, *given), rtol=1e-4, atol=1e-5)
+
+
+def test_the_minimal_filtering_algorithm_is_a_correlation():
+    outputs, taps, _ = transforms()
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(14, generator=generator, dtype=torch.float64)
+    weights = torch.randn(7, generator=generator, dtype=torch.float64)
+    points = [0.0, *(sign * float(a) for a in native.POINTS for sign in (1, -1))]
+    matrix = torch.tensor([[a**k for k in range(14)] for a in points] + [[0.0] * 13 + [1.0]], dtype=torch.float64)
+    found = outputs @ ((taps @ weights) * torch.linalg.solve(matrix.T, data))
+    expected = torch.stack([data[i : i + 7] @ weights for i in range(8)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [1, 8, 63, 64, 65, 100, 256, 1000])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_kernel_agrees_with_pytorch(size, count):
+    model = denoiser(size, SMALL)
+    given = inputs(count, size)
+    kernel = folded(model)
+    assert isinstance(kernel, NativeDenoiser)
+    expected = reference(model, *given)
+    torch.testing.assert_close(kernel(*given), expected, rtol=0, atol=2e-4 * max(1.0, expected.abs().max().item()))
+
+
+@needs_compiler
+@pytest.mark.parametrize("channels", [(1, 1, 1), (1, 5, 1), (1, 13, 26, 13, 1), (1, 32, 64, 128, 64, 32, 1)])
+def test_the_kernel_knows_any_number_of_channels(channels):
+    model = denoiser(72, channels)
+    given = inputs(3, 72)
+    torch.testing.assert_close(folded(model, kernel="native")(*given), reference(model, *given), rtol=0, atol=1e-3)
+
+
+@needs_compiler
+def test_a_token_does_not_depend_on_its_neighbours_or_the_threads():
+    model = denoiser(64, SMALL)
+    noisy, time, condition = inputs(7, 64)
+    kernel, threads = folded(model), torch.get_num_threads()
+    together = kernel(noisy, time, condition)
+    for k in range(7):
+        assert torch.equal(kernel(noisy[k : k + 1], time, condition[k : k + 1])[0], together[k])
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            assert torch.equal(kernel(noisy, time, condition), together)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_compiler
+def test_the_kernel_takes_views_and_keeps_what_it_is_given():
+    model = denoiser(64, SMALL)
+    noisy, time, condition = inputs(4, 64)
+    wide = torch.cat((noisy, noisy), 1)
+    kernel = folded(model)
+    assert torch.equal(kernel(wide[:, :64], time, condition), kernel(noisy, time, condition))
+    assert torch.equal(wide[:, :64], noisy)
+
+
+@needs_compiler
+def test_large_values_saturate_and_nan_stays_nan():
+    model = denoiser(64, (1, 8, 1))
+    noisy, time, condition = inputs(2, 64)
+    found = folded(model)(noisy * 1e4, time, condition)
+    expected = reference(model, noisy * 1e4, time, condition)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+    noisy[0, 5] = torch.nan
+    found = folded(model)(noisy, time, condition)
+    assert found[0].isnan().any() and found[1].isfinite().all()
+
+
+def test_bf16_is_near_fp32():
+    model = denoiser(64, SMALL)
+    given = inputs(3, 64)
+    found = folded(model, torch.bfloat16)(*given)
+    expected = reference(model, *given)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.1 * expected.std()
+
+
+def test_without_a_compiler_pytorch_computes(monkeypatch):
+    monkeypatch.setattr(native, "_library", lambda: None)
+    model = denoiser(64, SMALL)
+    assert isinstance(folded(model), TorchDenoiser)
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
+        folded(model, kernel="native")
+
+
+def test_what_the_kernel_cannot_do_is_said():
+    assert isinstance(folded(denoiser(64, SMALL, 5)), TorchDenoiser)
+    with pytest.raises(InputError, match="convolutions of size 7, not 5"):
+        folded(denoiser(64, SMALL, 5), kernel="native")
+    with pytest.raises(InputError, match="fp32 on a CPU, not"):
+        folded(denoiser(64, SMALL), torch.bfloat16, kernel="native")
+    with pytest.raises(InputError, match="unknown kernel"):
+        folded(denoiser(64, SMALL), kernel="fast")
