@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from rpglib.allocator import keep_freed_memory
 from rpglib.errors import InputError, choice
 from rpglib.files import atomic
 from rpglib.model.rpg import RPG
@@ -120,6 +121,8 @@ def train(
     data = _ZooTokens(model, zoo, config)
     # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
     on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
+    if on_cpu:
+        keep_freed_memory()
     use_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(PartialState(cpu=on_cpu).device))
     # Accelerate keeps the precision of a process's first training; each training here may choose its own.
     # The same holds for the device, which several processes share with their launcher and must keep.
@@ -170,8 +173,10 @@ def train(
             )
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        # Read together: each reading waits for the device.
+        value, size = torch.stack((loss.detach(), norm)).tolist()
         # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        if not (math.isfinite(value) and math.isfinite(size)):
             raise InputError(
                 f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
             )
@@ -180,7 +185,7 @@ def train(
         optimizer.zero_grad()
         if averaged is not None:
             averaged.update_parameters(weights)
-        result.losses.append(float(loss.detach()))
+        result.losses.append(value)
         if step % 20 == 0:
             bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
         result.seconds = time.perf_counter() - began
@@ -267,7 +272,8 @@ def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
         except ImportError:
             raise InputError("optimizer='adamw8bit' needs bitsandbytes; install the gpu extra") from None
         return AdamW8bit(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # One pass over weights, gradient and averages instead of one per arithmetic operation.
+    return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _mix(seed: int, step: int, process: int) -> int:

@@ -131,7 +131,7 @@ def test_precision_of_one_training_does_not_reach_the_next(zoo):
     seen = []
     model.recurrent.layers[0].in_proj.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     train(model, zoo, dataclasses.replace(SHORT, steps=1, precision="fp32"), progress=False)
-    assert seen == [torch.float32]
+    assert set(seen) == {torch.float32}
 
 
 def test_averaged_weights_are_what_is_returned(zoo):

@@ -17,7 +17,7 @@ from rpglib.errors import InputError
 def ssd_recurrent(x: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """The plain recurrence: state = exp(decay) * state + x b^T, output = state c. The definition that tests compare to.
 
-    x (N, L, h, P), decay (N, L, h) logarithmic, b and c (N, L, S), shared by all heads. Returns (N, L, h, P).
+    x (N, L, h, P), decay (N, L, h) logarithmic, never positive, b and c (N, L, S) of all heads. Returns (N, L, h, P).
     """
     state = x.new_zeros(x.shape[0], *x.shape[2:], b.shape[-1])
     outputs = []
@@ -30,34 +30,86 @@ def ssd_recurrent(x: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
 def ssd_chunked(x: Tensor, decay: Tensor, b: Tensor, c: Tensor, chunk: int = 64) -> Tensor:
     """The same map as `ssd_recurrent`, by products within chunks of tokens and a short recurrence between them.
 
-    Time and memory are linear in L: within a chunk the cost is chunk^2, the carried state is (N, h, P, S).
+    Time and memory are linear in L: within a chunk the cost is chunk^2, the carried state is (N, h, S, P).
     """
     n, length, heads, width = x.shape
-    chunk = min(chunk, length)
     count = -(-length // chunk)
+    chunk = -(-length // count)
     if pad := count * chunk - length:
         # A padded token adds nothing to the state and comes last, so it changes no real output.
         x, decay, b, c = (F.pad(a, [0, 0] * (a.dim() - 2) + [0, pad]) for a in (x, decay, b, c))
-    x = x.view(n, count, chunk, heads, width)
-    b, c = (a.view(n, count, chunk, -1) for a in (b, c))
-    total = decay.view(n, count, chunk, heads).permute(0, 1, 3, 2).cumsum(-1)  # (N, count, h, chunk)
-
-    # Within a chunk: token i receives from j <= i with the decay accumulated over (j, i].
-    segment = total[..., :, None] - total[..., None, :]
-    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
-    # Masked before exp: above the diagonal the exponent is positive and may overflow.
-    kernel = segment.masked_fill(~causal, -math.inf).exp() * (c @ b.transpose(-1, -2))[:, :, None]
-    output = torch.einsum("nkhij,nkjhp->nkihp", kernel, x)
+    x = x.reshape(n, count, chunk, heads, width)
+    b, c = (a.reshape(n, count, chunk, -1) for a in (b, c))
+    total = decay.reshape(n, count, chunk, heads).cumsum(2)
+    output = _WithinChunks.apply(x, total, b, c)
     if count > 1:
-        # What each chunk leaves at its end, carried on through the later chunks.
-        to_end = (total[..., -1:] - total).exp()
-        left = torch.einsum("nkjs,nkhj,nkjhp->nkhps", b, to_end, x)
-        state, states = torch.zeros_like(left[:, 0]), []
-        for k in range(count):
-            states.append(state)
-            state = state * total[:, k, :, -1, None, None].exp() + left[:, k]
-        output = output + torch.einsum("nkis,nkhi,nkhps->nkihp", c, total.exp(), torch.stack(states, 1))
+        # What each chunk leaves at its end, carried on through the later chunks: (N, h, S, P) as one matrix (S, h P).
+        to_end = (total[:, :, -1:] - total).exp()
+        left = b.transpose(-1, -2) @ (x * to_end[..., None]).flatten(-2)
+        kept = total[:, :, -1].exp().repeat_interleave(width, -1)[:, :, None]
+        states = [torch.zeros_like(left[:, 0])]
+        for survives, added in zip(kept.unbind(1)[:-1], left.unbind(1)[:-1], strict=True):
+            states.append(states[-1] * survives + added)
+        carried = (c @ torch.stack(states, 1)).unflatten(-1, (heads, width))
+        output = output + carried * total.exp()[..., None]
     return output.reshape(n, count * chunk, heads, width)[:, :length]
+
+
+class _WithinChunks(torch.autograd.Function):
+    """Token i receives from j <= i of its chunk, with the decay accumulated over (j, i]; states before it are zero.
+
+    x (N, k, C, h, P), total (N, k, C, h) the decay summed from the chunk's start, b and c (N, k, C, S) -> as x, for k
+    chunks of C tokens. Its own way back, because the arrays (N, k, h, C, C) are what a scan spends its time on:
+    autograd would keep five of them and pass over each, here one is kept.
+    """
+
+    @staticmethod
+    def forward(ctx, x, total, b, c):
+        x, total = x.transpose(2, 3).contiguous(), total.transpose(2, 3)
+        # Above the diagonal, where exp may overflow, anything finite does: the product there is zero.
+        survives = (total[..., :, None] - total[..., None, :]).clamp_(max=0).exp_()
+        product = (c @ b.transpose(-1, -2)).tril_()[:, :, None]
+        output = (survives * product) @ x
+        ctx.save_for_backward(x, survives, b, c, output)
+        return output.transpose(2, 3)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, survives, b, c, output = ctx.saved_tensors
+        grad = grad.transpose(2, 3).contiguous()
+        product = (c @ b.transpose(-1, -2)).tril_()[:, :, None]
+        to_x = (survives * product).transpose(-1, -2) @ grad
+        to_product = (grad @ x.transpose(-1, -2)).mul_(survives).sum(2).tril_()
+        # Raising a token's total strengthens what it receives and weakens what it gives: sums over its row and its
+        # column of the weights times their gradients, and these sums are products with what was received and given.
+        to_total = ((grad * output).sum(-1) - (to_x * x).sum(-1)).transpose(2, 3)
+        return to_x.transpose(2, 3), to_total, to_product.transpose(-1, -2) @ c, to_product @ b
+
+
+class _CausalConvolution(torch.autograd.Function):
+    """silu of the causal depthwise convolution of x (N, L, C) with weight (C, d_conv) and bias (C), zeros before x.
+
+    One pass per tap over x as it lies: `conv1d` wants the channels before the tokens, and pays for turning them.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        mixed = torch.addcmul(bias, x, weight[:, -1])
+        for shift, tap in enumerate(weight.T.flip(0)[1 : x.shape[1]], 1):
+            mixed[:, shift:].addcmul_(x[:, :-shift], tap)
+        ctx.save_for_backward(x, weight, mixed)
+        return F.silu(mixed)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, mixed = ctx.saved_tensors
+        grad = torch.ops.aten.silu_backward(grad, mixed)
+        to_x, to_weight = grad * weight[:, -1], torch.zeros_like(weight)
+        to_weight[:, -1] = (grad * x).sum((0, 1))
+        for shift, tap in enumerate(weight.T.flip(0)[1 : x.shape[1]], 1):
+            to_x[:, :-shift].addcmul_(grad[:, shift:], tap)
+            to_weight[:, -1 - shift] = (grad[:, shift:] * x[:, :-shift]).sum((0, 1))
+        return to_x, to_weight, grad.sum((0, 1))
 
 
 class Mamba2(nn.Module):
@@ -97,20 +149,26 @@ class Mamba2(nn.Module):
         self.norm = GatedRMSNorm(inner)
         self.out_proj = nn.Linear(inner, out_width or width, bias=False)
 
-    def forward(self, u: Tensor) -> Tensor:
-        z, xbc, dt = self.in_proj(u).split([self.inner, self.inner + 2 * self.d_state, self.heads], -1)
-        fused = _fused_kernels() if u.is_cuda else None
+    def forward(self, *parts: Tensor) -> Tensor:
+        """The layer's output for the sum of `parts`, each of which broadcasts to (N, L, H).
+
+        The first map is linear and is applied to each part in its own shape: a position (1, L, H) and a state (N, 1, H)
+        cost L + N rows instead of N x L.
+        """
+        projected = sum(self.in_proj(part) for part in parts)
+        z, xbc, dt = projected.split([self.inner, self.inner + 2 * self.d_state, self.heads], -1)
+        fused = _fused_kernels() if projected.is_cuda else None
         if fused is not None:
             return self._forward_fused(z, xbc, dt, *fused)
-        # Causal depthwise convolution: padded on both sides by d_conv - 1, cut to the first L.
-        xbc = F.silu(self.conv1d(xbc.transpose(1, 2))[..., : u.shape[1]].transpose(1, 2))
-        x, b, c = xbc.split([self.inner, self.d_state, self.d_state], -1)
-        # The scan runs in fp32: exponents of sums over L lose too much in bf16.
-        with torch.autocast(u.device.type, enabled=False):
-            x = x.float().unflatten(-1, (self.heads, self.headdim))
+        # Convolution and scan run in fp32: exponents of sums over L lose too much in bf16.
+        with torch.autocast(projected.device.type, enabled=False):
+            weight, bias = self.conv1d.weight.float().squeeze(1), self.conv1d.bias.float()
+            xbc = _CausalConvolution.apply(xbc.float(), weight, bias)
+            x, b, c = xbc.split([self.inner, self.d_state, self.d_state], -1)
+            x = x.unflatten(-1, (self.heads, self.headdim))
             dt = F.softplus(dt.float() + self.dt_bias.float())
-            y = ssd_chunked(x * dt[..., None], -dt * self.A_log.float().exp(), b.float(), c.float())
-            y = (y + x * self.D.float()[:, None]).flatten(-2)
+            y = ssd_chunked(x * dt[..., None], -dt * self.A_log.float().exp(), b, c)
+            y = torch.addcmul(y, x, self.D.float()[:, None]).flatten(-2)
         return self.out_proj(self.norm(y.to(z.dtype), z))
 
     def _forward_fused(self, z, xbc, dt, causal_conv1d_fn, chunk_scan):

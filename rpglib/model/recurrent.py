@@ -65,14 +65,20 @@ class RecurrentModel(nn.Module):
 
     def forward(self, n: int, permutation: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1."""
-        x = self.position.expand(n, -1, -1)
+        parts = [self.position[None]]
         if self.permutation is not None:
-            x = x + self.permutation(permutation)[:, None]
-        if self.task is not None:
-            x = x + self.task(task.to(x.dtype))
-        for layer in self.layers:
+            parts.append(self.permutation(permutation)[:, None])
+        first, *others = self.layers
+        if self.task is None and isinstance(first, Mamba2):
+            x = first(*parts)
+        else:
+            if self.task is not None:
+                parts.append(self.task(task.to(self.position.dtype)))
+            x = first(sum(parts))
+        for layer in others:
             x = layer(x)
-        return x
+        # With neither state nor task all networks have the same prototypes, computed once.
+        return x.expand(n, -1, -1)
 
 
 class TaskToAll(nn.Module):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -186,16 +185,16 @@ class RPG(nn.Module):
         """
         n, length, _ = tokens.shape
         prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
-        clean = tokens.flatten(0, 1)
-        loss = 0.0
+        clean, weights = tokens.flatten(0, 1), _weights(mask, weighting)
+        loss, said = 0.0, None
         if prototype_loss:
-            error = F.mse_loss(self.skip(prototypes).float(), clean, reduction="none")
-            loss = prototype_loss * _mean(error, mask.repeat(n, 1), weighting)
+            said = self.skip(prototypes)
+            loss = prototype_loss * _mean((said.float().view_as(tokens) - tokens).square(), weights)
         count = n * length
         chosen = torch.arange(count)
         if diffusion_batch is not None and diffusion_batch < count:
             chosen = torch.randperm(count, generator=generator)[:diffusion_batch]
-        real = mask[(chosen % length).to(mask.device)]
+        weights = weights[(chosen % length).to(weights.device)]
         chosen = chosen.to(clean.device)
         clean, prototypes = clean[chosen], prototypes[chosen]
         schedule = self.config.schedule
@@ -204,9 +203,9 @@ class RPG(nn.Module):
         noisy = schedule.add_noise(clean, noise, t)
         output = self.denoiser(noisy, t, prototypes)
         if self.skip is not None:
-            output = output + self.skip(prototypes)
+            output = output + (self.skip(prototypes) if said is None else said[chosen])
         target = schedule.target(clean, noise, t, self.config.prediction)
-        return loss + _mean(F.mse_loss(output.float(), target, reduction="none"), real, weighting)
+        return loss + _mean((output.float() - target).square(), weights)
 
     # ---- generation ---------------------------------------------------------------------------------------------
 
@@ -436,10 +435,14 @@ class _TokenNoise:
         return torch.from_numpy(self.buffer).to(self.device, copy=True)
 
 
-def _mean(errors: Tensor, real: Tensor, weighting: str) -> Tensor:
-    """The mean of errors (B, D) over the real values: over all of them, or per token and then over the tokens."""
-    weights = real if weighting == "value" else real / real.sum(1, keepdim=True)
-    return (errors * weights).sum() / weights.sum()
+def _weights(real: Tensor, weighting: str) -> Tensor:
+    """How much each value of the mask (L, D) counts in a loss: every real value alike, or every token alike."""
+    return real.float() if weighting == "value" else real / real.sum(1, keepdim=True)
+
+
+def _mean(errors: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of errors (..., B, D); weights (B, D) are the same for all that stands before."""
+    return (errors * weights).sum() / (weights.sum() * (errors.numel() // weights.numel()))
 
 
 def _digest(path: Path) -> str:

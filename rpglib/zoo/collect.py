@@ -18,6 +18,7 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
+from rpglib.allocator import keep_freed_memory
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.checkpoints import digest
 from rpglib.errors import InputError
@@ -114,6 +115,8 @@ def collect(
     chunks = _chunks(len(members), CHUNK if architecture.small else 1)
     finetuning = config.finetuning.steps(count)
     save_at = [round((k + 1) * finetuning / config.checkpoints) for k in range(config.checkpoints)]
+    if torch.device(device).type == "cpu":
+        keep_freed_memory()
     module = architecture.build().to(device)
     train, runs, accuracies, bits = _on(images.train, device), [], [], []
 
