@@ -5,7 +5,7 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.model import mamba2
-from rpglib.model.mamba2 import Mamba2, ssd_chunked, ssd_recurrent
+from rpglib.model.mamba2 import Carried, Mamba2, ssd_chunked, ssd_recurrent
 
 
 def inputs(length, seed=0, dtype=torch.float64):
@@ -133,3 +133,13 @@ def test_fused_kernel_agrees_with_the_chunked_scan():
 def test_width_that_heads_cannot_carry():
     with pytest.raises(InputError, match="not a multiple of headdim"):
         Mamba2(24, headdim=64)
+
+
+@pytest.mark.parametrize("pieces", [(200,), (1, 199), (64, 64, 72), (3, 1, 196)])
+def test_a_sequence_may_come_in_pieces(pieces):
+    torch.manual_seed(0)
+    layer = Mamba2(32, d_state=8, headdim=16)
+    u = torch.randn(2, 200, 32)
+    carried = Carried()
+    found = torch.cat([layer(part, carried=carried) for part in u.split(pieces, 1)], 1)
+    torch.testing.assert_close(found, layer(u), rtol=1e-4, atol=1e-5)

@@ -371,3 +371,23 @@ def test_bf16_networks_are_near_fp32_networks(tokenizer):
 def test_an_unknown_precision_is_told(tokenizer):
     with pytest.raises(InputError, match="unknown precision"):
         generator(tokenizer).generate(1, precision="int8")
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+@pytest.mark.parametrize("changes", [{}, {"task_bits": 4}, {"task_bits": 4, "conditioning": "head"}])
+def test_prototypes_come_in_pieces(tokenizer, recurrence, changes):
+    model = generator(tokenizer, recurrence=recurrence, **changes).recurrent
+    task = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 1]]) if changes else None
+    permutation, carried = torch.tensor([2, 0]), []
+    found = [model.piece(2, permutation, task, rows, carried) for rows in model.pieces(16)]
+    assert len(found) == (1 if recurrence == "transformer" else -(-len(model.position) // 16))
+    torch.testing.assert_close(torch.cat(found, 1), model(2, permutation, task), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_many_pieces_is_the_one_written_whole(tokenizer, monkeypatch):
+    model = generator(tokenizer)
+    (whole,) = model.generate_tokens(1, steps=3, inference="full")
+    monkeypatch.setattr("rpglib.model.rpg.PIECE", 8)
+    for part in (1, 5, 8, 11):
+        (pieces,) = model.generate_tokens(1, steps=3, part=part)
+        torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4)

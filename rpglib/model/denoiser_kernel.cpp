@@ -40,14 +40,48 @@ inline Vector elu(Vector x) {
     return (p * f * scale + (scale - 1.0f)) + high;
 }
 
-// What the transforms need of the points 0, +-a_1 ... +-a_6, infinity.
-struct Points {
-    const float* even;    // (PAIRS, 6): inputs 2, 4, ... 12 of the pair's common half
-    const float* odd;     // (PAIRS, 6): inputs 1, 3, ... 11 of the other half
-    const float* first;   // (7,): inputs 0, 2, ... 12 of the point 0
-    const float* last;    // (7,): inputs 1, 3, ... 13 of infinity
-    const float* powers;  // (PAIRS, TILE): a, a^2, ... a^7 behind 1
+// The transforms belong to polynomials with given values at the points 0, +-a_1 ... +-a_6 and infinity. With
+// Q_a(y) the product of y - b^2 over the other points b, that of the value at +-a is x (x +- a) Q_a(x^2) over a constant:
+// even and odd inputs enter the two with the same coefficients. POINTS_AT is `POINTS` of native.py.
+constexpr double POINTS_AT[PAIRS] = {0.35, 0.60, 0.85, 1.18, 1.67, 2.90};
+
+struct Constants {
+    float half[PAIRS][PAIRS] = {};   // of inputs 2, 4, ... 12 for a pair; of inputs 1, 3, ... 11 divided by a
+    float first[POINTS / 2] = {};    // of inputs 0, 2, ... 12 for the point 0
+    float last[POINTS / 2] = {};     // of inputs 1, 3, ... 13 for infinity
+    float powers[PAIRS][TILE] = {};  // 1, a, ... a^7
+
+    constexpr Constants() {
+        double whole[POINTS / 2] = {1}, at_zero = 1;
+        for (int q = 0; q < PAIRS; ++q) {
+            const double square = POINTS_AT[q] * POINTS_AT[q];
+            at_zero *= -square;
+            multiply(whole, q, square);
+            double others[POINTS / 2] = {1}, scale = 2 * square;
+            for (int o = 0, degree = 0; o < PAIRS; ++o)
+                if (o != q) {
+                    const double other = POINTS_AT[o] * POINTS_AT[o];
+                    multiply(others, degree++, other);
+                    scale *= square - other;
+                }
+            for (int k = 0; k < PAIRS; ++k) half[q][k] = float(others[k] / scale);
+            double power = 1;
+            for (int p = 0; p < TILE; ++p, power *= POINTS_AT[q]) powers[q][p] = float(power);
+        }
+        for (int k = 0; k < POINTS / 2; ++k) {
+            first[k] = float(whole[k] / at_zero);
+            last[k] = float(whole[k]);
+        }
+    }
+
+    // A polynomial of the given degree times (y - root).
+    static constexpr void multiply(double* polynomial, int degree, double root) {
+        polynomial[degree + 1] = polynomial[degree];
+        for (int k = degree; k > 0; --k) polynomial[k] = polynomial[k - 1] - root * polynomial[k];
+        polynomial[0] *= -root;
+    }
 };
+constexpr Constants AT;
 
 struct Layer {
     int inputs, outputs, skip;  // skip: the layer whose output is added to this one's, or -1
@@ -75,7 +109,7 @@ inline void inputs_of(const float* z, const Shape& shape, int tile, const float*
     }
 }
 
-inline void transform_inputs(const float* z, const Shape& shape, int tile, const Points& points, float* v, int64_t step) {
+inline void transform_inputs(const float* z, const Shape& shape, int tile, float* v, int64_t step) {
     const float* at[POINTS];
     inputs_of(z, shape, tile, at);
     Vector d[POINTS];
@@ -84,8 +118,8 @@ inline void transform_inputs(const float* z, const Shape& shape, int tile, const
     Vector first{}, last{};
     #pragma GCC unroll 16
     for (int k = 0; k < POINTS / 2; ++k) {
-        first += d[2 * k] * points.first[k];
-        last += d[2 * k + 1] * points.last[k];
+        first += d[2 * k] * AT.first[k];
+        last += d[2 * k + 1] * AT.last[k];
     }
     store(v, first);
     store(v + (POINTS - 1) * step, last);
@@ -94,9 +128,10 @@ inline void transform_inputs(const float* z, const Shape& shape, int tile, const
         Vector even{}, odd{};
         #pragma GCC unroll 16
         for (int k = 0; k < PAIRS; ++k) {
-            even += d[2 * k + 2] * points.even[q * PAIRS + k];
-            odd += d[2 * k + 1] * points.odd[q * PAIRS + k];
+            even += d[2 * k + 2] * AT.half[q][k];
+            odd += d[2 * k + 1] * AT.half[q][k];
         }
+        odd *= AT.powers[q][1];
         store(v + (1 + 2 * q) * step, even + odd);
         store(v + (2 + 2 * q) * step, even - odd);
     }
@@ -125,22 +160,26 @@ struct Target {
 
 template <int R>
 void block(const float* u, const float* bias, const float* v, const Layer& layer, int channel, const Place* places,
-           const Shape& shape, const Points& points, const Target& target) {
+           const Shape& shape, const Target& target) {
     Vector m[POINTS][R][WIDE];
     for (int i = 0; i < POINTS; ++i)
         multiply<R>(u + int64_t(i) * layer.inputs * R, v + int64_t(i) * layer.inputs * WIDE * LANES, layer.inputs, m[i]);
     for (int r = 0; r < R; ++r)
         for (int w = 0; w < WIDE; ++w) {
             Vector y[TILE];
+            #pragma GCC unroll 16
             for (int p = 0; p < TILE; ++p) y[p] = all(bias[r]);
             y[0] += m[0][r][w];
             y[TILE - 1] += m[POINTS - 1][r][w];
+            #pragma GCC unroll 16
             for (int q = 0; q < PAIRS; ++q) {
                 const Vector sum = m[1 + 2 * q][r][w] + m[2 + 2 * q][r][w], difference = m[1 + 2 * q][r][w] - m[2 + 2 * q][r][w];
-                for (int p = 0; p < TILE; ++p) y[p] += (p % 2 ? difference : sum) * points.powers[q * TILE + p];
+                #pragma GCC unroll 16
+                for (int p = 0; p < TILE; ++p) y[p] += (p % 2 ? difference : sum) * AT.powers[q][p];
             }
             const int64_t inner = places[w].tile + 1, own = places[w].token * shape.channel() + inner;
             const int64_t at = places[w].token * shape.token(layer.outputs) + (channel + r) * shape.channel() + inner;
+            #pragma GCC unroll 16
             for (int p = 0; p < TILE; ++p) {
                 const int64_t row = int64_t(p) * shape.stride;
                 Vector x = elu(y[p]);
@@ -176,7 +215,7 @@ void to_phases(const float* x, int size, const Shape& shape, float* out) {
 }
 
 void run_layer(const Layer& layer, const float* z, const std::vector<Place>& places, const Shape& shape,
-               const Points& points, const Target& target, float* v) {
+               const Target& target, float* v) {
     const int blocks = (layer.outputs + ROWS - 1) / ROWS, rows = layer.outputs / blocks, larger = layer.outputs % blocks;
     const int64_t step = int64_t(layer.inputs) * WIDE * LANES;
     for (size_t begin = 0; begin < places.size(); begin += WIDE) {
@@ -184,13 +223,13 @@ void run_layer(const Layer& layer, const float* z, const std::vector<Place>& pla
         for (int c = 0; c < layer.inputs; ++c)
             for (int w = 0; w < WIDE; ++w)
                 transform_inputs(z + here[w].token * shape.token(layer.inputs) + c * shape.channel(), shape,
-                                 here[w].tile, points, v + (c * WIDE + w) * LANES, step);
+                                 here[w].tile, v + (c * WIDE + w) * LANES, step);
         const float* u = layer.weights;
         for (int b = 0, channel = 0; b < blocks; ++b) {
             const int count = rows + (b < larger);
             auto* run = count == 6 ? block<6> : count == 5 ? block<5> : count == 4 ? block<4> : count == 3 ? block<3>
                       : count == 2 ? block<2> : block<1>;
-            run(u, layer.bias + channel, v, layer, channel, here, shape, points, target);
+            run(u, layer.bias + channel, v, layer, channel, here, shape, target);
             u += int64_t(POINTS) * layer.inputs * count;
             channel += count;
         }
@@ -200,12 +239,10 @@ void run_layer(const Layer& layer, const float* z, const std::vector<Place>& pla
 }  // namespace
 
 // x, condition, out: (count, size); time: (size,); layers: (number, 3) int32 as in `Layer`; weights: one pointer a layer,
-// biases alike; points: even, odd, first, last, powers in one piece.
+// biases alike.
 extern "C" void rpg_denoise(const float* x, const float* time, const float* condition, float* out, int64_t count,
                             int32_t size, int32_t number, const int32_t* facts, const float* const* weights,
-                            const float* const* biases, const float* constants) {
-    Points points{constants, constants + PAIRS * PAIRS, constants + 2 * PAIRS * PAIRS,
-                  constants + 2 * PAIRS * PAIRS + POINTS / 2, constants + 2 * PAIRS * PAIRS + POINTS};
+                            const float* const* biases) {
     std::vector<Layer> layers(number);
     int widest = 1;
     for (int k = 0; k < number; ++k) {
@@ -246,7 +283,7 @@ extern "C" void rpg_denoise(const float* x, const float* time, const float* cond
             float *z = values[k % 2].data(), *next = values[(k + 1) % 2].data();
             const Target target{next, kept[k].empty() ? nullptr : kept[k].data(),
                                 layers[k].skip < 0 ? nullptr : kept[layers[k].skip].data(), phases.data(), shifts.data()};
-            run_layer(layers[k], z, places, shape, points, target, v.data());
+            run_layer(layers[k], z, places, shape, target, v.data());
         }
         for (const Place& place : places) last_layer(layers[number - 1], values[(number - 1) % 2].data(), place, shape, result.data());
         for (int g = 0; g < group; ++g)

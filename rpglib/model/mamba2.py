@@ -6,6 +6,7 @@ Shapes: N sequences, L tokens, H model width, I inner width (expand x H), h head
 
 import functools
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +28,21 @@ def ssd_recurrent(x: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.stack(outputs, 1)
 
 
-def ssd_chunked(x: Tensor, decay: Tensor, b: Tensor, c: Tensor, chunk: int = 64) -> Tensor:
+@dataclass
+class Carried:
+    """What a causal layer hands on from one piece of a sequence to the next; empty before the first."""
+
+    state: Tensor | tuple[Tensor, ...] | None = None
+    inputs: Tensor | None = None
+
+
+def ssd_chunked(
+    x: Tensor, decay: Tensor, b: Tensor, c: Tensor, chunk: int = 64, carried: Carried | None = None
+) -> Tensor:
     """The same map as `ssd_recurrent`, by products within chunks of tokens and a short recurrence between them.
 
-    Time and memory are linear in L: within a chunk the cost is chunk^2, the carried state is (N, h, S, P).
+    With `carried` the sequence goes on from there, and its state at the end is left there. Time and memory are linear
+    in L: within a chunk the cost is chunk^2, the carried state is (N, h, S, P).
     """
     n, length, heads, width = x.shape
     count = -(-length // chunk)
@@ -42,16 +54,20 @@ def ssd_chunked(x: Tensor, decay: Tensor, b: Tensor, c: Tensor, chunk: int = 64)
     b, c = (a.reshape(n, count, chunk, -1) for a in (b, c))
     total = decay.reshape(n, count, chunk, heads).cumsum(2)
     output = _WithinChunks.apply(x, total, b, c)
-    if count > 1:
+    if count > 1 or carried is not None:
         # What each chunk leaves at its end, carried on through the later chunks: (N, h, S, P) as one matrix (S, h P).
         to_end = (total[:, :, -1:] - total).exp()
         left = b.transpose(-1, -2) @ (x * to_end[..., None]).flatten(-2)
         kept = total[:, :, -1].exp().repeat_interleave(width, -1)[:, :, None]
-        states = [torch.zeros_like(left[:, 0])]
-        for survives, added in zip(kept.unbind(1)[:-1], left.unbind(1)[:-1], strict=True):
+        goes_on = carried is not None and carried.state is not None
+        states = [carried.state if goes_on else torch.zeros_like(left[:, 0])]
+        for survives, added in zip(kept.unbind(1), left.unbind(1), strict=True):
             states.append(states[-1] * survives + added)
-        carried = (c @ torch.stack(states, 1)).unflatten(-1, (heads, width))
-        output = output + carried * total.exp()[..., None]
+        last = states.pop()
+        if carried is not None:
+            carried.state = last
+        received = (c @ torch.stack(states, 1)).unflatten(-1, (heads, width))
+        output = output + received * total.exp()[..., None]
     return output.reshape(n, count * chunk, heads, width)[:, :length]
 
 
@@ -149,25 +165,32 @@ class Mamba2(nn.Module):
         self.norm = GatedRMSNorm(inner)
         self.out_proj = nn.Linear(inner, out_width or width, bias=False)
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, *parts: Tensor, carried: Carried | None = None) -> Tensor:
         """The layer's output for the sum of `parts`, each of which broadcasts to (N, L, H).
+
+        With `carried` the tokens go on from those of an earlier call (`ssd_chunked`; the fused kernel does not).
 
         The first map is linear and is applied to each part in its own shape: a position (1, L, H) and a state (N, 1, H)
         cost L + N rows instead of N x L.
         """
         projected = sum(self.in_proj(part) for part in parts)
         z, xbc, dt = projected.split([self.inner, self.inner + 2 * self.d_state, self.heads], -1)
-        fused = _fused_kernels() if projected.is_cuda else None
-        if fused is not None:
+        if (fused := fused_kernels(projected.device)) is not None:
             return self._forward_fused(z, xbc, dt, *fused)
         # Convolution and scan run in fp32: exponents of sums over L lose too much in bf16.
         with torch.autocast(projected.device.type, enabled=False):
             weight, bias = self.conv1d.weight.float().squeeze(1), self.conv1d.bias.float()
-            xbc = _CausalConvolution.apply(xbc.float(), weight, bias)
+            xbc, known = xbc.float(), 0
+            if carried is not None:
+                if carried.inputs is not None:
+                    known = carried.inputs.shape[1]
+                    xbc = torch.cat((carried.inputs, xbc), 1)
+                carried.inputs = xbc[:, max(0, xbc.shape[1] - weight.shape[1] + 1) :]
+            xbc = _CausalConvolution.apply(xbc, weight, bias)[:, known:]
             x, b, c = xbc.split([self.inner, self.d_state, self.d_state], -1)
             x = x.unflatten(-1, (self.heads, self.headdim))
             dt = F.softplus(dt.float() + self.dt_bias.float())
-            y = ssd_chunked(x * dt[..., None], -dt * self.A_log.float().exp(), b, c)
+            y = ssd_chunked(x * dt[..., None], -dt * self.A_log.float().exp(), b, c, carried=carried)
             y = torch.addcmul(y, x, self.D.float()[:, None]).flatten(-2)
         return self.out_proj(self.norm(y.to(z.dtype), z))
 
@@ -203,9 +226,13 @@ class GatedRMSNorm(nn.Module):
         return (gated * torch.rsqrt(gated.square().mean(-1, keepdim=True) + 1e-5) * self.weight.float()).to(z.dtype)
 
 
+def fused_kernels(device: torch.device):
+    """The fused convolution and scan, or None where they are not installed or the device cannot run them."""
+    return _installed_kernels() if device.type == "cuda" else None
+
+
 @functools.cache
-def _fused_kernels():
-    """The fused convolution and scan, or None where they are not installed."""
+def _installed_kernels():
     try:
         from causal_conv1d import causal_conv1d_fn
         from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined

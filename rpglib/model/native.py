@@ -13,7 +13,6 @@ import platform
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
@@ -27,9 +26,9 @@ SOURCE = Path(__file__).with_name("denoiser_kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 TILE, TAPS, ROWS = 8, 7, 6
 """As in the source: outputs of a tile, kernel size, output channels of a block."""
-POINTS = tuple(Fraction(a, 100) for a in (35, 60, 85, 118, 167, 290))
+POINTS = (0.35, 0.60, 0.85, 1.18, 1.67, 2.90)
 """Where the polynomials are evaluated beside 0 and infinity, each with both signs: of the sets tried, the one with the
-least rounding error (1e-5 of the output's deviation)."""
+least rounding error (1e-5 of the output's deviation). As in the source."""
 
 
 def obstacle(layers: list[tuple[Tensor, Tensor]], dtype: torch.dtype) -> InputError | None:
@@ -53,15 +52,14 @@ class NativeDenoiser:
     """
 
     def __init__(self, layers: list[tuple[Tensor, Tensor]], skips: list[int | None]):
-        _, inputs, constants = transforms()
+        _, taps = transforms()
         *inner, (last, last_bias) = [(weight.detach().cpu(), bias.detach().cpu()) for weight, bias in layers]
-        self._weights = [_blocks(torch.einsum("pk,oik->poi", inputs, weight.double()).float()) for weight, _ in inner]
+        self._weights = [_blocks(torch.einsum("pk,oik->poi", taps, weight.double()).float()) for weight, _ in inner]
         self._weights.append(last[0].float().contiguous())
         self._biases = [bias.float().contiguous() for _, bias in (*inner, (last, last_bias))]
         shapes = [(weight.shape[1], weight.shape[0]) for weight, _ in layers]
         added = [-1 if skip is None else skip for skip in (*skips, None)]
         self._facts = torch.tensor([(*shape, skip) for shape, skip in zip(shapes, added, strict=True)]).int()
-        self._constants = constants
         self._pointers = [
             (ctypes.c_void_p * len(layers))(*(x.data_ptr() for x in tensors))
             for tensors in (self._weights, self._biases)
@@ -85,7 +83,6 @@ class NativeDenoiser:
                 ctypes.c_int32(len(self._facts)),
                 _address(self._facts),
                 *self._pointers,
-                _address(self._constants),
             )
 
         if len(parts) == 1:
@@ -100,25 +97,21 @@ def _address(x: Tensor) -> ctypes.c_void_p:
 
 
 @functools.cache
-def transforms() -> tuple[Tensor, Tensor, Tensor]:
-    """The minimal filtering algorithm F(8, 7): y = outputs^T [(inputs g) * (data d)] for 8 outputs y from 14 inputs d.
+def transforms() -> tuple[Tensor, Tensor]:
+    """The minimal filtering algorithm F(8, 7): y = outputs [(taps g) * (V^-T d)], 8 outputs y of 7 taps g, 14 inputs d.
 
-    Returns its matrix of the outputs (8, 14), that of the filter (14, 7), both float64, and the constants that the
-    kernel reads, float32. Rows belong to the points 0, +a, -a, ..., infinity. Source: Lavin and Gray 2016, section 5;
-    the matrices follow from evaluating a product of polynomials at the points (Toom-Cook) and transposing it.
+    Returns the matrices outputs (8, 14) and taps (14, 7), float64; V holds the powers of the points 0, +a, -a, ... and
+    infinity, one point a row. It is a product of polynomials, worked out by its values at the points (Toom-Cook), and
+    transposed. Source: Lavin and Gray 2016, section 5.
     """
-    points = [Fraction(0), *(sign * a for a in POINTS for sign in (1, -1))]
-    count = len(points) + 1
+    return powers(TILE).T, powers(TAPS)
 
-    def evaluate(terms: int) -> Tensor:
-        rows = [[float(a**k) for k in range(terms)] for a in points]
-        return torch.tensor([*rows, [0.0] * (terms - 1) + [1.0]], dtype=torch.float64)
 
-    data = torch.linalg.inv(evaluate(count)).T
-    plus = data[1:-1:2]
-    powers = torch.tensor([[float(a**k) for k in range(TILE)] for a in POINTS], dtype=torch.float64)
-    constants = torch.cat([x.flatten() for x in (plus[:, 2::2], plus[:, 1:-1:2], data[0, ::2], data[-1, 1::2], powers)])
-    return evaluate(TILE).T, evaluate(TAPS), constants.float().contiguous()
+def powers(terms: int) -> Tensor:
+    """The powers 0 ... terms - 1 of all points, a point a row: (14, terms), float64; of infinity only the last."""
+    points = [0.0, *(sign * a for a in POINTS for sign in (1, -1))]
+    rows = [[a**k for k in range(terms)] for a in points]
+    return torch.tensor([*rows, [0.0] * (terms - 1) + [1.0]], dtype=torch.float64)
 
 
 def _blocks(weights: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpglib.model.mamba2 import Mamba2
+from rpglib.model.mamba2 import Carried, Mamba2, fused_kernels
 
 RECURRENCES = ("mamba2", "lstm", "transformer", "none")
 CONDITIONINGS = ("all", "head", "sequence")
@@ -65,18 +65,39 @@ class RecurrentModel(nn.Module):
 
     def forward(self, n: int, permutation: Tensor | None = None, task: Tensor | None = None) -> Tensor:
         """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1."""
-        parts = [self.position[None]]
+        return self._prototypes(n, permutation, task, slice(None), [{}] * len(self.layers))
+
+    def pieces(self, most: int) -> list[slice]:
+        """The tokens in pieces of at most `most`, one after the other; all in one where a layer needs them together."""
+        length, fused = len(self.position), fused_kernels(self.position.device) is not None
+        together = any(
+            isinstance(layer, CausalAttentionLayer) or (fused and isinstance(layer, Mamba2)) for layer in self.layers
+        )
+        return [slice(k, k + most) for k in range(0, length, most)] if not together else [slice(0, length)]
+
+    def piece(self, n: int, permutation: Tensor | None, task: Tensor | None, rows: slice, carried: list) -> Tensor:
+        """`forward` of the tokens `rows`, for `pieces` in their order; `carried` is a list, empty before the first."""
+        if not carried:
+            carried.extend(Carried() for _ in self.layers)
+        memories = [
+            {"carried": memory} if isinstance(layer, Mamba2 | LSTMLayer) else {}
+            for layer, memory in zip(self.layers, carried, strict=True)
+        ]
+        return self._prototypes(n, permutation, task, rows, memories)
+
+    def _prototypes(self, n: int, permutation, task, rows: slice, memories: list[dict]) -> Tensor:
+        parts = [self.position[None, rows]]
         if self.permutation is not None:
             parts.append(self.permutation(permutation)[:, None])
         first, *others = self.layers
         if self.task is None and isinstance(first, Mamba2):
-            x = first(*parts)
+            x = first(*parts, **memories[0])
         else:
             if self.task is not None:
-                parts.append(self.task(task.to(self.position.dtype)))
-            x = first(sum(parts))
-        for layer in others:
-            x = layer(x)
+                parts.append(self.task(task.to(self.position.dtype))[:, rows])
+            x = first(sum(parts), **memories[0])
+        for layer, memory in zip(others, memories[1:], strict=True):
+            x = layer(x, **memory)
         # With neither state nor task all networks have the same prototypes, computed once.
         return x.expand(n, -1, -1)
 
@@ -135,8 +156,11 @@ class LSTMLayer(nn.Module):
         self.lstm = nn.LSTM(width, hidden, batch_first=True)
         self.project = nn.Linear(hidden, out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.project(self.lstm(x)[0])
+    def forward(self, x: Tensor, carried: Carried | None = None) -> Tensor:
+        x, state = self.lstm(x, carried.state if carried is not None else None)
+        if carried is not None:
+            carried.state = state
+        return self.project(x)
 
 
 class CausalAttentionLayer(nn.Module):

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ from rpglib.tokenizer import ParameterTokenizer
 POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed")
 INFERENCES = ("sequential", "partial", "full")
+
+PIECE = 256
+"""Prototypes of so many tokens at least are computed in one go: with fewer the recurrent model's matrices idle."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
 
@@ -226,7 +230,7 @@ class RPG(nn.Module):
         distributed: bool = False,
     ):
         """Yield the tokens (L, D) of `n` networks, one after the other; arguments as in `generate`."""
-        sample = SAMPLERS[choice("sampler", sampler, SAMPLERS)]
+        choice("sampler", sampler, SAMPLERS)
         choice("inference mode", inference, INFERENCES)
         if n < 1 or part < 1:
             raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
@@ -234,10 +238,7 @@ class RPG(nn.Module):
         permutation = self._permutation_rows(permutation, n, seed)
         length, size = len(self.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
-        schedule = self.config.schedule
-        bf16 = uses_bf16(precision, self.device)
-        denoise = folded(self.denoiser, torch.bfloat16 if bf16 else torch.float32, kernel)
-        times = _TimeTable(self.denoiser, self.device)
+        writer = _TokenWriter(self, sampler, steps, precision, kernel)
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -246,31 +247,19 @@ class RPG(nn.Module):
         self.eval()
         try:
             for networks in torch.arange(n).split(max(1, part // length)):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                    prototypes = self.recurrent(
-                        len(networks),
-                        permutation[networks].to(self.device) if permutation is not None else None,
-                        task[networks].to(self.device) if task is not None else None,
-                    ).flatten(0, 1)
-                tokens = torch.empty(len(networks) * length, size)
-
-                def write(rows: Tensor, networks=networks, prototypes=prototypes) -> Tensor:
-                    with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                        condition = self.denoiser.condi_embedder(prototypes[rows]).float()
-                        skip = self.skip(prototypes[rows]).float() if self.skip is not None else None
-
-                    def predict(x: Tensor, t: int) -> Tensor:
-                        output = denoise(x, times(t), condition)
-                        return output if skip is None else output.add_(skip)
-
-                    owners = (networks[rows // length] + seed).tolist()
-                    noise = _TokenNoise(owners, (rows % length).tolist(), size, self.device)
-                    prediction = self.config.prediction
-                    return sample(predict, noise(), schedule, steps=steps, prediction=prediction, draw_noise=noise)
-
-                parts = torch.arange(len(tokens)).split(part)
-                for rows, written in shared(parts, write, size, self.device) if distributed else each(parts, write):
-                    tokens[rows] = written.cpu()
+                given = [x[networks].to(self.device) if x is not None else None for x in (permutation, task)]
+                tokens, carried = torch.empty(len(networks) * length, size), []
+                # Several pieces only where there is one network: its rows are then those of the tokens.
+                for piece in self.recurrent.pieces(max(part, PIECE) if len(networks) == 1 else length):
+                    with writer.autocast():
+                        prototypes = self.recurrent.piece(len(networks), *given, piece, carried).flatten(0, 1)
+                    rows = torch.arange(len(prototypes)) + piece.start
+                    owners, places = networks[rows // length] + seed, rows % length
+                    write = partial(writer, prototypes, owners, places)
+                    parts = torch.arange(len(rows)).split(part)
+                    share = partial(shared, size=size, device=self.device) if distributed else each
+                    for chosen, written in share(parts, write):
+                        tokens[rows[chosen]] = written.cpu()
                 yield from tokens.view(len(networks), length, size)
         finally:
             self.train(training)
@@ -410,16 +399,40 @@ class RPG(nn.Module):
         return model.eval()
 
 
-class _TimeTable:
-    """The time embedding of each diffusion step, computed once per generation: it depends on nothing else."""
+class _TokenWriter:
+    """Prototypes -> tokens: what is the same for all parts of one generation is worked out once.
 
-    def __init__(self, denoiser: Denoiser, device: torch.device):
-        self.denoiser, self.device, self.rows = denoiser, device, {}
+    That is BatchNorm folded into the convolutions, and the time embedding of each diffusion step.
+    """
 
-    def __call__(self, t: int) -> Tensor:
-        if t not in self.rows:
-            self.rows[t] = self.denoiser.time_embedder(torch.tensor([t], device=self.device))[0]
-        return self.rows[t]
+    def __init__(self, model: RPG, sampler: str, steps: int, precision: str, kernel: str):
+        self.model, self.sample, self.steps = model, SAMPLERS[sampler], steps
+        self.bf16 = uses_bf16(precision, model.device)
+        self.denoise = folded(model.denoiser, torch.bfloat16 if self.bf16 else torch.float32, kernel)
+        self.times: dict[int, Tensor] = {}
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def __call__(self, prototypes: Tensor, owners: Tensor, places: Tensor, chosen: Tensor) -> Tensor:
+        """The tokens (B, D) of the rows `chosen` (B,) of prototypes; their networks' seeds, their places in these."""
+        with self.autocast():
+            condition = self.model.denoiser.condi_embedder(prototypes[chosen]).float()
+            skip = self.model.skip(prototypes[chosen]).float() if self.model.skip is not None else None
+
+        def predict(x: Tensor, t: int) -> Tensor:
+            output = self.denoise(x, self._time(t), condition)
+            return output if skip is None else output.add_(skip)
+
+        config = self.model.config
+        noise = _TokenNoise(owners[chosen].tolist(), places[chosen].tolist(), config.token_size, self.model.device)
+        options = {"steps": self.steps, "prediction": config.prediction, "draw_noise": noise}
+        return self.sample(predict, noise(), config.schedule, **options)
+
+    def _time(self, t: int) -> Tensor:
+        if t not in self.times:
+            self.times[t] = self.model.denoiser.time_embedder(torch.tensor([t], device=self.model.device))[0]
+        return self.times[t]
 
 
 class _TokenNoise:
