@@ -221,6 +221,35 @@ class ParameterTokenizer:
         return flat.view(self.num_tokens, self.token_size), self.mask
 
     @torch.no_grad()
+    def encode_rows(self, state_dict: Checkpoint, rows: Tensor) -> Tensor:
+        """The tokens `rows` (R,) int64 of `encode`, as (R, D): no other value of the state dict is read.
+
+        A state dict that is mapped from a file is thereby read in these places only. Raises `InputError` as `encode`.
+        """
+        state_dict = self._checked(state_dict, "the state dict")
+        tokens = torch.zeros(len(rows), self.token_size)
+        starts = torch.tensor([segment.offset for segment in self.segments])
+        for token, row in zip(tokens, rows.tolist(), strict=True):
+            begin, end = row * self.token_size, (row + 1) * self.token_size
+            first = max(int(torch.searchsorted(starts, begin, right=True)) - 1, 0)
+            for k in range(first, int(torch.searchsorted(starts, end))):
+                segment, layer = self.segments[k], self.layers[k]
+                # The token's first value that this layer may hold, and where it lies in the layer's runs.
+                start = max(begin, segment.offset)
+                piece, inside = divmod(start - segment.offset, segment.stride)
+                source = piece * segment.run + inside
+                stop = min(source + end - start, (piece + 1) * segment.run, segment.size)
+                if source >= stop:
+                    continue
+                shift, scale = (x if len(x) == 1 else x[source:stop] for x in (self.shift[k], self.scale[k]))
+                values = self._transformed(state_dict[layer.name].reshape(-1)[source:stop], k)
+                target = token[start - begin : start - begin + stop - source]
+                torch.sub(values, shift, out=target).mul_(1 / scale)
+                if not target.isfinite().all():
+                    raise InputError(_not_finite(layer.name, "the state dict"))
+        return tokens
+
+    @torch.no_grad()
     def decode(self, tokens: Tensor, reuse: bool = False) -> dict[str, Tensor]:
         """Turn tokens (L, D) into a state dict in the zoo's order, shapes and types; the padding is ignored.
 

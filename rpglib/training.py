@@ -7,34 +7,22 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from rpglib.allocator import keep_freed_memory
+from rpglib.batches import Batches, Checkpoints, ahead
 from rpglib.errors import InputError, choice
 from rpglib.files import atomic
 from rpglib.model.rpg import RPG
 
 PRECISIONS = ("auto", "fp32", "bf16")
 OPTIMIZERS = ("adamw", "adamw8bit")
-
-# A zoo of this many token values or fewer (1 GiB) is tokenised once and kept; a larger one is read as it is needed.
-CACHED_VALUES = 2**28
-
-
-class Checkpoints(Protocol):
-    """What training needs of a zoo: state dicts by index, their run (N,) and their task (N, bits) or None."""
-
-    runs: Tensor
-    tasks: Tensor | None
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +106,7 @@ def train(
     from accelerate import Accelerator, PartialState
     from accelerate.state import AcceleratorState
 
-    data = _ZooTokens(model, zoo, config)
+    _fits(model, config)
     # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
     on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
     if on_cpu:
@@ -128,7 +116,8 @@ def train(
     # The same holds for the device, which several processes share with their launcher and must keep.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
-    data.mask = data.mask.to(accelerator.device)
+    batches = batches_of(model, zoo, config, accelerator.process_index)
+    mask = model.tokenizer.mask.to(accelerator.device)
     model.denoiser.requires_grad_(config.diffusion)
     optimizer = _optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
@@ -156,43 +145,40 @@ def train(
         disable=not (progress and accelerator.is_main_process),
         mininterval=1.0,
     )
-    for step in bar:
-        # One stream per step and process: nothing to save but the step to go on exactly.
-        generator = torch.Generator().manual_seed(_mix(config.seed, step, accelerator.process_index))
-        tokens, permutation, task = data.batch(generator, accelerator.device)
-        with accelerator.autocast():
-            loss = wrapped(
-                tokens,
-                data.mask,
-                permutation,
-                task,
-                generator=generator,
-                diffusion_batch=config.diffusion_batch,
-                weighting=config.weighting,
-                prototype_loss=config.prototype_loss,
-            )
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
-        # Read together: each reading waits for the device.
-        value, size = torch.stack((loss.detach(), norm)).tolist()
-        # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
-        if not (math.isfinite(value) and math.isfinite(size)):
-            raise InputError(
-                f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
-            )
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
-        if averaged is not None:
-            averaged.update_parameters(weights)
-        result.losses.append(value)
-        if step % 20 == 0:
-            bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
-        result.seconds = time.perf_counter() - began
-        if path and ((step + 1) % config.save_every == 0 or step + 1 == config.steps) and accelerator.is_main_process:
-            _save(path, parts, result, step + 1, identity)
-        if on_step is not None:
-            on_step(step, model)
+    steps = range(start, config.steps)
+    # A kept zoo's batch is at hand sooner than a thread could hand it over.
+    loaded = (batches(step) for step in steps) if batches.kept is not None else ahead(batches, steps)
+    with closing(loaded):
+        for step, batch in zip(bar, loaded, strict=True):
+            batch |= {name: _moved(batch[name], accelerator.device) for name in ("tokens", "permutation", "task")}
+            with accelerator.autocast():
+                loss = wrapped(mask=mask, weighting=config.weighting, prototype_loss=config.prototype_loss, **batch)
+            accelerator.backward(loss)
+            norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            # Read together: each reading waits for the device.
+            value, size = torch.stack((loss.detach(), norm)).tolist()
+            # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
+            if not (math.isfinite(value) and math.isfinite(size)):
+                raise InputError(
+                    f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
+                )
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+            if averaged is not None:
+                averaged.update_parameters(weights)
+            result.losses.append(value)
+            if step % 20 == 0:
+                bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
+            result.seconds = time.perf_counter() - began
+            if (
+                path
+                and ((step + 1) % config.save_every == 0 or step + 1 == config.steps)
+                and accelerator.is_main_process
+            ):
+                _save(path, parts, result, step + 1, identity)
+            if on_step is not None:
+                on_step(step, model)
     # Takes the mixed-precision wrapper off the model's forward: a later training chooses anew.
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     if averaged is not None:
@@ -201,48 +187,29 @@ def train(
     return result
 
 
-class _ZooTokens:
-    """Batches of tokens, permutation states and tasks; a small zoo is tokenised once, a large one as it is read."""
+def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, process: int = 0) -> Batches:
+    """The batches that `train` draws for this recipe in one of its processes; `InputError` where they do not fit."""
+    return Batches(
+        model,
+        zoo,
+        batch_size=config.batch_size,
+        diffusion_batch=config.diffusion_batch,
+        permutation=config.permutation,
+        whole=config.prototype_loss != 0,
+        seed=config.seed,
+        process=process,
+    )
 
-    def __init__(self, model: RPG, zoo: Checkpoints, config: TrainConfig):
-        if model.tokenizer is None:
-            raise InputError("this generator has no tokenizer; build it as RPG(config, tokenizer) to train it")
-        tokenizer = model.tokenizer
-        self.zoo, self.tokenizer, self.batch_size = zoo, tokenizer, config.batch_size
-        self.states = self.tasks = None
-        if model.config.permutation_states:
-            self.states = torch.arange(len(zoo)) if config.permutation == "checkpoint" else torch.as_tensor(zoo.runs)
-            if int(self.states.max()) >= model.config.permutation_states:
-                raise InputError(
-                    f"the zoo has {int(self.states.max()) + 1} permutation states (one per {config.permutation}), the "
-                    f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
-                )
-        if config.prototype_loss and not model.config.prototype_skip:
-            raise InputError("prototype_loss needs a generator with prototype_skip=True; set one or drop the other")
-        if not config.diffusion and not model.config.prototype_skip:
-            raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
-        if model.config.task_bits:
-            if zoo.tasks is None or zoo.tasks.shape[1] != model.config.task_bits:
-                has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"
-                raise InputError(f"the generator is conditioned on {model.config.task_bits} bits, the zoo has {has}")
-            self.tasks = zoo.tasks.float()
-        self.mask = tokenizer.mask
-        self.cache = None
-        if len(zoo) * tokenizer.num_tokens * tokenizer.token_size <= CACHED_VALUES:
-            self.cache = torch.stack([tokenizer.encode(zoo[i])[0] for i in range(len(zoo))])
 
-    def batch(self, generator: torch.Generator, device: torch.device):
-        """Checkpoints without replacement where the zoo is large enough: (B, L, D), (B,) or None, (B, bits) or None."""
-        n = len(self.zoo)
-        order = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-self.batch_size // n))])
-        rows = order[: self.batch_size]
-        if self.cache is not None:
-            tokens = self.cache[rows]
-        else:
-            tokens = torch.stack([self.tokenizer.encode(self.zoo[int(i)])[0] for i in rows])
-        states = self.states[rows].to(device) if self.states is not None else None
-        tasks = self.tasks[rows].to(device) if self.tasks is not None else None
-        return tokens.to(device, non_blocking=True), states, tasks
+def _fits(model: RPG, config: TrainConfig) -> None:
+    if config.prototype_loss and not model.config.prototype_skip:
+        raise InputError("prototype_loss needs a generator with prototype_skip=True; set one or drop the other")
+    if not config.diffusion and not model.config.prototype_skip:
+        raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
+
+
+def _moved(x: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if x is None else x.to(device, non_blocking=True)
 
 
 class _Weights(torch.nn.Module):
@@ -274,13 +241,6 @@ def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
         return AdamW8bit(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     # One pass over weights, gradient and averages instead of one per arithmetic operation.
     return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _mix(seed: int, step: int, process: int) -> int:
-    """One 32-bit seed from three numbers (torch's CPU generator reads no more bits than these)."""
-    value = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + process * 0x94D049BB133111EB + 1) % 2**64
-    value = (value ^ (value >> 31)) * 0x9E3779B97F4A7C15 % 2**64
-    return value >> 32
 
 
 def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int) -> dict:

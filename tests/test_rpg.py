@@ -177,7 +177,7 @@ def test_the_loss_counts_values_or_tokens(tokenizer, weighting):
 def test_prototype_loss_adds_the_error_of_the_skip_over_all_tokens(tokenizer, weighting):
     model = silent(tokenizer, prototype_skip=True)
     tokens = torch.randn(2, *tokenizer.mask.shape)
-    options = {"weighting": weighting, "diffusion_batch": 3}
+    options = {"weighting": weighting, "chosen": torch.tensor([5, 0, 9])}
     added = loss(model, tokens, prototype_loss=0.7, **options) - loss(model, tokens, **options)
     with torch.no_grad():
         said = model.skip(model.recurrent(2, torch.arange(2)))

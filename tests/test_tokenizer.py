@@ -249,3 +249,20 @@ def test_bad_arguments():
         ParameterTokenizer.fit([{"n": torch.tensor(1)}], 4)
     with pytest.raises(InputError, match="expected tokens of shape"):
         ParameterTokenizer.fit([state], 4).decode(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("slicing", SLICINGS)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("token_size", [5, 16, 1000])
+def test_single_rows_are_those_of_the_whole(slicing, normalisation, token_size):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv1d(2, 7, 3), torch.nn.BatchNorm1d(7), torch.nn.Linear(3, 40))
+    zoo = [{name: x + torch.rand(x.shape) for name, x in network.state_dict().items()} for _ in range(3)]
+    tokenizer = ParameterTokenizer.fit(zoo, token_size, slicing, normalisation)
+    tokens, _ = tokenizer.encode(zoo[1])
+    rows = torch.randperm(len(tokens))
+    assert tokenizer.encode_rows(zoo[1], rows).equal(tokens[rows])
+    assert tokenizer.encode_rows(zoo[1], rows[:0]).shape == (0, token_size)
+    zoo[1]["2.weight"][3, 0] = torch.nan
+    with pytest.raises(InputError, match=r"'2[.]weight' holds NaN"):
+        tokenizer.encode_rows(zoo[1], rows)

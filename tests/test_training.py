@@ -12,7 +12,7 @@ import pytest
 import torch
 from launch_training import MODEL, TRAIN, trained
 
-from rpglib import training
+from rpglib import batches, training
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
@@ -113,7 +113,7 @@ def test_state_of_another_run_or_a_broken_one_is_refused(zoo, tmp_path):
 def test_streaming_from_disk_gives_the_weights_of_the_cached_zoo(zoo, monkeypatch):
     cached, streamed = fresh(zoo), fresh(zoo)
     train(cached, zoo, SHORT, progress=False)
-    monkeypatch.setattr(training, "CACHED_VALUES", 0)
+    monkeypatch.setattr(batches, "CACHED_VALUES", 0)
     train(streamed, zoo, SHORT, progress=False)
     assert same(cached, streamed)
 

@@ -176,38 +176,41 @@ class RPG(nn.Module):
         task: Tensor | None = None,
         *,
         generator: torch.Generator,
-        diffusion_batch: int | None = None,
+        chosen: Tensor | None = None,
         weighting: str = "value",
         prototype_loss: float = 0.0,
     ) -> Tensor:
-        """The diffusion loss (paper equation 5): mean squared error over the real values of a random subset of tokens.
+        """The diffusion loss (paper equation 5): mean squared error over the real values of some or all tokens.
 
-        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits). The subset of `diffusion_batch` of the
-        N x L tokens, the steps and the noise are drawn from `generator` (on the CPU: the same on every device).
-        weighting: "value" counts every value alike, "token" every token. prototype_loss: weight of the error, over all
-        tokens, of what the prototype's linear skip alone says of the clean token.
+        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits), chosen (B,) int64 on the CPU: which of
+        the N x L tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those.
+        The diffusion steps and the noise are drawn from `generator` (on the CPU: the same on every device). weighting:
+        "value" counts every value alike, "token" every token. prototype_loss: weight of the error, over all tokens
+        (N, L, D), of what the prototype's linear skip alone says of the clean token.
         """
-        n, length, _ = tokens.shape
+        length = len(mask)
+        n = next((len(x) for x in (permutation, task) if x is not None), tokens.shape[0] if tokens.ndim == 3 else 1)
         prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
-        clean, weights = tokens.flatten(0, 1), _weights(mask, weighting)
+        clean, weights = tokens.flatten(0, -2), _weights(mask, weighting)
         loss, said = 0.0, None
         if prototype_loss:
             said = self.skip(prototypes)
             loss = prototype_loss * _mean((said.float().view_as(tokens) - tokens).square(), weights)
-        count = n * length
-        chosen = torch.arange(count)
-        if diffusion_batch is not None and diffusion_batch < count:
-            chosen = torch.randperm(count, generator=generator)[:diffusion_batch]
-        weights = weights[(chosen % length).to(weights.device)]
-        chosen = chosen.to(clean.device)
-        clean, prototypes = clean[chosen], prototypes[chosen]
+        if chosen is not None:
+            weights = weights[(chosen % length).to(weights.device)]
+            # Without state and task one network's prototypes are everyone's.
+            chosen = (chosen % len(prototypes)).to(clean.device)
+            clean, prototypes = clean[chosen] if tokens.ndim == 3 else clean, prototypes[chosen]
+            said = said[chosen] if said is not None else None
+        else:
+            weights = weights.repeat(n, 1)
         schedule = self.config.schedule
-        t = torch.randint(schedule.steps, (len(chosen),), generator=generator).to(clean.device)
+        t = torch.randint(schedule.steps, (len(clean),), generator=generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         noisy = schedule.add_noise(clean, noise, t)
         output = self.denoiser(noisy, t, prototypes)
         if self.skip is not None:
-            output = output + (self.skip(prototypes) if said is None else said[chosen])
+            output = output + (self.skip(prototypes) if said is None else said)
         target = schedule.target(clean, noise, t, self.config.prediction)
         return loss + _mean((output.float() - target).square(), weights)
 

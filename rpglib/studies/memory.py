@@ -36,7 +36,7 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
             torch.zeros(n, dtype=torch.int64, device=device) if states else None,
             torch.zeros(n, bits, device=device) if bits else None,
             generator=torch.Generator().manual_seed(0),
-            diffusion_batch=config.diffusion_batch,
+            chosen=torch.arange(min(config.diffusion_batch, n * tokenizer.num_tokens)),
             weighting=config.weighting,
             prototype_loss=config.prototype_loss,
         )

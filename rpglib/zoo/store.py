@@ -162,13 +162,18 @@ class _FileShard:
     path: Path
 
     def read(self, rows: Tensor, names: Set[str]) -> dict[str, Tensor]:
-        """Return the tensors of some checkpoints of the memory-mapped file: name -> (rows, ...)."""
+        """Return the tensors of some checkpoints of the memory-mapped file: name -> (rows, ...).
+
+        Neighbours are views of the file: nothing is read before it is used.
+        """
         first, last = int(rows.min()), int(rows.max())
+        whole = rows.equal(torch.arange(first, last + 1))
         try:
             with safe_open(self.path, "pt") as file:
-                return {name: file.get_slice(name)[first : last + 1][rows - first] for name in names}
+                found = {name: file.get_slice(name)[first : last + 1] for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.path} cannot be read ({error}); copy or collect it again") from None
+        return found if whole else {name: tensor[rows - first] for name, tensor in found.items()}
 
     def check(self, size: int) -> None:
         """Compare the file's size with the manifest's: reading it through would take as long as using it."""
