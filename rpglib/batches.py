@@ -33,8 +33,8 @@ class Batches:
     """The arguments of `RPG.forward` at each step, on the CPU; nothing but step, seed and process decides them.
 
     batch_size, diffusion_batch, permutation, seed: as in `TrainConfig`; whole: every token of a checkpoint is wanted,
-    not only those that pass the denoiser. A small zoo is tokenised once and kept. Of a larger one each step reads the
-    checkpoints' values that it needs and no others, which a memory-mapped zoo turns into reading so much of its files.
+    not only those that pass the denoiser. A small zoo is tokenised once and kept, unless `keep` is false. Of a larger
+    one each step reads the values that it needs and no others: of a memory-mapped zoo no other part is ever loaded.
     Raises `InputError` where zoo and model do not fit.
     """
 
@@ -47,6 +47,7 @@ class Batches:
         diffusion_batch: int,
         permutation: str = "checkpoint",
         whole: bool = False,
+        keep: bool = True,
         seed: int = 0,
         process: int = 0,
     ):
@@ -68,7 +69,7 @@ class Batches:
                 has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"
                 raise InputError(f"the generator is conditioned on {model.config.task_bits} bits, the zoo has {has}")
             self.tasks = zoo.tasks.float()
-        if len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
+        if keep and len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
             self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))])
 
     def __call__(self, step: int) -> dict:

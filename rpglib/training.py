@@ -116,7 +116,7 @@ def train(
     # The same holds for the device, which several processes share with their launcher and must keep.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
-    batches = batches_of(model, zoo, config, accelerator.process_index)
+    batches = batches_of(model, zoo, config, process=accelerator.process_index)
     mask = model.tokenizer.mask.to(accelerator.device)
     model.denoiser.requires_grad_(config.diffusion)
     optimizer = _optimizer(model, config)
@@ -187,17 +187,16 @@ def train(
     return result
 
 
-def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, process: int = 0) -> Batches:
-    """The batches that `train` draws for this recipe in one of its processes; `InputError` where they do not fit."""
+def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, **options) -> Batches:
+    """The batches that `train` draws for this recipe; `options` and errors as in `Batches`."""
     return Batches(
         model,
         zoo,
         batch_size=config.batch_size,
         diffusion_batch=config.diffusion_batch,
         permutation=config.permutation,
-        whole=config.prototype_loss != 0,
         seed=config.seed,
-        process=process,
+        **{"whole": config.prototype_loss != 0} | options,
     )
 
 
