@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,25 +13,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
 from rpglib.analysis.similarity import diversity
 from rpglib.errors import InputError
 from rpglib.files import save_tensors
 from rpglib.model.rpg import RPG
-from rpglib.profiles import Recipe
+from rpglib.profiles import NETWORKS, Recipe
 from rpglib.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, batching_gain, collect, collection_facts
-from rpglib.zoo.images import Images, Split, load_images
+from rpglib.zoo.images import Images, Split, Stream, data_root, imagenet_1k, load_images
 from rpglib.zoo.store import Zoo
 
 # Decoding CIFAR-10 takes a quarter of a minute, and several functions of one notebook ask for it.
 images_of = lru_cache(maxsize=2)(load_images)
-
-NETWORKS = 10
-"""Generated networks per result, as in the paper (section 3.1)."""
 
 ORIGINAL = "original.safetensors"
 LOSS_POINTS = 400
@@ -80,14 +77,19 @@ def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device)
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
     start = time.perf_counter()
-    images = images_of(recipe.images)
-    zoo = obtain_zoo(recipe, profile, images, device)
+    images = images_for(recipe)
+    pretrained = recipe.architecture.pretrained().state_dict() if recipe.pretrained else None
+    zoo = obtain_zoo(recipe, profile, images, device, start=pretrained)
+    del pretrained
     collected = time.perf_counter()
     unfinished = home() / "data" / "runs" / profile / f"training_{recipe.name}"
     model, training = fit(recipe, zoo, device, unfinished)
     trained = time.perf_counter()
-    networks = generate(recipe, model.to(device), seed=seed)
-    generated = time.perf_counter()
+    generating: list[float] = []
+    networks = _timed(
+        model.to(device).generate_each(recipe.networks, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed),
+        generating,
+    )
     numbers = compare(recipe, networks, zoo, images.test, device)
     end = time.perf_counter()
     numbers["parameters"] = model.tokenizer.num_parameters
@@ -98,8 +100,8 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
     numbers["seconds"] = {
         "collect": collected - start,
         "train": trained - collected,
-        "generate": generated - trained,
-        "evaluate": end - generated,
+        "generate": sum(generating),
+        "evaluate": end - trained - sum(generating),
     }
     folder = generator_dir(profile, recipe.name)
     model.save_pretrained(folder)
@@ -110,12 +112,36 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         numbers,
         config=recipe,
         seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
-        n=NETWORKS,
+        n=recipe.networks,
         wall_seconds=end - start,
         data_source=images.source,
     )
     shutil.rmtree(unfinished, ignore_errors=True)
     return Row(recipe, record, model, zoo[0])
+
+
+def images_for(recipe: Recipe) -> Images:
+    """The images of a recipe; those of ImageNet are prepared as timm does for the recipe's network.
+
+    Raises `InputError` where they are absent, with what to put where.
+    """
+    if recipe.images != "imagenet":
+        return images_of(recipe.images)
+    with torch.device("meta"):  # wanted are the settings that timm keeps with a network, not its weights
+        return imagenet_1k(data_root() / "imagenet", recipe.architecture.build())
+
+
+def _timed(items: Iterable, seconds: list[float]) -> Iterator:
+    """Pass the items on, and note what making each of them took."""
+    items = iter(items)
+    while True:
+        began = time.perf_counter()
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        seconds.append(time.perf_counter() - began)
+        yield item
 
 
 def obtain_zoo(
@@ -257,17 +283,20 @@ def generate(
 
 def compare(
     recipe: Recipe,
-    networks: Sequence[dict[str, Tensor]],
+    networks: Iterable[dict[str, Tensor]],
     zoo: Zoo,
-    split: Split,
+    split: Split | Stream,
     device: torch.device | str = "cpu",
 ) -> dict:
-    """Accuracy (percent; every network, and their summary) of originals and generated networks, and their diversity."""
-    errors, result = {}, {}
+    """Accuracy (percent; every network, and their summary) of originals and generated networks, and their diversity.
+
+    Networks are taken one at a time: an iterator may generate each when it is its turn.
+    """
+    module, errors, result = recipe.architecture.build(), {}, {}
     for name, group in (("original", zoo), ("generated", networks)):
-        predicted = predictions(recipe.architecture.build(), group, split.images, device=device)
-        errors[name] = predicted != split.labels
-        accuracies = accuracy(predicted, split.labels)
+        predicted, labels = answers(module, group, split, device=device)
+        errors[name] = predicted != labels
+        accuracies = accuracy(predicted, labels)
         result[name] = summarise(accuracies) | {"accuracies": [round(a, 4) for a in accuracies.tolist()]}
     return result | {"diversity": diversity(errors["generated"], errors["original"])}
 

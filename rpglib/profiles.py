@@ -18,12 +18,16 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig
 from rpglib.zoo.collect import Recipe as TrainingRecipe
 
+NETWORKS = 10
+"""Generated networks per result, as in the paper (section 3.1)."""
+
 
 @dataclass(frozen=True)
 class Recipe:
     """One row of a results table, from images to generated networks.
 
-    `normalisation` and `slicing` are the tokenizer's; `paper` holds the paper's accuracies of (original, generated)
+    `pretrained`: the zoo's networks start from timm's weights instead of random ones. `normalisation` and `slicing` are
+    the tokenizer's; `networks`: how many are generated. `paper` holds the paper's accuracies of (original, generated)
     networks in percent, where it reports this row.
     """
 
@@ -37,7 +41,9 @@ class Recipe:
     slicing: str = "layer"
     sampler: str = "ddim"
     sampling_steps: int = 60
+    networks: int = NETWORKS
     paper: tuple[float, float] | None = None
+    pretrained: bool = False
 
 
 PRETRAIN = TrainingRecipe(60, learning_rate=5e-3, batch_size=32, weight_decay=0.3, decay=True)
@@ -151,16 +157,26 @@ RESNET18 = replace(
 )
 
 
-def _paper(recipe: Recipe, preset: str) -> Recipe:
-    """The paper's generator (table 12) and training (table 11): tokens by layer, epsilon, fixed states, 1,000 steps."""
+def paper_recipe(recipe: Recipe, preset: str) -> Recipe:
+    """The paper's generator (table 12) and training (table 11): tokens by layer, epsilon, fixed states.
+
+    "large" is for networks of more than 50 M parameters: it trains longer on fewer tokens and takes 60 steps of DDIM,
+    the others 1,000 of DDPM.
+    """
+    large = preset == "large"
     return replace(
         recipe,
         normalisation="layer",
         model=replace(RPGConfig.preset(preset), permutation_states=50, permutation="fixed"),
-        train=TrainConfig(),
-        sampler="ddpm",
-        sampling_steps=1000,
+        train=PAPER_TRAIN_LARGE if large else TrainConfig(),
+        sampler="ddim" if large else "ddpm",
+        sampling_steps=60 if large else 1000,
     )
+
+
+PAPER_TRAIN_LARGE = TrainConfig(
+    steps=120_000, batch_size=8, diffusion_batch=512, learning_rate=1e-5, optimizer="adamw8bit"
+)
 
 
 # Tokens of half a layer of a small vision transformer; one wide recurrent layer; a denoiser that corrects the linear
@@ -208,8 +224,8 @@ UNSEEN_PAPER = replace(
     architecture=Architecture("vit_small_patch16_224", num_classes=2, channels=3, image_size=224),
 )
 
-PAPER_CNN_S = _paper(CNN_S, "tiny")
-PAPER_RESNET18 = _paper(RESNET18, "base")
+PAPER_CNN_S = paper_recipe(CNN_S, "tiny")
+PAPER_RESNET18 = paper_recipe(RESNET18, "base")
 
 SMOKE_COLLECT = CollectConfig(epochs=1, checkpoints=4)
 SMOKE_MODEL = replace(SMALL_MODEL, widths=(32, 32), d_state=8, channels=(1, 4, 8, 4, 1), permutation_states=4)

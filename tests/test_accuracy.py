@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
 from rpglib.errors import InputError
 
 CLASSES = 3
@@ -48,6 +48,40 @@ def test_batch_size_and_stacking_do_not_change_predictions(population):
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
     assert torch.equal(predictions(module, states, images, batch_size=7), found)
     assert torch.equal(predictions(module, stacked, images), found)
+
+
+@pytest.mark.parametrize("batch_size", [7, 23, 100])
+def test_answers_on_a_part_of_a_data_set_are_the_predictions_and_its_labels(population, batch_size):
+    module, states, images = population
+    labels = torch.arange(23) % CLASSES
+    readings = []
+
+    class Part:
+        def batches(self, size):
+            readings.append(size)
+            yield from zip(images.split(size), labels.split(size), strict=True)
+
+    found, truth = answers(module, iter(states), Part(), batch_size=batch_size)
+    assert found.equal(predictions(module, states, images)) and truth.equal(labels)
+    assert readings == [batch_size] * len(states), "read through once per network"
+
+
+def test_answers_take_networks_one_at_a_time(population):
+    module, states, images = population
+    events = []
+
+    def made():
+        for number, state in enumerate(states):
+            events.append(f"made {number}")
+            yield state
+
+    class Part:
+        def batches(self, size):
+            events.append("read")
+            yield images, torch.zeros(23)
+
+    answers(module, made(), Part())
+    assert events == [event for number in range(5) for event in (f"made {number}", "read")]
 
 
 def test_the_callers_module_is_left_alone(population):

@@ -68,6 +68,24 @@ def test_an_unknown_name_lists_ours_and_points_to_timm():
         Architecture("vit_tyni").build()
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_absent_weights_are_one_line_that_says_what_to_put_where(name, monkeypatch):
+    """With and without the argument img_size, which timm's convolutional networks refuse."""
+    import timm
+
+    real = timm.create_model
+
+    def offline(*arguments, pretrained, **options):
+        real(*arguments, pretrained=False, **options)
+        raise OSError("no network\nand no cache")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    line = rf"no pretrained weights of {name} at hand \(no network\).* timm/{name}.*HF_HOME"
+    with pytest.raises(InputError, match=line) as caught:
+        Architecture(name, 1000, 3, 224).pretrained()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_description_comes_back():
     architecture = Architecture("cnn_m", 2, 1, 32)
     assert Architecture.from_dict(architecture.to_dict()) == architecture

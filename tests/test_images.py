@@ -15,7 +15,7 @@ from timm.data import ImageNetInfo
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
-from rpglib.zoo.images import CIFAR10_MEAN, CIFAR10_STD, coarse_imagenet, imagenet, load_images
+from rpglib.zoo.images import CIFAR10_MEAN, CIFAR10_STD, coarse_imagenet, imagenet, imagenet_1k, labels_of, load_images
 
 REAL = Path(os.environ.get("RPG_DATA", Path(__file__).parents[1] / "../shared/datasets"))
 
@@ -178,6 +178,24 @@ def test_ten_coarse_classes_of_imagenet(fake_imagenet):
     assert labels.tolist() == sorted(range(10), key=last.__getitem__)
     ((_, labels),) = images.train.batches(15)
     assert labels.bincount().tolist() == [1, 2] * 5
+
+
+def test_imagenet_1k_is_labelled_as_timm_numbers_the_classes(fake_imagenet, synsets):
+    model = Architecture("test_resnet", image_size=160).build()
+    images = imagenet_1k(fake_imagenet / "imagenet", model, workers=0)
+    assert (images.num_classes, images.size) == (1000, imagenet(fake_imagenet / "imagenet", model, workers=0).size)
+    last = [indices[-1] for indices in COARSE_CLASSES.values()]
+    assert labels_of(images.test).tolist() == sorted([*last, 51, 269, 947, 999])
+    (fake_imagenet / "imagenet" / "train" / synsets[7]).rmdir()
+    with pytest.raises(InputError, match=f"train lacks 1 of the 1000 .*{synsets[7]} the first; .*RPG_DATA"):
+        imagenet_1k(fake_imagenet / "imagenet", model)
+
+
+def test_synthetic_images_have_the_shape_of_imagenet():
+    images, again = load_images("synthetic"), load_images("synthetic")
+    assert (images.channels, images.size, images.num_classes) == (3, 224, 1000)
+    assert images.train.images.equal(again.train.images) and images.test.labels.equal(again.test.labels)
+    assert not images.train.images[:2].equal(images.test.images[:2]) and "random" in images.source
 
 
 def test_imagenet10_lies_below_the_root_and_needs_no_model(fake_imagenet, synsets):

@@ -80,6 +80,17 @@ def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path
     assert largest_difference(model.generate(**options), loaded.generate(**options)) == 0
 
 
+def test_large_networks_are_generated_when_it_is_their_turn(tokenizer):
+    model, turns = generator(tokenizer), []
+    model.recurrent.register_forward_hook(lambda *_: turns.append(len(turns)))
+    options = {"n": 3, "steps": 2, "seed": 5, "part": tokenizer.num_tokens}
+    found = []
+    for number, network in enumerate(model.generate_each(**options)):
+        found.append(network)
+        assert turns == list(range(number + 1)), "no later network was begun"
+    assert largest_difference(found, model.generate(**options)) == 0
+
+
 def test_generating_leaves_the_mode_as_it_was(tokenizer):
     model = generator(tokenizer).train()
     model.generate(1, steps=2)

@@ -1,7 +1,8 @@
 """What networks answer on images, how often they are right, and the summary that tables print."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,12 @@ from rpglib.errors import InputError
 
 Networks = Sequence[Mapping[str, Tensor]] | Mapping[str, Tensor]
 """N state dicts, as a list (or a zoo), or stacked: name -> (N, ...)."""
+
+
+class Part(Protocol):
+    """One part of a data set, in memory or read as it is needed: images (b, C, S, S) and labels (b,), in batches."""
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 @torch.no_grad()
@@ -30,15 +37,43 @@ def predictions(
     The networks run one by one: on a CPU, `vmap` over many was never much faster and up to 5x slower (convolutions with
     a batch of weights), unlike in training, where batches are small.
     """
-    module = copy.deepcopy(module).eval().to(device)
     images = images.to(device)
-    result = torch.empty(_count(networks), len(images), dtype=torch.int64)
-    for row, network in zip(result, _each(networks), strict=True):
+    rows = list(_answers(module, networks, lambda: images.split(batch_size), device))
+    return torch.stack(rows) if rows else torch.empty(0, len(images), dtype=torch.int64)
+
+
+@torch.no_grad()
+def answers(
+    module: nn.Module,
+    networks: Networks | Iterable[Mapping[str, Tensor]],
+    part: Part,
+    *,
+    batch_size: int = 512,
+    device: torch.device | str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return `predictions` (N, n) on one part of a data set, and its labels (n,).
+
+    The part is read through for every network, so it may be one that does not fit into memory, if only it keeps its
+    order. The networks are taken one at a time, so an iterator may make each when it is its turn; one at least.
+    """
+    labels: list[Tensor] = []
+
+    def batches() -> Iterator[Tensor]:
+        labels.clear()
+        for images, truth in part.batches(batch_size):
+            labels.append(truth)
+            yield images
+
+    return torch.stack(list(_answers(module, networks, batches, device))), torch.cat(labels)
+
+
+def _answers(module: nn.Module, networks, batches: Callable[[], Iterable[Tensor]], device) -> Iterator[Tensor]:
+    """Yield the classes (n,) that each network gives to the images of `batches()`, on the CPU."""
+    module = copy.deepcopy(module).eval().to(device)
+    for network in _each(networks):
         load(module, network)
-        for classes, batch in zip(row.split(batch_size), images.split(batch_size), strict=True):
-            logits = module(batch)
-            classes.copy_(torch.where(logits.isnan().any(1), -1, logits.argmax(1)))
-    return result
+        logits = (module(images.to(device)) for images in batches())
+        yield torch.cat([torch.where(x.isnan().any(1), -1, x.argmax(1)).cpu() for x in logits])
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> Tensor:
@@ -82,13 +117,9 @@ def load(module: nn.Module, network: Mapping[str, Tensor]) -> None:
         raise InputError(f"a network does not fit its architecture {type(module).__name__}: {difference}") from None
 
 
-def _count(networks: Networks) -> int:
-    return len(next(iter(networks.values()))) if isinstance(networks, Mapping) else len(networks)
-
-
-def _each(networks: Networks) -> Iterator[Mapping[str, Tensor]]:
-    for i in range(_count(networks)):
-        if isinstance(networks, Mapping):
-            yield {name: values[i] for name, values in networks.items()}
-        else:
-            yield networks[i]
+def _each(networks: Networks | Iterable[Mapping[str, Tensor]]) -> Iterator[Mapping[str, Tensor]]:
+    if not isinstance(networks, Mapping):
+        yield from networks
+        return
+    for i in range(len(next(iter(networks.values())))):
+        yield {name: values[i] for name, values in networks.items()}

@@ -6,7 +6,7 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -281,13 +281,17 @@ class RPG(nn.Module):
         share of the tokens, and all of them return all networks.
         Raises `InputError` for a bad task, permutation, sampler, mode or number of steps, and without a tokenizer.
         """
+        return list(self.generate_each(n, task, **options))
+
+    def generate_each(
+        self, n: int = 1, task: Sequence[int] | Tensor | None = None, **options
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the networks of `generate` one after the other: large ones need not be in memory together."""
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer; pass one to RPG.from_official to get state dicts")
-        # Small networks come several in one block of memory, which no single one of them must keep alive.
-        return [
-            self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
-            for tokens in self.generate_tokens(n, task, **options)
-        ]
+        for tokens in self.generate_tokens(n, task, **options):
+            # Small networks come several in one block of memory, which no single one of them must keep alive.
+            yield self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
 
     def _task_rows(self, task, n: int) -> Tensor | None:
         bits = self.config.task_bits

@@ -199,14 +199,19 @@ def _timm_model(architecture: Architecture, pretrained: bool = False) -> nn.Modu
         in_chans=architecture.channels,
     )
     try:
-        return create(img_size=architecture.image_size)
-    except TypeError:  # convolutional networks take any image size and refuse the argument
-        return create()
+        try:
+            return create(img_size=architecture.image_size)
+        except TypeError:  # convolutional networks take any image size and refuse the argument
+            return create()
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
         reason = str(error).splitlines()[0]
-        raise InputError(f"timm has no pretrained weights of {architecture.name} at hand ({reason})") from None
+        source = timm.get_pretrained_cfg(architecture.name).hf_hub_id
+        raise InputError(
+            f"timm has no pretrained weights of {architecture.name} at hand ({reason}); where there is a network, run "
+            f"`hf download {source}`, and bring the folder of that cache here, named by HF_HOME"
+        ) from None
 
 
 SMALL = {

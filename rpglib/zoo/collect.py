@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from rpglib.allocator import keep_freed_memory
-from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.checkpoints import digest
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
@@ -315,11 +315,9 @@ def score(
     device: torch.device | str = "cpu",
 ) -> list[float]:
     """Return the accuracy of N networks on one part of a data set, in percent."""
-    predicted, labels = [], []
-    for x, y in split.batches(1024):
-        predicted.append(predictions(module, networks, x, device=device))
-        labels.append(y if label_map is None else label_map[y])
-    return accuracy(torch.cat(predicted, dim=1), torch.cat(labels)).tolist()
+    predicted, labels = answers(module, networks, split, device=device)
+    labels = labels.cpu()
+    return accuracy(predicted, labels if label_map is None else label_map[labels]).tolist()
 
 
 def batching_gain(
@@ -342,7 +340,7 @@ def batching_gain(
         seconds.append(time.perf_counter() - begin)
         results.append({name: tensor[0] for name, tensor in trained.items()})
     together, alone = results
-    answers = [predictions(module, networks, images.validation.images) for networks in results]
+    predicted = [predictions(module, networks, images.validation.images) for networks in results]
     return {
         "members": members,
         "steps": config.training.steps(len(images.train)),
@@ -350,7 +348,7 @@ def batching_gain(
         "seconds_one_by_one": seconds[1],
         "gain": seconds[1] / seconds[0],
         "difference": max(float((together[name] - alone[name]).abs().max()) for name in together),
-        "agreement": float(accuracy(*answers).mean()),
+        "agreement": float(accuracy(*predicted).mean()),
     }
 
 

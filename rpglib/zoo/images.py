@@ -105,10 +105,16 @@ def load_images(name: str, root: str | Path | None = None) -> Images:
     """Return the data set `name`: "digits", or "cifar10" or "imagenet10", read below `root` (default: `data_root()`).
 
     "imagenet10" is `coarse_imagenet` of root/imagenet, prepared by timm's defaults: 224 pixels, ImageNet's mean and
-    deviation; call that function for a model that wants its images otherwise.
+    deviation; call that function, or `imagenet_1k`, for a model that wants its images otherwise. "synthetic" is a
+    handful of random images in ImageNet's shape, on which code is tested.
     Raises `InputError` for another name, and where the files are absent or damaged, with the remedy.
     """
-    loader = {"digits": _digits, "cifar10": _cifar10, "imagenet10": lambda root: coarse_imagenet(root / "imagenet")}
+    loader = {
+        "digits": _digits,
+        "cifar10": _cifar10,
+        "imagenet10": lambda root: coarse_imagenet(root / "imagenet"),
+        "synthetic": _synthetic,
+    }
     return loader[choice("data set", name, loader)](Path(root) if root is not None else data_root())
 
 
@@ -123,6 +129,18 @@ def _digits(_root: Path) -> Images:
     pixels, labels = torch.from_numpy((pixels - mean) / std), torch.from_numpy(labels).long()
     parts = {part: Split(pixels[chosen], labels[chosen]) for part, chosen in rows.items()}
     return Images("digits", "scikit-learn digits", **parts, class_names=tuple("0123456789"))
+
+
+def _synthetic(_root: Path) -> Images:
+    generator = torch.Generator().manual_seed(0)
+
+    def part(count: int) -> Split:
+        labels = torch.randint(1000, (count,), generator=generator)
+        return Split(torch.randn(count, 3, 224, 224, generator=generator), labels)
+
+    parts = {"train": part(4), "validation": part(2), "test": part(2)}
+    names = tuple(str(label) for label in range(1000))
+    return Images("synthetic", "synthetic images, labelled at random", **parts, class_names=names)
 
 
 def _cifar10(root: Path) -> Images:
@@ -235,16 +253,32 @@ def coarse_imagenet(root: str | Path, model: nn.Module | None = None, workers: i
 
     names = ImageNetInfo("imagenet-1k").label_names()
     labels = {names[index]: label for label, indices in enumerate(COARSE_CLASSES.values()) for index in indices}
-    for folder in (Path(root) / "train", Path(root) / "val"):
-        if missing := [name for name in labels if not (folder / name).is_dir()]:
-            raise InputError(
-                f"{folder} lacks {len(missing)} of the {len(labels)} class folders that make ten coarse classes, "
-                f"{missing[0]} the first; unpack ImageNet there, or set RPG_DATA to the folder that holds imagenet/"
-            )
+    _check_folders(Path(root), labels, "that make ten coarse classes")
     images = imagenet(root, model, workers, labels)
     return replace(
         images, name="imagenet10", source="ImageNet (timm.data), ten coarse classes", class_names=tuple(COARSE_CLASSES)
     )
+
+
+def imagenet_1k(root: str | Path, model: nn.Module | None = None, workers: int = 8) -> Images:
+    """Return ImageNet-1K, labelled 0..999 as timm's pretrained networks number the classes.
+
+    Otherwise as `imagenet`. Folders are told by their names, the synsets. Raises `InputError` where one is absent.
+    """
+    from timm.data import ImageNetInfo
+
+    labels = {name: index for index, name in enumerate(ImageNetInfo("imagenet-1k").label_names())}
+    _check_folders(Path(root), labels, "of ImageNet-1K")
+    return imagenet(root, model, workers, labels)
+
+
+def _check_folders(root: Path, labels: dict[str, int], whose: str) -> None:
+    for folder in (root / "train", root / "val"):
+        if missing := [name for name in labels if not (folder / name).is_dir()]:
+            raise InputError(
+                f"{folder} lacks {len(missing)} of the {len(labels)} class folders {whose}, "
+                f"{missing[0]} the first; unpack ImageNet there, or set RPG_DATA to the folder that holds imagenet/"
+            )
 
 
 def _timm_loader(dataset, settings: dict, part: str, workers: int, batch_size: int):
