@@ -6,7 +6,7 @@ STAMP := .venv/.prepared
 NOTEBOOK := 00_quickstart
 PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg
 
-.PHONY: quickstart test lint reproduce lab env lock
+.PHONY: quickstart test test-networks lint reproduce lab env lock
 .DELETE_ON_ERROR:
 
 # In a home of its own: a first try must not replace the committed records, which the README and the tests quote.
@@ -20,6 +20,10 @@ quickstart: $(STAMP)  ## train a generator on digit classifiers and look at what
 # Two workers share the cores: without the limit each would start a thread per core.
 test: $(STAMP) lint  ## style, unit and property tests, every notebook as committed and in profile smoke
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile
+
+# One after the other, on all cores: what is tested is also that none takes two minutes or 12 GB.
+test-networks: $(STAMP)  ## the nine large networks, each from tokenizer to evaluated generated networks
+	$(BIN)/python -m pytest -m 'networks or not networks' --durations 9 tests/test_large_networks.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Costs, measured and recorded on a quiet machine: `python -m rpglib.benchmark tokenizer` or `... task_zoo`."""
+"""Costs, measured and recorded on a quiet machine: `python -m rpglib.benchmark tokenizer` (or another of `COSTS`)."""
 
 import argparse
 import statistics
@@ -10,10 +10,13 @@ from pathlib import Path
 
 import torch
 
+from rpglib import large_networks
 from rpglib.analysis.accuracy import summarise
+from rpglib.errors import choice
 from rpglib.pipeline import images_of
 from rpglib.profiles import unseen_tasks
 from rpglib.records import write_record
+from rpglib.resident import resident
 from rpglib.task_zoo import pretrained_start
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.collect import collect
@@ -36,7 +39,7 @@ def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeat
     size = sum(x.numel() * x.element_size() for x in state.values())
     tokenizer = ParameterTokenizer.fit([state], token_size)
     # Taken before the first encoding: the mask that the tokenizer keeps from then on is part of the cost.
-    others = _resident() - size
+    others = resident() - size
     kinds: dict[str, Callable] = {
         "copy": lambda: {key: x.clone() for key, x in state.items()},
         "encode_decode": lambda: tokenizer.decode(tokenizer.encode(state)[0]),
@@ -73,20 +76,13 @@ def task_zoo_cost() -> dict:
     return {"tasks": len(tasks), "checkpoints": len(zoo), "seconds": seconds, "accuracy": summarise(zoo.accuracies)}
 
 
-def _resident() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmRSS")
-
-
 def _peak(work: Callable) -> int:
     """Highest resident memory while `work` runs, by sampling every two milliseconds."""
-    samples, done = [_resident()], threading.Event()
+    samples, done = [resident()], threading.Event()
 
     def watch():
         while not done.wait(0.002):
-            samples.append(_resident())
+            samples.append(resident())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -98,17 +94,20 @@ def _peak(work: Callable) -> int:
     return max(samples)
 
 
-COSTS = {"tokenizer": (tokenizer_cost, 7, "random weights"), "task_zoo": (task_zoo_cost, 1, "scikit-learn digits")}
+COSTS = {
+    "tokenizer": (tokenizer_cost, 7, "random weights"),
+    "task_zoo": (task_zoo_cost, 1, "scikit-learn digits"),
+    "large_networks": (large_networks.measured, 1, "synthetic images, labelled at random"),
+}
 """What can be measured: the function, how many times it repeats its work, and what it reads."""
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m rpglib.benchmark", description=__doc__)
-    parser.add_argument("cost", choices=COSTS)
-    name = parser.parse_args().cost
-    measure, repeats, source = COSTS[name]
+
+def record(name: str) -> dict:
+    """Measure one of `COSTS`, write its record in profile "digits" and return it. Raises `InputError` for others."""
+    measure, repeats, source = COSTS[choice("cost", name, COSTS)]
     start = time.perf_counter()
     numbers = measure()
-    write_record(
+    return write_record(
         f"{name}_cost",
         "digits",
         numbers,
@@ -118,4 +117,9 @@ if __name__ == "__main__":
         wall_seconds=time.perf_counter() - start,
         data_source=source,
     )
-    print(numbers)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m rpglib.benchmark", description=__doc__)
+    parser.add_argument("cost", choices=COSTS)
+    print(record(parser.parse_args().cost)["numbers"])

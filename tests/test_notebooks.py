@@ -18,6 +18,8 @@ from rpglib.run import parameters, run
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(home|root|Users|tmp|mnt|usr|opt|var)/|[A-Z]:\\\\|" + re.escape(str(ROOT)))
+# All nine networks take minutes; tests/test_large_networks.py takes them one by one.
+SMOKE_PARAMETERS = {"15_imagenet": ("-p", "network", "convnext_atto")}
 SMOKE_LIMIT = 300  # seconds, against hanging only: a smoke run should take 15
 
 
@@ -97,7 +99,7 @@ def test_smoke(path, scratch_home):
     output = scratch_home / path.name
     command = [sys.executable, "-m", "rpglib.run", path, "-p", "profile", "smoke", "-p", "fresh", "true"]
     result = subprocess.run(
-        [*command, "--output", output],
+        [*command, *SMOKE_PARAMETERS.get(path.stem, ()), "--output", output],
         env={**os.environ, "RPG_HOME": str(scratch_home)},
         cwd=ROOT,
         capture_output=True,
