@@ -37,7 +37,7 @@ def predictions(
     The networks run one by one: on a CPU, `vmap` over many was never much faster and up to 5x slower (convolutions with
     a batch of weights), unlike in training, where batches are small.
     """
-    images = images.to(device)
+    images = images.to(device, memory_format=torch.channels_last)
     rows = list(_answers(module, networks, lambda: images.split(batch_size), device))
     return torch.stack(rows) if rows else torch.empty(0, len(images), dtype=torch.int64)
 
@@ -72,7 +72,8 @@ def _answers(module: nn.Module, networks, batches: Callable[[], Iterable[Tensor]
     module = copy.deepcopy(module).eval().to(device)
     for network in _each(networks):
         load(module, network)
-        logits = (module(images.to(device)) for images in batches())
+        # Channels last: a convolutional network answers two to three times sooner on a CPU, that pools slowly otherwise.
+        logits = (module(images.to(device, memory_format=torch.channels_last)) for images in batches())
         yield torch.cat([torch.where(x.isnan().any(1), -1, x.argmax(1)).cpu() for x in logits])
 
 
