@@ -1,5 +1,7 @@
 """Target networks: their published sizes, `vmap`, timm by name, and errors."""
 
+import copy
+
 import pytest
 import torch
 from torch.func import functional_call, stack_module_state, vmap
@@ -61,6 +63,35 @@ def test_the_crop_keeps_the_centre():
 def test_any_timm_model_by_name(name):
     network = Architecture(name, num_classes=7, channels=1, image_size=64).build().eval()
     assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit"])
+def test_a_network_that_resizes_is_timms_network_on_larger_images(name):
+    ours = Architecture(name, 7, 1, 32, resize=64).build().eval()
+    timms = Architecture(name, 7, 1, 64).build().eval()
+    timms.load_state_dict(ours.state_dict())
+    images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    larger = torch.nn.functional.interpolate(images, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(ours(images), timms(larger))
+    torch.testing.assert_close(copy.deepcopy(ours)(images), timms(larger))
+
+
+def test_a_small_network_does_not_resize():
+    with pytest.raises(InputError, match="cnn_m does not resize"):
+        Architecture("cnn_m", 10, 3, 32, resize=64).build()
+
+
+def test_weights_that_timm_cannot_get_are_told(monkeypatch):
+    import timm
+
+    def offline(name, img_size=None, **_):
+        if img_size:
+            raise TypeError("unexpected img_size")
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(InputError, match="no pretrained weights of resnet18 at hand"):
+        Architecture("resnet18").pretrained()
 
 
 def test_an_unknown_name_lists_ours_and_points_to_timm():

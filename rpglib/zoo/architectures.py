@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from rpglib.errors import InputError
 
@@ -14,14 +15,16 @@ class Architecture:
     """The recipe of one target network: all that is needed to build an untrained copy of it.
 
     name: `vit_small_digits`, `cnn_digits`, `cnn_digits_wide`, `cnn_s`, `cnn_m` or any timm model; num_classes: number
-    of outputs; channels, image_size (pixels): what its input images have.
-    Raises `InputError` on `build` for a name that neither this module nor timm knows.
+    of outputs; channels, image_size (pixels): what its input images have; resize: to how many pixels the network itself
+    resizes them before its first layer (timm's models only; 0: not at all).
+    Raises `InputError` on `build` for a name that neither this module nor timm knows, and for a small one that resizes.
     """
 
     name: str
     num_classes: int = 10
     channels: int = 3
     image_size: int = 32
+    resize: int = 0
 
     @property
     def small(self) -> bool:
@@ -31,6 +34,8 @@ class Architecture:
     def build(self) -> nn.Module:
         """Return an untrained network; its weights come from torch's current random state."""
         if self.small:
+            if self.resize:
+                raise InputError(f"{self.name} does not resize its images; leave resize at 0 or take a timm model")
             return SMALL[self.name](self.num_classes, self.channels, self.image_size)
         return _timm_model(self)
 
@@ -200,9 +205,9 @@ def _timm_model(architecture: Architecture, pretrained: bool = False) -> nn.Modu
     )
     try:
         try:
-            return create(img_size=architecture.image_size)
+            model = create(img_size=architecture.resize or architecture.image_size)
         except TypeError:  # convolutional networks take any image size and refuse the argument
-            return create()
+            model = create()
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -212,6 +217,14 @@ def _timm_model(architecture: Architecture, pretrained: bool = False) -> nn.Modu
             f"timm has no pretrained weights of {architecture.name} at hand ({reason}); where there is a network, run "
             f"`hf download {source}`, and bring the folder of that cache here, named by HF_HOME"
         ) from None
+    if architecture.resize:
+        # A hook adds no name to the state dict: the weights stay those of timm's model.
+        model.register_forward_pre_hook(partial(_resized, size=architecture.resize))
+    return model
+
+
+def _resized(_module: nn.Module, inputs: tuple[Tensor], size: int) -> Tensor:
+    return interpolate(inputs[0], size=(size, size), mode="bilinear", align_corners=False)
 
 
 SMALL = {
