@@ -78,9 +78,7 @@ def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device)
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
     start = time.perf_counter()
     images = images_for(recipe)
-    pretrained = recipe.architecture.pretrained().state_dict() if recipe.pretrained else None
-    zoo = obtain_zoo(recipe, profile, images, device, start=pretrained)
-    del pretrained
+    zoo = obtain_zoo(recipe, profile, images, device)
     collected = time.perf_counter()
     unfinished = home() / "data" / "runs" / profile / f"training_{recipe.name}"
     model, training = fit(recipe, zoo, device, unfinished)
@@ -155,8 +153,10 @@ def obtain_zoo(
 ) -> Zoo:
     """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise.
 
-    A stored zoo with damaged shards or of an older format is collected again. Other arguments as in `collect`.
+    A stored zoo with damaged shards or of an older format is collected again. Other arguments as in `collect`; a
+    recipe that says so starts from timm's published weights where no other start is given.
     """
+    start = published(recipe) if start is None else start
     path = zoo_dir(profile, recipe.name)
     wanted = collection_facts(recipe.collect, images, start)
     with suppress(InputError):
@@ -164,6 +164,18 @@ def obtain_zoo(
         if zoo.config == wanted and zoo.architecture == recipe.architecture and _has_tasks(zoo, label_maps):
             return zoo
     return collect(recipe.architecture, images, recipe.collect, path, label_maps=label_maps, start=start, device=device)
+
+
+def published(recipe: Recipe) -> dict[str, Tensor] | None:
+    """timm's published weights with a new head, drawn by the recipe's seed; None where training starts from scratch.
+
+    Raises `InputError` where timm cannot get them.
+    """
+    if not recipe.pretrained:
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.collect.seed)
+        return recipe.architecture.pretrained().state_dict()
 
 
 def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
@@ -174,12 +186,13 @@ def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
 
 
 def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:
-    """The recipes that can be computed here: a fresh run leaves out, and says so, those without images."""
+    """The recipes that can be computed here: a fresh run leaves out, and says so, those without images or weights."""
     kept = []
     for recipe in recipes:
         try:
             if fresh:
-                images_of(recipe.images)
+                images_for(recipe)
+                published(recipe)
         except InputError as error:
             print(f"{recipe.name}: not measured ({error})")
         else:
@@ -287,14 +300,19 @@ def compare(
     zoo: Zoo,
     split: Split | Stream,
     device: torch.device | str = "cpu",
+    known: Tensor | None = None,
 ) -> dict:
     """Accuracy (percent; every network, and their summary) of originals and generated networks, and their diversity.
 
-    Networks are taken one at a time: an iterator may generate each when it is its turn.
+    Networks are taken one at a time: an iterator may generate each when it is its turn. known: what the originals say
+    of every image, (N, n) as from `predictions`, where that was asked before.
     """
     module, errors, result = recipe.architecture.build(), {}, {}
     for name, group in (("original", zoo), ("generated", networks)):
-        predicted, labels = answers(module, group, split, device=device)
+        if name == "original" and known is not None:
+            predicted, labels = known, split.labels
+        else:
+            predicted, labels = answers(module, group, split, device=device)
         errors[name] = predicted != labels
         accuracies = accuracy(predicted, labels)
         result[name] = summarise(accuracies) | {"accuracies": [round(a, 4) for a in accuracies.tolist()]}

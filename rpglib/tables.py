@@ -64,6 +64,33 @@ def against_paper(rows: dict[str, dict], paper: dict[str, tuple[float, float]]) 
     )
 
 
+def with_unmeasured(records: dict[str, dict], paper: dict[str, tuple[float, float] | None]) -> pd.DataFrame:
+    """The paper's table 8: a column per network of `paper`, from {name: record}; "not measured" without a record."""
+    columns = {}
+    for name, reported in paper.items():
+        original, generated = (f"{value:.1f}" for value in reported) if reported else ("-", "-")
+        columns[name] = {"paper, original": original, "paper, generated": generated}
+        columns[name] |= _measured(records[name]) if name in records else dict.fromkeys(MEASURED, "not measured")
+    return pd.DataFrame(columns)
+
+
+MEASURED = ("ours, original", "ours, generated", "n", "generated - original", "minutes", "on")
+
+
+def _measured(record: dict) -> dict[str, str]:
+    numbers, hardware = record["numbers"], record["provenance"]["hardware"]
+    original, generated = (numbers[kind] for kind in ("original", "generated"))
+    entries = (
+        f"{original['mean']:.2f} ± {original['std']:.2f}",
+        f"{generated['mean']:.2f} ± {generated['std']:.2f}",
+        f"{original['n']}, {generated['n']}",
+        f"{generated['mean'] - original['mean']:+.2f}",
+        f"{sum(numbers['seconds'].values()) / 60:.1f}",
+        hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores",
+    )
+    return dict(zip(MEASURED, entries, strict=True))
+
+
 def verdict(name: str, numbers: dict, margin: float = 0.5) -> str:
     """One sentence from the numbers: do generated networks work as well as the originals, within `margin` points?"""
     gap = round(numbers["generated"]["mean"] - numbers["original"]["mean"], 2)

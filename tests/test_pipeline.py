@@ -17,6 +17,7 @@ from rpglib.records import PROFILES
 from rpglib.tasks import all_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainResult
+from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split
 
@@ -27,7 +28,11 @@ IMAGE_SHAPES = {"digits": (1, 8), "cifar10": (3, 32)}
 RECIPES = {
     f"{profile}-{recipe.name}": recipe
     for profile in PROFILES
-    for recipe in (profiles.quickstart(profile), *profiles.main_results(profile))
+    for recipe in (
+        profiles.quickstart(profile),
+        *profiles.main_results(profile),
+        *profiles.cifar10_rows(profile),
+    )
 }
 
 
@@ -274,6 +279,34 @@ def test_available_leaves_out_what_has_no_images(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_available_leaves_out_what_has_no_published_weights(monkeypatch, capsys):
+    monkeypatch.setattr(pipeline, "images_of", lambda name: None)
+
+    def absent(_architecture):
+        raise InputError("no weights at hand")
+
+    monkeypatch.setattr(Architecture, "pretrained", absent)
+    recipes = profiles.cifar10_rows("cifar10")
+    assert pipeline.available(recipes, fresh=True) == recipes[:1]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{recipe.name}: not measured (no weights at hand)" for recipe in recipes[1:]]
+
+
+def test_a_published_start_follows_from_the_seed_and_is_known_again(shards, monkeypatch):
+    monkeypatch.setattr(Architecture, "pretrained", Architecture.build)
+    assert pipeline.published(SMOKE) is None
+    recipe = replace(SMOKE, pretrained=True)
+    state = torch.get_rng_state()
+    first, again = pipeline.published(recipe), pipeline.published(recipe)
+    other = pipeline.published(pipeline.seeded(recipe, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    scratch, started = shards(BRIEF), shards(replace(BRIEF, pretrained=True))
+    assert not started & scratch
+    assert shards(replace(BRIEF, pretrained=True)) == started
+
+
 # ---- small parts ----------------------------------------------------------------------------------------------------
 
 
@@ -350,7 +383,7 @@ def test_the_recipes_of_a_profile_do_not_overwrite_each_other(profile):
     assert len(names) > 1 and len(set(names)) == len(names) and "collect_checkpoints" not in names
 
 
-@pytest.mark.parametrize("function", [profiles.quickstart, profiles.main_results])
+@pytest.mark.parametrize("function", [profiles.quickstart, profiles.main_results, profiles.cifar10_rows])
 def test_unknown_profiles_are_input_errors(function):
     with pytest.raises(InputError, match="unknown profile 'mnist'; known: smoke, digits, cifar10, paper"):
         function("mnist")

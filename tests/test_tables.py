@@ -54,6 +54,26 @@ def test_differences_are_taken_before_rounding():
     assert (table["original, mean"], table["mean"], table["mean - original"]) == ("90.01", "90.01", "+0.01")
 
 
+def test_networks_without_a_record_are_not_measured():
+    hardware = {"gpus": [], "cores": 2}
+    record = {"numbers": numbers(62.1, 61.95) | {"seconds": {"collect": 60, "train": 90}}}
+    record |= {"provenance": {"hardware": hardware}}
+    table = tables.with_unmeasured({"cnn": record}, {"cnn": (62.1, 62.0), "vit": None})
+    assert table["cnn"].to_dict() == {
+        "paper, original": "62.1",
+        "paper, generated": "62.0",
+        "ours, original": "62.10 ± 0.46",
+        "ours, generated": "61.95 ± 0.04",
+        "n": "50, 10",
+        "generated - original": "-0.15",
+        "minutes": "2.5",
+        "on": "2 cores",
+    }
+    assert table["vit"].tolist() == ["-"] * 2 + ["not measured"] * 6
+    record["provenance"]["hardware"] = {"gpus": ["a GPU"], "cores": 2}
+    assert tables.with_unmeasured({"cnn": record}, {"cnn": None}).loc["on", "cnn"] == "a GPU"
+
+
 def test_diversity_is_beside_the_accuracy():
     table = tables.diversity({"vit": numbers()})
     assert table["vit"].to_dict() == {
