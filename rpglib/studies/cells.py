@@ -14,14 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from joblib import Parallel, delayed, parallel_config
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from rpglib.analysis.accuracy import predictions
 from rpglib.files import read_json, write_json
 from rpglib.model.rpg import RPG
 from rpglib.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned
 from rpglib.profiles import Recipe
-from rpglib.records import home, plain
+from rpglib.records import home, plain, zoo_dir
 from rpglib.studies.memory import training_bytes
 from rpglib.zoo.store import Zoo
 
@@ -52,12 +55,17 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Cell:
-    """One recipe, its seeds included: collect, train, generate, compare."""
+    """One recipe, its seeds included: collect, train, generate, compare.
+
+    looks: the training steps after which the generator is tried, too. shared_zoo: the name under which the zoo of a
+    results row with the same collection is kept; by default a zoo has a name of its own.
+    """
 
     recipe: Recipe
     profile: str
     looks: tuple[int, ...] = ()
     device: str = "auto"
+    shared_zoo: str | None = None
 
     def facts(self) -> dict:
         return plain({"recipe": replace(self.recipe, name=""), "looks": self.looks, "networks": NETWORKS})
@@ -66,7 +74,8 @@ class Cell:
     def zoo_recipe(self) -> Recipe:
         """The recipe under the name that its zoo is kept by: all cells with the same networks share one."""
         recipe = self.recipe
-        return replace(recipe, name=f"study_{_digest(plain([recipe.architecture, recipe.images, recipe.collect]))}")
+        made = plain([recipe.architecture, recipe.images, recipe.collect, recipe.pretrained])
+        return replace(recipe, name=self.shared_zoo or f"study_{_digest(made)}")
 
     def zoo(self) -> Zoo:
         """Its checkpoints, collected where they are not at hand."""
@@ -81,19 +90,25 @@ class Cell:
         return read_json(_folder(self) / NUMBERS)
 
     def compute(self, folder: Path) -> dict:
-        recipe, device, images = self.recipe, pick(self.device), images_of(self.recipe.images)
+        recipe, device = self.recipe, pick(self.device)
         zoo = self.zoo()
+        answers = _answers(zoo_dir(self.profile, self.zoo_recipe.name), json.dumps(zoo.config), recipe.images, device)
         found: dict = {"looks": []}
+        looked = 0.0
+        began = time.perf_counter()
 
         def look(step: int, model: RPG) -> None:
+            nonlocal looked
             if step + 1 in self.looks:
-                found["looks"].append({"step": step + 1, **self._measured(model, zoo, images.test)})
+                now = time.perf_counter()
+                measured = self._measured(model, zoo, answers)
+                found["looks"].append({"step": step + 1, "seconds": now - began - looked, **measured})
+                looked += time.perf_counter() - now
 
-        began = time.perf_counter()
         model, training = fit(recipe, zoo, device, progress=False, on_step=look if self.looks else None)
         model.to(device)
         trained = time.perf_counter()
-        found |= self._measured(model, zoo, images.test)
+        found |= self._measured(model, zoo, answers)
         model.save_pretrained(folder)
         return found | {
             "parameters": model.tokenizer.num_parameters,
@@ -102,11 +117,20 @@ class Cell:
             "generator_parameters": sum(p.numel() for p in model.parameters()),
             "training_bytes": training_bytes(model, recipe.train, device),
             "loss": thinned(training),
-            "seconds": {"train": trained - began, "generate": time.perf_counter() - trained},
+            "seconds": {"train": trained - began, "look": looked, "generate": time.perf_counter() - trained},
         }
 
-    def _measured(self, model: RPG, zoo: Zoo, split) -> dict:
-        return compare(self.recipe, generate(self.recipe, model, seed=self.recipe.train.seed), zoo, split, model.device)
+    def _measured(self, model: RPG, zoo: Zoo, answers: Tensor) -> dict:
+        recipe = self.recipe
+        networks = generate(recipe, model, seed=recipe.train.seed)
+        return compare(recipe, networks, zoo, images_of(recipe.images).test, model.device, answers)
+
+
+@functools.lru_cache(maxsize=1)
+def _answers(zoo: Path, _collected: str, images: str, device: torch.device) -> Tensor:
+    """What a zoo's networks say of the test images: the same at every look, and in all cells with that zoo."""
+    networks = Zoo.open(zoo)
+    return predictions(networks.build(), networks, images_of(images).test.images, device=device)
 
 
 def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:

@@ -29,7 +29,9 @@ SEEDS = (0, 1, 2)
 class Sweep:
     """A base recipe and its variants: name -> {field: value}, fields of nested configurations with dots.
 
-    looks: after which training steps the generator is tried on the way, besides the end.
+    looks: after which training steps the generator is tried on the way, besides the end; not where weights are
+    averaged, because the average is there at the end only. zoo: one zoo for all seeds, which move the training alone
+    then, kept under this name; by default every seed has its own.
     """
 
     experiment: str
@@ -37,6 +39,7 @@ class Sweep:
     variants: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...] = SEEDS
     looks: tuple[int, ...] = ()
+    zoo: str | None = None
 
     def recipe(self, variant: str) -> Recipe:
         """The recipe of one variant."""
@@ -44,7 +47,15 @@ class Sweep:
 
     def cells(self, variant: str, profile: str, seed: int = 0, device: str = "auto") -> list["Cell"]:
         """The cells of one variant, one per seed, all moved on by `seed`."""
-        return [Cell(seeded(self.recipe(variant), s + seed), profile, self.looks, device) for s in self.seeds]
+        return [self.cell(self.recipe(variant), s, profile, seed, device) for s in self.seeds]
+
+    def cell(self, recipe: Recipe, s: int, profile: str, seed: int = 0, device: str = "auto") -> "Cell":
+        """The cell of one recipe and one of the sweep's seeds, moved on by `seed`."""
+        moved = seeded(recipe, s + seed)
+        if self.zoo is not None:
+            moved = replace(moved, collect=seeded(recipe, seed).collect)
+        looks = () if recipe.train.ema else tuple(step for step in self.looks if step < recipe.train.steps)
+        return Cell(moved, profile, looks, device, self.zoo)
 
 
 def vary(recipe: Any, changes: Mapping[str, Any]) -> Any:
@@ -139,7 +150,7 @@ def _without(numbers: dict, group: str) -> dict:
 
 def _kept(sweep: Sweep, profile: str, seed: int) -> tuple[Cell, Path]:
     """The sweep's unchanged base with its first seed, and where its generator is kept; equal bases share a place."""
-    cell = Cell(seeded(sweep.base, sweep.seeds[0] + seed), profile, sweep.looks)
+    cell = sweep.cell(sweep.base, sweep.seeds[0], profile, seed)
     return cell, generator_dir(profile, sweep.base.name)
 
 
