@@ -17,6 +17,9 @@ from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainConfig, train
 from rpglib.zoo.collect import CollectConfig
 
+IMAGES = {"digits": 1078, "cifar10": 45_000}
+"""How many images each data set trains on."""
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
@@ -175,4 +178,4 @@ def test_collecting_config_of_the_base_fits_its_images():
         study = make("digits")
         for name in study.variants:
             config: CollectConfig = study.recipe(name).collect
-            assert config.checkpoints <= config.finetuning.steps(1078)
+            assert config.checkpoints <= config.finetuning.steps(IMAGES[study.base.images])

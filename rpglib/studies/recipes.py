@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rpglib.errors import choice
 from rpglib.model.rpg import RPGConfig
-from rpglib.profiles import CNN_DIGITS, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
+from rpglib.profiles import CIFAR10_RESNET18, CNN_DIGITS, CNN_M, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
 from rpglib.records import PROFILES
 from rpglib.studies.sweep import SEEDS, Sweep
 from rpglib.zoo.collect import CollectConfig
@@ -180,6 +180,34 @@ def sensitivity(profile: str) -> Sweep:
     )
 
 
+# ---- 16 -------------------------------------------------------------------------------------------------------------
+
+
+def cifar10_convergence(profile: str) -> Sweep:
+    """What a generator's convergence depends on, around a row of `profiles.cifar10_rows` and on its zoo."""
+    if profile == "smoke":
+        start, steps, looks, zoo = base(profile), 4, (2,), None
+    elif profile == "digits":
+        # A tenth of the row's steps, and fewer of sampling: the question is who gets there first.
+        start, steps, looks, zoo = replace(CNN_M, sampling_steps=20), 300, (25, 75, 150), CNN_M.name
+    else:
+        start = PAPER_RESNET18 if profile == "paper" else CIFAR10_RESNET18
+        steps, zoo = start.train.steps, start.name
+        looks = tuple(steps // k for k in (16, 8, 4, 2))
+    train = replace(start.train, steps=steps)
+    changes = {
+        name: {"model.prediction": name} for name in ("epsilon", "sample", "velocity") if name != start.model.prediction
+    }
+    changes["three times the rate"] = {"train.learning_rate": 3 * train.learning_rate}
+    changes["half the steps"] = {"train.steps": steps // 2}
+    changes["averaged weights"] = {"train.ema": 0.99}
+    changes["half the tokens"] = {"train.diffusion_batch": train.diffusion_batch // 2}
+    changes["twice the tokens"] = {"train.diffusion_batch": 2 * train.diffusion_batch}
+    return _sweep(
+        "cifar10_convergence", profile, {"base": {}} | changes, replace(start, train=train), looks=looks, zoo=zoo
+    )
+
+
 # ---- 17, 18 ---------------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +251,7 @@ SWEEPS = {
     "07": connectivity,
     "08": similarity,
     "09": sensitivity,
+    "16": cifar10_convergence,
     "17": memorisation,
     "18": training_objective,
 }

@@ -1,5 +1,6 @@
 """Tables of sweeps, from their records: every row with mean, spread and n."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import pandas as pd
 
 from rpglib.studies.findings import accuracies, alikeness, gap, mean
 from rpglib.studies.verdicts.architecture import fifths
+from rpglib.studies.verdicts.convergence import path, seconds_to_work
 from rpglib.studies.verdicts.objective import on_the_way
 
 
@@ -177,6 +179,23 @@ def convergence(numbers: dict) -> pd.DataFrame:
         return {
             f"step {step}": f"{mean(reached):.1f} / {mean(alike):.2f}"
             for step, reached, alike in on_the_way(numbers, name)
+        }
+
+    return _by_variant(numbers, row)
+
+
+def training_time(numbers: dict) -> pd.DataFrame:
+    """Accuracy (percent) / error-IoU among generated networks on the way, and what the training took, in seconds."""
+    points = {name: path(numbers, name) for name in numbers["variants"]}
+    steps = sorted({point.step for found in points.values() for point in found})
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        reached = {p.step: f"{mean(p.accuracies):.1f} / {mean(p.alike):.2f}" for p in points[name]}
+        within = seconds_to_work(numbers, name)
+        return {f"step {step}": reached.get(step, "-") for step in steps} | {
+            "ms a step": f"{1000 * points[name][-1].seconds / points[name][-1].step:.0f}",
+            "s to work": f"{within:.0f}" if math.isfinite(within) else "-",
+            "s in all": f"{points[name][-1].seconds:.0f}",
         }
 
     return _by_variant(numbers, row)

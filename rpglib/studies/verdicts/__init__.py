@@ -2,6 +2,7 @@
 
 from rpglib.studies.verdicts.architecture import recurrent_and_positions, structure, tokenization
 from rpglib.studies.verdicts.basins import linear_mode_connectivity, permutation_state
+from rpglib.studies.verdicts.convergence import cifar10_convergence
 from rpglib.studies.verdicts.likeness import sensitivity, similarity
 from rpglib.studies.verdicts.novelty import memorisation
 from rpglib.studies.verdicts.objective import training_objective
@@ -14,6 +15,7 @@ VERDICTS = {
     "07": linear_mode_connectivity,
     "08": similarity,
     "09": sensitivity,
+    "16": cifar10_convergence,
     "17": memorisation,
     "18": training_objective,
 }

@@ -20,7 +20,7 @@ def training_objective(numbers: dict) -> list[Verdict]:
     """
     names = list(numbers["variants"])
     accurate = [name for name in names if gap(numbers, name).mean >= -MARGIN]
-    excess = {name: _excess(numbers, name) for name in names}
+    excess = {name: excess_iou(numbers, name) for name in names}
     fate = {name: _fate(excess[name]) for name in accurate}
     steps = {name: steps_to_work(numbers, name) for name in names}
     sample, epsilon = ([name for name in names if name.startswith(kind)] for kind in ("sample", "epsilon"))
@@ -63,13 +63,14 @@ def training_objective(numbers: dict) -> list[Verdict]:
             )
         )
     for use, name in DEFAULTS.items():
-        found.append(_stands(numbers, f"the default of {use}, {name}, stands", name, names))
+        found.append(stands(numbers, f"the default of {use}, {name}, stands", name, names))
     layer = [name for name in names if name.endswith("layer")]
-    found.append(_stands(numbers, "the default of the ablations stands on the paper's tokens", ABLATIONS, layer))
+    found.append(stands(numbers, "the default of the ablations stands on the paper's tokens", ABLATIONS, layer))
     return found
 
 
-def _stands(numbers: dict, claim: str, default: str, names: Sequence[str]) -> Verdict:
+def stands(numbers: dict, claim: str, default: str, names: Sequence[str]) -> Verdict:
+    """Whether a default stands against all of `names`, by the rule of `training_objective`."""
     chosen, deviation = choice_of(numbers, names)
     evidence = f"the rule chooses {chosen}, IoU off by {mean(deviation[chosen]):.2f}"
     if default not in deviation:
@@ -120,7 +121,7 @@ def _ious(numbers: dict, variant: str) -> list[tuple[float, float]]:
     return list(zip(*(alikeness(numbers, variant, key) for key in keys), strict=True))
 
 
-def _excess(numbers: dict, variant: str) -> Difference:
+def excess_iou(numbers: dict, variant: str) -> Difference:
     """How much more alike (error-IoU) generated networks are than originals."""
     return difference(*map(list, zip(*_ious(numbers, variant), strict=True)))
 
