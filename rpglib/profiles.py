@@ -316,7 +316,7 @@ CIFAR10_ROWS = {
     "smoke": (_smoke(CNN_DIGITS),),
     "digits": (CNN_M,),
     "cifar10": (CNN_M, CIFAR10_MOBILENET, CIFAR10_RESNET18, CIFAR10_VIT_TINY),
-    "paper": (_paper(CNN_M, "tiny"), PAPER_RESNET18),
+    "paper": (paper_recipe(CNN_M, "tiny"), PAPER_RESNET18),
 }
 
 

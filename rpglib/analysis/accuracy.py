@@ -72,7 +72,7 @@ def _answers(module: nn.Module, networks, batches: Callable[[], Iterable[Tensor]
     module = copy.deepcopy(module).eval().to(device)
     for network in _each(networks):
         load(module, network)
-        # Channels last: a convolutional network answers two to three times sooner on a CPU, that pools slowly otherwise.
+        # Channels last: a convolutional network answers two to three times sooner on a CPU, which pools slowly else.
         logits = (module(images.to(device, memory_format=torch.channels_last)) for images in batches())
         yield torch.cat([torch.where(x.isnan().any(1), -1, x.argmax(1)).cpu() for x in logits])
 
