@@ -237,8 +237,8 @@ class RPG(nn.Module):
         choice("inference mode", inference, INFERENCES)
         if n < 1 or part < 1:
             raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
-        task = self._task_rows(task, n)
-        permutation = self._permutation_rows(permutation, n, seed)
+        task = self.task_rows(task, n)
+        permutation = self.permutation_rows(permutation, n, seed)
         length, size = len(self.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
         writer = _TokenWriter(self, sampler, steps, precision, kernel)
@@ -293,7 +293,7 @@ class RPG(nn.Module):
             # Small networks come several in one block of memory, which no single one of them must keep alive.
             yield self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
 
-    def _task_rows(self, task, n: int) -> Tensor | None:
+    def task_rows(self, task, n: int) -> Tensor | None:
         bits = self.config.task_bits
         if task is None:
             if bits:
@@ -309,7 +309,7 @@ class RPG(nn.Module):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
         return check_tasks(task.reshape(-1, bits), bits).float().expand(n, bits)
 
-    def _permutation_rows(self, permutation, n: int, seed: int) -> Tensor | None:
+    def permutation_rows(self, permutation, n: int, seed: int) -> Tensor | None:
         states = self.config.permutation_states
         if not states:
             if permutation is not None:
@@ -432,7 +432,7 @@ class _TokenWriter:
             return output if skip is None else output.add_(skip)
 
         config = self.model.config
-        noise = _TokenNoise(owners[chosen].tolist(), places[chosen].tolist(), config.token_size, self.model.device)
+        noise = TokenNoise(owners[chosen].tolist(), places[chosen].tolist(), config.token_size, self.model.device)
         options = {"steps": self.steps, "prediction": config.prediction, "draw_noise": noise}
         return self.sample(predict, noise(), config.schedule, **options)
 
@@ -442,7 +442,7 @@ class _TokenWriter:
         return self.times[t]
 
 
-class _TokenNoise:
+class TokenNoise:
     """Standard normal noise (B, D), each row from a random generator that belongs to one token of one network."""
 
     def __init__(self, seeds: list[int], places: list[int], size: int, device: torch.device):
