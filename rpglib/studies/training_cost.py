@@ -8,11 +8,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Collection
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -22,6 +20,7 @@ from rpglib.model.rpg import PRESETS, RPG, RPGConfig
 from rpglib.profiles import Recipe, quickstart, unseen_tasks
 from rpglib.studies.memory import training_bytes
 from rpglib.studies.plain_training import OPTIMISATIONS, train_plain
+from rpglib.studies.workers import worker
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainConfig, batches_of
 from rpglib.zoo.store import Zoo
@@ -63,7 +62,7 @@ def measure(profile: str, seed: int = 0) -> dict:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         zoos = {name: _zoo(recipe, folder / name, seed) for name, recipe in recipes.items()}
-        keeping, leaving = (stack.enter_context(_worker(smoke)) for _ in range(2))
+        keeping, leaving = (stack.enter_context(worker(smoke)) for _ in range(2))
 
         def compare(name: str, off: Collection[str], on: Collection[str]) -> dict:
             warm, timed, rounds = (1, 1, 1) if smoke else (WARM, 3, 2) if name == "tiny" else (WARM, TIMED, ROUNDS)
@@ -96,7 +95,7 @@ def measure(profile: str, seed: int = 0) -> dict:
     presets = []
     for name in ("tiny",) if smoke else PRESETS:
         # A process of its own each: the most that a process ever held is counted from its start.
-        with _worker(smoke) as alone:
+        with worker(smoke) as alone:
             presets.append(alone.submit(preset_cost, name, 2 if smoke else 3).result())
         presets.append({"preset": name, "scan": "fused", "reason": "needs CUDA with mamba_ssm and causal_conv1d"})
     return {"plain": plain, "optimisations": single, "waiting": waited, "presets": presets}
@@ -162,10 +161,6 @@ def preset_cost(name: str, steps: int) -> dict:
         train_plain(generator, zoo, train, steps, OPTIMISATIONS, lambda *_: ends.append(time.perf_counter()))
     row["seconds"] = statistics.median(b - a for a, b in pairwise(ends))
     return row | {"resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-
-
-def _worker(here: bool) -> Executor:
-    return ThreadPoolExecutor(1) if here else ProcessPoolExecutor(1, get_context("spawn"))
 
 
 def _cpu(recipe: Recipe, seed: int) -> Recipe:
