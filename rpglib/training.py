@@ -19,9 +19,9 @@ from rpglib.allocator import keep_freed_memory
 from rpglib.batches import Batches, Checkpoints, ahead
 from rpglib.errors import InputError, choice
 from rpglib.files import atomic
+from rpglib.hardware import PRECISIONS, uses_bf16
 from rpglib.model.rpg import RPG
 
-PRECISIONS = ("auto", "fp32", "bf16")
 OPTIMIZERS = ("adamw", "adamw8bit")
 
 
@@ -35,9 +35,10 @@ class TrainConfig:
     weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
     head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
     of the batch, which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the
-    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). precision: "auto" is
-    bf16 where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the training
-    itself, written only where `train` is given a folder.
+    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). gradient_checkpointing:
+    what layers compute inside is computed again on the way back instead of kept: less memory, about a third more time.
+    precision: "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the
+    checkpoints of the training itself, written only where `train` is given a folder.
     """
 
     steps: int = 80_000
@@ -54,6 +55,7 @@ class TrainConfig:
     weighting: str = "value"
     prototype_loss: float = 0.0
     diffusion: bool = True
+    gradient_checkpointing: bool = False
     seed: int = 0
     save_every: int = 500
 
@@ -73,15 +75,6 @@ class TrainResult:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     precision: str = "fp32"
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware: emulated, as on CPUs with AVX2 only, it is 20 times slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return False
 
 
 def train(
@@ -111,7 +104,7 @@ def train(
     on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
     if on_cpu:
         keep_freed_memory()
-    use_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(PartialState(cpu=on_cpu).device))
+    use_bf16 = uses_bf16(config.precision, PartialState(cpu=on_cpu).device)
     # Accelerate keeps the precision of a process's first training; each training here may choose its own.
     # The same holds for the device, which several processes share with their launcher and must keep.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
@@ -148,11 +141,16 @@ def train(
     steps = range(start, config.steps)
     # A kept zoo's batch is at hand sooner than a thread could hand it over.
     loaded = (batches(step) for step in steps) if batches.kept is not None else ahead(batches, steps)
+    options = {
+        "weighting": config.weighting,
+        "prototype_loss": config.prototype_loss,
+        "recompute": config.gradient_checkpointing,
+    }
     with closing(loaded):
         for step, batch in zip(bar, loaded, strict=True):
             batch |= {name: _moved(batch[name], accelerator.device) for name in ("tokens", "permutation", "task")}
             with accelerator.autocast():
-                loss = wrapped(mask=mask, weighting=config.weighting, prototype_loss=config.prototype_loss, **batch)
+                loss = wrapped(mask=mask, **options, **batch)
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
             # Read together: each reading waits for the device.

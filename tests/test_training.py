@@ -12,10 +12,12 @@ import pytest
 import torch
 from launch_training import MODEL, TRAIN, trained
 
-from rpglib import batches, training
+from rpglib import batches
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
+from rpglib.hardware import has_bf16
 from rpglib.model.rpg import RPG
+from rpglib.studies.memory import training_bytes
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import train
 from rpglib.zoo.architectures import Architecture
@@ -118,10 +120,20 @@ def test_streaming_from_disk_gives_the_weights_of_the_cached_zoo(zoo, monkeypatc
     assert same(cached, streamed)
 
 
+def test_gradient_checkpointing_gives_the_same_weights_in_less_memory(zoo):
+    kept, recomputed = fresh(zoo), fresh(zoo)
+    config = dataclasses.replace(SHORT, gradient_checkpointing=True)
+    assert training_bytes(recomputed, config) < 0.7 * training_bytes(kept, SHORT)
+    train(kept, zoo, SHORT, progress=False)
+    train(recomputed, zoo, config, progress=False)
+    # BatchNorm's averages are among what is compared: a second pass must not move them.
+    assert same(kept, recomputed)
+
+
 def test_bf16_runs_and_auto_asks_the_hardware(zoo):
     config = dataclasses.replace(SHORT, steps=2)
     assert train(fresh(zoo), zoo, dataclasses.replace(config, precision="bf16"), progress=False).precision == "bf16"
-    expected = "bf16" if training.has_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "fp32"
+    expected = "bf16" if has_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "fp32"
     assert train(fresh(zoo), zoo, config, progress=False).precision == expected
 
 

@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from rpglib.model.recompute import call
+
 FREQUENCIES = 128
 
 
@@ -50,16 +52,19 @@ class Denoiser(nn.Module):
         self.encoder_list = nn.ModuleList(block(i) for i in range(split))
         self.decoder_list = nn.ModuleList(block(i) for i in range(split, len(pairs)))
 
-    def forward(self, noisy: Tensor, t: Tensor, prototype: Tensor) -> Tensor:
-        return self.denoise(noisy, self.time_embedder(t), self.condi_embedder(prototype))
+    def forward(self, noisy: Tensor, t: Tensor, prototype: Tensor, recompute: bool = False) -> Tensor:
+        return self.denoise(noisy, self.time_embedder(t), self.condi_embedder(prototype), recompute)
 
-    def denoise(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """`forward` with both embeddings (B, D) given: samplers compute each of them once, not at every step."""
+    def denoise(self, noisy: Tensor, time: Tensor, condition: Tensor, recompute: bool = False) -> Tensor:
+        """`forward` with both embeddings (B, D) given: samplers compute each of them once, not at every step.
+
+        recompute: keep no more than each block's input for the way back.
+        """
         time, condition = time[:, None], condition[:, None]
         x, outputs = noisy[:, None], []
         for block in self.encoder_list:
-            x = block((x + condition) * time)
+            x = call(block, (x + condition) * time, recompute=recompute)
             outputs.append(x)
         for i, block in enumerate(self.decoder_list):
-            x = block((x + outputs[-3 - i] + condition) * time)
+            x = call(block, (x + outputs[-3 - i] + condition) * time, recompute=recompute)
         return x[:, 0]

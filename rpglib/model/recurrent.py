@@ -3,11 +3,15 @@
 Shapes: N networks, L tokens, H width (of the first layer in, of the last layer out), P permutation states.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rpglib.model.mamba2 import Carried, Mamba2, fused_kernels
+from rpglib.model.recompute import call
 
 RECURRENCES = ("mamba2", "lstm", "transformer", "none")
 CONDITIONINGS = ("all", "head", "sequence")
@@ -63,9 +67,15 @@ class RecurrentModel(nn.Module):
 
         self.layers = nn.ModuleList(layer(w, out) for w, out in zip(widths, (*widths[1:], widths[-1]), strict=True))
 
-    def forward(self, n: int, permutation: Tensor | None = None, task: Tensor | None = None) -> Tensor:
-        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1."""
-        return self._prototypes(n, permutation, task, slice(None), [{}] * len(self.layers))
+    def forward(
+        self, n: int, permutation: Tensor | None = None, task: Tensor | None = None, recompute: bool = False
+    ) -> Tensor:
+        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1.
+
+        recompute: keep no more than each layer's input for the way back.
+        """
+        calls = [partial(call, layer, recompute=recompute) for layer in self.layers]
+        return self._prototypes(n, permutation, task, slice(None), calls)
 
     def pieces(self, most: int) -> list[slice]:
         """The tokens in pieces of at most `most`, one after the other; all in one where a layer needs them together."""
@@ -79,25 +89,25 @@ class RecurrentModel(nn.Module):
         """`forward` of the tokens `rows`, for `pieces` in their order; `carried` is a list, empty before the first."""
         if not carried:
             carried.extend(Carried() for _ in self.layers)
-        memories = [
-            {"carried": memory} if isinstance(layer, Mamba2 | LSTMLayer) else {}
+        calls = [
+            partial(layer, carried=memory) if isinstance(layer, Mamba2 | LSTMLayer) else layer
             for layer, memory in zip(self.layers, carried, strict=True)
         ]
-        return self._prototypes(n, permutation, task, rows, memories)
+        return self._prototypes(n, permutation, task, rows, calls)
 
-    def _prototypes(self, n: int, permutation, task, rows: slice, memories: list[dict]) -> Tensor:
+    def _prototypes(self, n: int, permutation, task, rows: slice, calls: list[Callable]) -> Tensor:
         parts = [self.position[None, rows]]
         if self.permutation is not None:
             parts.append(self.permutation(permutation)[:, None])
-        first, *others = self.layers
-        if self.task is None and isinstance(first, Mamba2):
-            x = first(*parts, **memories[0])
+        first, *others = calls
+        if self.task is None and isinstance(self.layers[0], Mamba2):
+            x = first(*parts)
         else:
             if self.task is not None:
                 parts.append(self.task(task.to(self.position.dtype))[:, rows])
-            x = first(sum(parts), **memories[0])
-        for layer, memory in zip(others, memories[1:], strict=True):
-            x = layer(x, **memory)
+            x = first(sum(parts))
+        for layer in others:
+            x = layer(x)
         # With neither state nor task all networks have the same prototypes, computed once.
         return x.expand(n, -1, -1)
 

@@ -179,6 +179,7 @@ class RPG(nn.Module):
         chosen: Tensor | None = None,
         weighting: str = "value",
         prototype_loss: float = 0.0,
+        recompute: bool = False,
     ) -> Tensor:
         """The diffusion loss (paper equation 5): mean squared error over the real values of some or all tokens.
 
@@ -186,11 +187,12 @@ class RPG(nn.Module):
         the N x L tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those.
         The diffusion steps and the noise are drawn from `generator` (on the CPU: the same on every device). weighting:
         "value" counts every value alike, "token" every token. prototype_loss: weight of the error, over all tokens
-        (N, L, D), of what the prototype's linear skip alone says of the clean token.
+        (N, L, D), of what the prototype's linear skip alone says of the clean token. recompute: what recurrent layers
+        and denoiser blocks compute inside is not kept for the way back but computed again.
         """
         length = len(mask)
         n = next((len(x) for x in (permutation, task) if x is not None), tokens.shape[0] if tokens.ndim == 3 else 1)
-        prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
+        prototypes = self.recurrent(n, permutation, task, recompute).flatten(0, 1)
         clean, weights = tokens.flatten(0, -2), _weights(mask, weighting)
         loss, said = 0.0, None
         if prototype_loss:
@@ -208,7 +210,7 @@ class RPG(nn.Module):
         t = torch.randint(schedule.steps, (len(clean),), generator=generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         noisy = schedule.add_noise(clean, noise, t)
-        output = self.denoiser(noisy, t, prototypes)
+        output = self.denoiser(noisy, t, prototypes, recompute)
         if self.skip is not None:
             output = output + (self.skip(prototypes) if said is None else said)
         target = schedule.target(clean, noise, t, self.config.prediction)

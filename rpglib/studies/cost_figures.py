@@ -13,7 +13,7 @@ MARKERS = "os^D"
 
 
 def steps_taken(ax: plt.Axes, rows: Sequence[dict], title: str) -> None:
-    """Draw mean accuracy against the number of sampling steps, a line per sampler; bars are ± one standard deviation."""
+    """Draw mean accuracy against the number of sampling steps, a line per sampler; bars: ± one standard deviation."""
     for place, sampler in enumerate(dict.fromkeys(row["sampler"] for row in rows)):
         found = [row for row in rows if row["sampler"] == sampler]
         ax.errorbar(

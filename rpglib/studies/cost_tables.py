@@ -40,7 +40,7 @@ def speed(numbers: dict) -> pd.DataFrame:
 
 
 def optimisations(rows: Sequence[dict]) -> pd.DataFrame:
-    """A row per optimisation: seconds without and with it, their ratio, and the largest difference in what comes out."""
+    """A row per optimisation: seconds without and with it, their ratio, and the largest difference in the result."""
     return _table(
         {
             " / ".join((NAMES[row["name"]], *([row["recipe"]] if "recipe" in row else []))): {

@@ -39,6 +39,7 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
             chosen=torch.arange(min(config.diffusion_batch, n * tokenizer.num_tokens)),
             weighting=config.weighting,
             prototype_loss=config.prototype_loss,
+            recompute=config.gradient_checkpointing,
         )
     activations = sum(kept.values())
     del loss
