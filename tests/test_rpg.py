@@ -82,7 +82,7 @@ def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path
 
 def test_large_networks_are_generated_when_it_is_their_turn(tokenizer):
     model, turns = generator(tokenizer), []
-    model.recurrent.register_forward_hook(lambda *_: turns.append(len(turns)))
+    model.recurrent.layers[0].register_forward_hook(lambda *_: turns.append(len(turns)))
     options = {"n": 3, "steps": 2, "seed": 5, "part": tokenizer.num_tokens}
     found = []
     for number, network in enumerate(model.generate_each(**options)):
