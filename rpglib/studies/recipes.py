@@ -189,7 +189,7 @@ def cifar10_convergence(profile: str) -> Sweep:
         start, steps, looks, zoo = base(profile), 4, (2,), None
     elif profile == "digits":
         # Fewer steps than the row's, and fewer of sampling: the question is who gets there first.
-        start, steps, looks, zoo = replace(CNN_M, sampling_steps=20), 300, (10, 30, 75, 150), CNN_M.name
+        start, steps, looks, zoo = replace(CNN_M, sampling_steps=20), 200, (10, 30, 100), CNN_M.name
     else:
         start = PAPER_RESNET18 if profile == "paper" else CIFAR10_RESNET18
         steps, zoo = start.train.steps, start.name
