@@ -10,6 +10,7 @@ CODE = sorted(map(str, Path("rpglib").rglob("*.py")))
 
 # Every notebook starts from images, unless named here. The ablations share cells: 03 computes those of their base first.
 NEEDS = {"02_main_results": ["01_collect_checkpoints"]}
+NEEDS["14_efficiency"] = ["02_main_results", "10_unseen_tasks"]  # whose generators it times
 NEEDS |= dict.fromkeys(("11_pca", "12_language", "13_explore"), ["10_unseen_tasks"])
 ABLATIONS = ("04", "05", "06", "07", "08", "09", "17", "18")
 NEEDS |= {name: ["03_recurrent_and_positions"] for name in NOTEBOOKS if name.startswith(ABLATIONS)}

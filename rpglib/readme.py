@@ -7,12 +7,19 @@ from rpglib.errors import InputError
 from rpglib.files import atomic
 from rpglib.profiles import cifar10_rows, main_results, quickstart, unseen_tasks
 from rpglib.records import home, read_record
+from rpglib.studies import cost_tables, generation_cost
 from rpglib.studies.findings import FAILED, MARGIN
 from rpglib.studies.recipes import SWEEPS
 from rpglib.studies.verdicts import VERDICTS
+from rpglib.studies.verdicts.cost import cost as verdicts_of_cost
+from rpglib.studies.verdicts.cost import ratio
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
+COST_TEXT = (
+    "On the same two cores, against a plain port of the released code (fp32, the same mathematics and steps): medians of "
+    "alternating rounds, their range in brackets. Rows for GPUs are not measured."
+)
 ROW = (
     "| {name} | {images} | {parameters:,} | {o[mean]:.2f} ± {o[std]:.2f} | {g[mean]:.2f} ± {g[std]:.2f} "
     "| {g[min]:.2f} | {g[max]:.2f} | {d[among_originals]:.2f} | {d[among_generated]:.2f} "
@@ -70,7 +77,25 @@ def results() -> str:
         f"{commands['quickstart_seconds'] / 60:.1f} minutes with installation, `make test` after it "
         f"{commands['test_seconds'] / 60:.1f} minutes (one run each).",
     ]
-    return "\n".join([*lines, "", *unseen(), "", *reproduced()])
+    return "\n".join([*lines, "", *cost(), "", *unseen(), "", *reproduced()])
+
+
+def cost() -> list[str]:
+    """Markdown lines on what generation and training cost, from the record of 14."""
+    numbers = read_record(generation_cost.EXPERIMENT, "digits")["numbers"]
+    lines = ["**Cost.** " + COST_TEXT, ""]
+    lines += ["| what | plain port (s) | rpglib (s) | times faster |", "|---|---|---|---|"]
+    for name, row in numbers["speed"].items():
+        what = f"{row['n']} networks of {name}, {row['steps']} steps"
+        lines.append(_cost_row(what, row["plain"], row["ours"]))
+    for row in numbers["plain"]:
+        lines.append(_cost_row(f"training step of {row['name']}", row["plain"], row["ours"]))
+    promises = [f"{verdict.claim}: {verdict.word} ({verdict.evidence})" for verdict in verdicts_of_cost(numbers)]
+    return [*lines, "", "What was promised: " + "; ".join(promises) + "."]
+
+
+def _cost_row(what: str, plain: list[float], ours: list[float]) -> str:
+    return f"| {what} | {cost_tables.seconds(plain)} | {cost_tables.seconds(ours)} | {ratio(plain, ours):.1f} |"
 
 
 def unseen() -> list[str]:
