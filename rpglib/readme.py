@@ -17,8 +17,8 @@ from rpglib.studies.verdicts.cost import ratio
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 COST_TEXT = (
-    "On the same two cores, against a plain port of the released code (fp32, the same mathematics and steps): medians of "
-    "alternating rounds, their range in brackets. Rows for GPUs are not measured."
+    "On the same two cores, against a plain port of the released code (fp32, the same mathematics and steps): medians "
+    "of alternating rounds, their range in brackets. Rows for GPUs are not measured."
 )
 ROW = (
     "| {name} | {images} | {parameters:,} | {o[mean]:.2f} ± {o[std]:.2f} | {g[mean]:.2f} ± {g[std]:.2f} "
