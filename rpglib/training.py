@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rpglib.allocator import keep_freed_memory
+from rpglib.averages import Averages
 from rpglib.batches import Batches, Checkpoints, ahead
 from rpglib.errors import InputError, choice
 from rpglib.files import atomic
@@ -90,13 +91,19 @@ def train(
 
     With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
-    the same weights as an unbroken one. Under `accelerate launch` each process draws its own batches and the gradients
-    are averaged. `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate.
-    `on_step` is called after every step with its number and the model.
-    Raises `InputError` where zoo, model and recipe do not fit, and when the loss is no longer finite.
+    the same weights as an unbroken one. `device` "cpu" keeps the training off a GPU that is there; it is chosen
+    otherwise by Accelerate. `on_step` is called after every step with its number and the model.
+
+    Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
+    gradients are averaged. With `--use_fsdp --fsdp_version 2` as well, weights, gradients and the optimiser's averages
+    are divided among the processes: a generator that one device cannot train. (`--fsdp_auto_wrap_policy
+    TRANSFORMER_BASED_WRAP --fsdp_transformer_layer_cls_to_wrap Mamba2` gathers one recurrent layer at a time.) Every
+    process then trains a copy of `model`, which itself stays where it is and takes the whole weights over at the end,
+    and before each `on_step`.
+    Raises `InputError` where zoo, model and recipe do not fit, when the loss is no longer finite, and under FSDP 1.
     """
     # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
-    from accelerate import Accelerator, PartialState
+    from accelerate import Accelerator, DistributedType, PartialState
     from accelerate.state import AcceleratorState
 
     _fits(model, config)
@@ -112,18 +119,29 @@ def train(
     batches = batches_of(model, zoo, config, process=accelerator.process_index)
     mask = model.tokenizer.mask.to(accelerator.device)
     model.denoiser.requires_grad_(config.diffusion)
-    optimizer = _optimizer(model, config)
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if sharded and not accelerator.is_fsdp2:
+        raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
+    learner = model
+    if sharded:
+        # Not needed, and therefore not waited for, by any other training.
+        from rpglib.sharding import Whole, WholeOptimizer, copy_of_first
+
+        learner = copy_of_first(model, accelerator.device)
+        # Accelerate's way of loading on one process alone loses buffers, of which these models have some.
+        accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
+    optimizer = _optimizer(learner, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
-    weights, averaged = _Weights(model), None
-    if config.ema:
-        decay = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
-        averaged = torch.optim.swa_utils.AveragedModel(weights, multi_avg_fn=decay, use_buffers=True)
+    wrapped, optimizer = accelerator.prepare(learner, optimizer)
+    averaged = Averages(learner, config.ema) if config.ema else None
 
     result = TrainResult(precision="bf16" if use_bf16 else "fp32")
-    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    parts = {"model": learner, "optimizer": optimizer}
     if averaged is not None:
         parts["averaged"] = averaged
+    if sharded:
+        parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
+    parts["scheduler"] = scheduler
     path = Path(folder) / "training.pt" if folder is not None else None
     identity = _identity(model, zoo, config, accelerator.num_processes)
     start = _resume(path, parts, result, identity)
@@ -152,7 +170,8 @@ def train(
             with accelerator.autocast():
                 loss = wrapped(mask=mask, **options, **batch)
             accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            norm = accelerator.clip_grad_norm_(learner.parameters(), config.gradient_clip)
+            norm = norm.full_tensor() if sharded else norm
             # Read together: each reading waits for the device.
             value, size = torch.stack((loss.detach(), norm)).tolist()
             # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
@@ -164,23 +183,23 @@ def train(
             scheduler.step()
             optimizer.zero_grad()
             if averaged is not None:
-                averaged.update_parameters(weights)
+                averaged.update()
             result.losses.append(value)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
             result.seconds = time.perf_counter() - began
-            if (
-                path
-                and ((step + 1) % config.save_every == 0 or step + 1 == config.steps)
-                and accelerator.is_main_process
-            ):
-                _save(path, parts, result, step + 1, identity)
+            if path and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+                state = {name: part.state_dict() for name, part in parts.items()}
+                if accelerator.is_main_process:
+                    _save(path, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
             if on_step is not None:
+                if sharded:
+                    model.load_state_dict(parts["model"].state_dict())
                 on_step(step, model)
     # Takes the mixed-precision wrapper off the model's forward: a later training chooses anew.
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-    if averaged is not None:
-        averaged.module.copy_to(model)
+    if averaged is not None or sharded:
+        model.load_state_dict(parts["model" if averaged is None else "averaged"].state_dict())
     model.eval()
     return result
 
@@ -207,17 +226,6 @@ def _fits(model: RPG, config: TrainConfig) -> None:
 
 def _moved(x: Tensor | None, device: torch.device) -> Tensor | None:
     return None if x is None else x.to(device, non_blocking=True)
-
-
-class _Weights(torch.nn.Module):
-    """The model's parameters and buffers alone: averaging must not copy the tokenizer's statistics."""
-
-    def __init__(self, model: RPG):
-        super().__init__()
-        self.recurrent, self.denoiser, self.skip = model.recurrent, model.denoiser, model.skip
-
-    def copy_to(self, model: RPG) -> None:
-        model.load_state_dict(self.state_dict())
 
 
 def rate(step: int, steps: int, warmup: float) -> float:
@@ -253,9 +261,7 @@ def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int)
     }
 
 
-def _save(path: Path, parts: dict, result: TrainResult, step: int, identity: dict) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"step": step, "result": dataclasses.asdict(result), "identity": identity}
+def _save(path: Path, state: dict) -> None:
     with atomic(path) as part:
         try:
             torch.save(state, part)

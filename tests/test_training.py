@@ -203,21 +203,27 @@ def test_weighting_and_prototype_loss_reach_the_loss(zoo):
     assert once > plain and twice - plain == pytest.approx(2 * (once - plain), rel=1e-4)
 
 
-def test_two_processes_train_to_the_accuracy_of_one(zoo, zoo_folder, digits, tmp_path):
+def launch(how, zoo_folder, out, **changes):
     script = Path(__file__).with_name("launch_training.py")
-    # "--cpu" alone would want an MPI installation; this form starts two processes through torch.distributed.
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    # "--cpu" alone would want an MPI installation; these forms start two processes through torch.distributed.
+    command = [sys.executable, "-m", "accelerate.commands.launch", *how, "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command += [str(script), str(zoo_folder), str(tmp_path / "out"), json.dumps({"seed": 9})]
-    call = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    command += [str(script), str(zoo_folder), str(out), json.dumps(changes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    call = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     assert call.returncode == 0, call.stderr[-2000:]
+
+
+def test_two_processes_train_to_the_accuracy_of_one(zoo, zoo_folder, digits, tmp_path):
+    launch(["--multi_gpu"], zoo_folder, tmp_path / "out", seed=9)
     two = mean_accuracy(RPG.from_pretrained(tmp_path / "out").generate(4, steps=10), zoo, digits)
     one = torch.tensor([mean_accuracy(trained(zoo, seed).generate(4, steps=10), zoo, digits) for seed in range(3)])
     # Within the spread of seeds; half a point is two of the 360 test images.
     assert abs(two - float(one.mean())) <= max(3 * float(one.std()), 0.5)
+
+
+def test_sharded_training_resumes_and_ends_as_the_unsharded(zoo, zoo_folder, tmp_path):
+    wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_transformer_layer_cls_to_wrap", "Mamba2"]
+    changes = {"steps": 6, "ema": 0.5, "save_every": 2, "gradient_checkpointing": True}
+    launch(["--use_fsdp", "--fsdp_version", "2", *wrap], zoo_folder, tmp_path / "out", **changes)
+    assert RPG.from_pretrained(tmp_path / "out").generate(1, steps=2)

@@ -1,0 +1,63 @@
+"""The state of a sharded training (FSDP 2): whole where it is saved or read, divided among processes where it is used.
+
+Every process must make these calls, in the same order: each gathers or scatters tensors of all of them.
+"""
+
+import copy
+
+import torch
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map
+
+from rpglib.model.rpg import RPG
+
+
+def copy_of_first(model: RPG, device: torch.device) -> RPG:
+    """A copy of the main process's model, to be sharded: what is sharded cannot be made whole again in place."""
+    # The tokenizer's statistics may be as large as a network, and nobody changes them.
+    copied = copy.deepcopy(model, {id(model.tokenizer): model.tokenizer})
+    for x in copied.state_dict().values():
+        x.copy_(broadcast(x.to(device)))
+    return copied
+
+
+class Whole:
+    """A sharded model, or averages of its tensors, whose state dict is read and loaded whole, on the CPU."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return _gathered(self.part.state_dict())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        own = self.part.state_dict()
+        self.part.load_state_dict({name: _divided(x, own[name]) for name, x in state.items()})
+
+
+class WholeOptimizer:
+    """The optimiser of a sharded model, in the same way."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.optimizer = optimizer
+
+    def state_dict(self) -> dict:
+        return _gathered(self.optimizer.state_dict())
+
+    def load_state_dict(self, state: dict) -> None:
+        parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        divided = {
+            k: {name: _divided(x, parameters[k]) if x.shape == parameters[k].shape else x for name, x in of.items()}
+            for k, of in state["state"].items()
+        }
+        self.optimizer.load_state_dict(state | {"state": divided})
+
+
+def _gathered(state):
+    return tree_map(lambda x: x.full_tensor().cpu() if isinstance(x, DTensor) else x, state)
+
+
+def _divided(x: Tensor, like: Tensor) -> Tensor:
+    return distribute_tensor(x.to(like.device), like.device_mesh, like.placements) if isinstance(like, DTensor) else x
