@@ -57,9 +57,9 @@ def results() -> str:
             )
         )
     gain = read_record("collect_checkpoints", "digits")["numbers"]["batching"]
-    cost = read_record("tokenizer_cost", "digits")["numbers"]
+    tokenizer = read_record("tokenizer_cost", "digits")["numbers"]
     commands = read_record("commands", "digits")["numbers"]
-    peaks = cost["peak_in_checkpoints"]
+    peaks = tokenizer["peak_in_checkpoints"]
     lines += [
         "",
         "Minutes hold training the network, its 50 checkpoints, the generator, ten generated networks and all "
@@ -67,10 +67,10 @@ def results() -> str:
         "49.0 (original) and 49.0 (generated) for CNN (s), 62.1 and 62.0 for CNN (m).",
         "",
         f"A population of {gain['members']} small vision transformers trains {gain['gain']:.1f} times faster together "
-        f"than one by one ({gain['steps']} steps each, one run). Encoding and decoding {cost['network']} "
-        f"({cost['parameters'] / 1e6:.1f} M parameters) takes {cost['ratio']:.1f} times a plain copy of its tensors "
-        f"and at its peak {peaks['encode_decode']:.2f} times the checkpoint's memory, the checkpoint and the mask "
-        f"included; with `decode(tokens, reuse=True)`, as generation does, {cost['ratio_reuse']:.1f} and "
+        f"than one by one ({gain['steps']} steps each, one run). Encoding and decoding {tokenizer['network']} "
+        f"({tokenizer['parameters'] / 1e6:.1f} M parameters) takes {tokenizer['ratio']:.1f} times a plain copy of its "
+        f"tensors and at its peak {peaks['encode_decode']:.2f} times the checkpoint's memory, the checkpoint and the mask "
+        f"included; with `decode(tokens, reuse=True)`, as generation does, {tokenizer['ratio_reuse']:.1f} and "
         f"{peaks['encode_decode_reuse']:.2f} (medians of 7 runs).",
         "",
         "From a bare clone, on the same machine and with packages already in uv's cache: `make quickstart` "

@@ -9,6 +9,7 @@ from launch_training import MODEL, TRAIN
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.studies.plain_training import OPTIMISATIONS, train_plain
+from rpglib.studies.training_cost import measure, preset_cost
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import train
 from rpglib.zoo.architectures import Architecture
@@ -52,3 +53,14 @@ def test_the_plain_path_has_the_same_losses(zoo, model, recipe):
     torch.testing.assert_close(next(a), next(b), rtol=1e-2, atol=1e-2)
     with pytest.raises(InputError, match="averaged weights"):
         train_plain(models[1], zoo, dataclasses.replace(config, ema=0.9), 1)
+
+
+def test_every_row_is_measured_or_says_why_not():
+    found = measure("smoke")
+    rows = [*found["plain"], *found["optimisations"]]
+    assert {row["name"] for row in found["optimisations"]} == set(OPTIMISATIONS)
+    assert all(row["ratio"] > 0 and row["difference"] < 1e-3 for row in rows)
+    assert all(0 < share < 1 for share in found["waiting"].values())
+    assert all(("seconds" in row) != ("reason" in row) for row in found["presets"])
+    large = preset_cost("large", 2)
+    assert large["reason"].startswith("needs 47 GiB") and "seconds" not in large
