@@ -69,8 +69,8 @@ def results() -> str:
         f"A population of {gain['members']} small vision transformers trains {gain['gain']:.1f} times faster together "
         f"than one by one ({gain['steps']} steps each, one run). Encoding and decoding {tokenizer['network']} "
         f"({tokenizer['parameters'] / 1e6:.1f} M parameters) takes {tokenizer['ratio']:.1f} times a plain copy of its "
-        f"tensors and at its peak {peaks['encode_decode']:.2f} times the checkpoint's memory, the checkpoint and the mask "
-        f"included; with `decode(tokens, reuse=True)`, as generation does, {tokenizer['ratio_reuse']:.1f} and "
+        f"tensors and at its peak {peaks['encode_decode']:.2f} times the checkpoint's memory, the checkpoint and the "
+        f"mask included; with `decode(tokens, reuse=True)`, as generation does, {tokenizer['ratio_reuse']:.1f} and "
         f"{peaks['encode_decode_reuse']:.2f} (medians of 7 runs).",
         "",
         "From a bare clone, on the same machine and with packages already in uv's cache: `make quickstart` "
