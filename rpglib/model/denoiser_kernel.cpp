@@ -22,22 +22,23 @@ inline Vector load(const float* from) { Vector x; std::memcpy(&x, from, sizeof x
 inline void store(float* to, Vector x) { std::memcpy(to, &x, sizeof x); }
 inline Vector all(float x) { return x - Vector{}; }
 
-// x for x >= 0, else exp(x) - 1 = 2^n (2^f - 1) + (2^n - 1), |f| <= 1/2, with 2^f - 1 = f times a polynomial (Taylor's).
+// x for x >= 0, else exp(x) - 1: the larger of x and 2^n 2^f - 1 with |f| <= 1/2, where x is at most 0 in the exponent.
+// 2^f is a polynomial, exact at 0, that minimises the largest error (1e-7). NaN stays NaN, by the order of the operands.
 inline Vector elu(Vector x) {
-    const Vector zero{}, least = all(-87.0f);
-    Vector low = x > zero ? zero : x;  // written so that NaN stays NaN
-    low = low < least ? least : low;
+    const Vector zero{}, least = all(-87.0f), log2e = all(1.44269504088896341f);
+    Vector low = x < zero ? x : zero;
+    low = low > least ? low : least;
     // 1.5 x 2^23 rounds what is added to it to a whole number, here n + 127: the exponent's bits of 2^n.
-    const Vector shift = all(12582912.0f + 127.0f), y = low * 1.44269504088896341f, n = y + shift, f = y - (n - shift);
+    const Vector shift = all(12582912.0f + 127.0f), n = low * log2e + shift, f = low * log2e - (n - shift);
     Integers bits;
     std::memcpy(&bits, &n, sizeof bits);
     bits <<= 23;
     Vector scale;
     std::memcpy(&scale, &bits, sizeof scale);
-    Vector p = all(1.5403530e-4f);
-    for (float c : {1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f, 2.4022651e-1f, 6.9314718e-1f}) p = p * f + c;
-    const Vector high = x > zero ? x : zero;
-    return (p * f * scale + (scale - 1.0f)) + high;
+    Vector p = all(1.3407259e-3f);
+    for (float c : {9.6718753e-3f, 5.5503085e-2f, 2.4022235e-1f, 6.9314724e-1f, 1.0f}) p = p * f + c;
+    p = p * scale - 1.0f;
+    return p > x ? p : x;
 }
 
 // The transforms belong to polynomials with given values at the points 0, +-a_1 ... +-a_6 and infinity. With

@@ -25,9 +25,10 @@ from rpglib.hardware import uses_bf16
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
 from rpglib.model.folded import folded
+from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES, RecurrentModel
-from rpglib.model.samplers import SAMPLERS
+from rpglib.model.samplers import SAMPLERS, timesteps
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 
@@ -166,6 +167,25 @@ class RPG(nn.Module):
     def device(self) -> torch.device:
         return self.recurrent.position.device
 
+    def offload(self, device: str | torch.device) -> "RPG":
+        """Generate on `device` from now on, the recurrent layers' weights staying in the computer's memory.
+
+        A layer's weights are on the device only while it computes prototypes: with the preset "large" 2.6 billion
+        parameters less are there while tokens are written. They are copied once for every network, or once for every
+        `PIECE` tokens where the fused kernels are absent. A generator that was offloaded only generates: it can neither
+        be trained nor saved nor moved. Returns the generator itself.
+        """
+        # Only needed here, and slow to import.
+        from accelerate import cpu_offload
+
+        layers, self.recurrent.layers = self.recurrent.layers, nn.ModuleList()
+        self.to(device)
+        self.recurrent.layers = layers
+        for layer in layers:
+            # As a whole: Mamba-2 reads the weights of its parts without calling these.
+            cpu_offload(layer, torch.device(device), preload_module_classes=[type(layer).__name__])
+        return self
+
     # ---- training -----------------------------------------------------------------------------------------------
 
     def forward(
@@ -241,9 +261,14 @@ class RPG(nn.Module):
             raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
         task = self.task_rows(task, n)
         permutation = self.permutation_rows(permutation, n, seed)
+        alike = _first_alike(n, permutation, task)
         length, size = len(self.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
         writer = _TokenWriter(self, sampler, steps, precision, kernel)
+        if distributed:
+            share = partial(shared, size=size, device=self.device)
+        else:
+            share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -251,20 +276,26 @@ class RPG(nn.Module):
         training = self.training
         self.eval()
         try:
+            before = None
             for networks in torch.arange(n).split(max(1, part // length)):
-                given = [x[networks].to(self.device) if x is not None else None for x in (permutation, task)]
+                # Networks of one state and one task have the same prototypes.
+                asked, which = alike[networks].unique(return_inverse=True)
+                given = [x[asked].to(self.device) if x is not None else None for x in (permutation, task)]
                 tokens, carried = torch.empty(len(networks) * length, size), []
                 # Several pieces only where there is one network: its rows are then those of the tokens.
-                for piece in self.recurrent.pieces(max(part, PIECE) if len(networks) == 1 else length):
-                    with writer.autocast():
-                        prototypes = self.recurrent.piece(len(networks), *given, piece, carried).flatten(0, 1)
-                    rows = torch.arange(len(prototypes)) + piece.start
-                    owners, places = networks[rows // length] + seed, rows % length
-                    write = partial(writer, prototypes, owners, places)
+                pieces = self.recurrent.pieces(max(part, PIECE) if len(networks) == 1 else length)
+                for piece in pieces:
+                    if len(pieces) > 1 or before is None or not torch.equal(asked, before):
+                        with writer.autocast():
+                            prototypes = self.recurrent.piece(len(asked), *given, piece, carried)
+                    rows = torch.arange(len(networks) * prototypes.shape[1]) + piece.start
+                    owners, places = rows // length, rows % length
+                    sources = which[owners] * length + places - piece.start
+                    write = partial(writer, prototypes.flatten(0, 1), sources, networks[owners] + seed, places)
                     parts = torch.arange(len(rows)).split(part)
-                    share = partial(shared, size=size, device=self.device) if distributed else each
                     for chosen, written in share(parts, write):
                         tokens[rows[chosen]] = written.cpu()
+                before = asked
                 yield from tokens.view(len(networks), length, size)
         finally:
             self.train(training)
@@ -418,30 +449,31 @@ class _TokenWriter:
         self.model, self.sample, self.steps = model, SAMPLERS[sampler], steps
         self.bf16 = uses_bf16(precision, model.device)
         self.denoise = folded(model.denoiser, torch.bfloat16 if self.bf16 else torch.float32, kernel)
-        self.times: dict[int, Tensor] = {}
+        visited = timesteps(model.config.schedule.steps, steps)
+        times = model.denoiser.time_embedder(torch.tensor(visited, device=model.device))
+        self.times = dict(zip(visited, times, strict=True))
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
 
-    def __call__(self, prototypes: Tensor, owners: Tensor, places: Tensor, chosen: Tensor) -> Tensor:
-        """The tokens (B, D) of the rows `chosen` (B,) of prototypes; their networks' seeds, their places in these."""
+    def __call__(self, prototypes: Tensor, sources: Tensor, owners: Tensor, places: Tensor, chosen: Tensor) -> Tensor:
+        """The tokens (B, D) that are `chosen` (B,): those of the prototypes `sources`, at `places` in networks.
+
+        owners: the seeds of these networks.
+        """
+        config = self.model.config
+        own, which = sources[chosen].unique(return_inverse=True)
         with self.autocast():
-            condition = self.model.denoiser.condi_embedder(prototypes[chosen]).float()
-            skip = self.model.skip(prototypes[chosen]).float() if self.model.skip is not None else None
+            condition = self.model.denoiser.condi_embedder(prototypes[own]).float()[which]
+            skip = self.model.skip(prototypes[own]).float()[which] if self.model.skip is not None else None
 
         def predict(x: Tensor, t: int) -> Tensor:
-            output = self.denoise(x, self._time(t), condition)
+            output = self.denoise(x, self.times[t], condition)
             return output if skip is None else output.add_(skip)
 
-        config = self.model.config
         noise = TokenNoise(owners[chosen].tolist(), places[chosen].tolist(), config.token_size, self.model.device)
         options = {"steps": self.steps, "prediction": config.prediction, "draw_noise": noise}
         return self.sample(predict, noise(), config.schedule, **options)
-
-    def _time(self, t: int) -> Tensor:
-        if t not in self.times:
-            self.times[t] = self.model.denoiser.time_embedder(torch.tensor([t], device=self.model.device))[0]
-        return self.times[t]
 
 
 class TokenNoise:
@@ -455,6 +487,13 @@ class TokenNoise:
         for row, generator in zip(self.buffer, self.generators, strict=True):
             generator.standard_normal(out=row, dtype=np.float32)
         return torch.from_numpy(self.buffer).to(self.device, copy=True)
+
+
+def _first_alike(n: int, permutation: Tensor | None, task: Tensor | None) -> Tensor:
+    """For each of n networks the number of the first one with the same permutation state and task: (n,) int64."""
+    given = [x.view(n, -1).double() for x in (permutation, task) if x is not None]
+    _, kind = torch.cat(given or [torch.zeros(n, 1)], 1).unique(dim=0, return_inverse=True)
+    return torch.full((n,), n).scatter_reduce(0, kind, torch.arange(n), "amin")[kind]
 
 
 def _weights(real: Tensor, weighting: str) -> Tensor:
@@ -474,4 +513,14 @@ def _digest(path: Path) -> str:
 def _random(seed: int, place: int, drawing: str = "noise") -> np.random.Generator:
     """A counter-based generator keyed by network and token: no order of drawing, batch or device enters its stream."""
     stream = {"noise": 0, "permutation": 1}[drawing]
-    return np.random.Generator(np.random.Philox(key=np.array((seed % 2**63 * 2 + stream, place), np.uint64)))
+    return np.random.Generator(np.random.Philox(_Key((seed % 2**63 * 2 + stream, place))))
+
+
+class _Key(np.random.bit_generator.ISeedSequence):
+    """A Philox generator's key as it is: given as `key`, it would first be given one by the operating system."""
+
+    def __init__(self, words: tuple[int, int]):
+        self.words = np.array(words, np.uint64)
+
+    def generate_state(self, n_words, dtype=np.uint32):
+        return self.words

@@ -1,13 +1,16 @@
 """Generation as a straightforward port of the released code computes it on a CPU: what ours is timed against."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from rpglib.allocator import keep_freed_memory
+from rpglib.distributed import each
 from rpglib.errors import choice
 from rpglib.model.folded import folded
+from rpglib.model.native import in_threads
 from rpglib.model.rpg import RPG, TokenNoise
 from rpglib.model.samplers import SAMPLERS
 
@@ -47,30 +50,36 @@ def generate_plain(
     for networks in torch.arange(n).split(together):
         given = [x[networks].to(model.device) if x is not None else None for x in (permutation, task)]
         prototypes = model.recurrent(len(networks), *given).flatten(0, 1)
-        for rows in torch.arange(len(prototypes)).split(part):
-            owners = (networks[rows // length] + seed).tolist()
-            noise = TokenNoise(owners, (rows % length).tolist(), size, model.device)
+        denoiser = _denoiser(model, optimised)
+
+        def write(rows: Tensor, networks=networks, prototypes=prototypes, denoiser=denoiser) -> Tensor:
+            noise = TokenNoise((networks[rows // length] + seed).tolist(), (rows % length).tolist(), size, model.device)
             options = {"steps": steps, "prediction": model.config.prediction, "draw_noise": noise}
-            predict = _denoiser(model, prototypes[rows], optimised)
-            tokens.append(SAMPLERS[sampler](predict, noise(), model.config.schedule, **options).cpu())
+            return SAMPLERS[sampler](denoiser(prototypes[rows]), noise(), model.config.schedule, **options).cpu()
+
+        share = in_threads if "kernel" in optimised else each
+        tokens += [written for _, written in share(torch.arange(len(prototypes)).split(part), write)]
     return torch.cat(tokens).view(n, length, size)
 
 
-def _denoiser(model: RPG, prototypes: Tensor, optimised: Collection[str]) -> Callable[[Tensor, int], Tensor]:
-    def plain(x: Tensor, t: int) -> Tensor:
-        output = model.denoiser(x, torch.full((len(x),), t, device=x.device), prototypes)
-        return output if model.skip is None else output + model.skip(prototypes)
-
-    if "embeddings" not in optimised:
-        return plain
-    condition = model.denoiser.condi_embedder(prototypes)
-    skip = model.skip(prototypes) if model.skip is not None else 0.0
+def _denoiser(model: RPG, optimised: Collection[str]) -> Callable[[Tensor], Callable[[Tensor, int], Tensor]]:
+    """prototypes -> (noisy tokens, step) -> prediction."""
     denoise = model.denoiser.denoise
     if "folding" in optimised:
         denoise = folded(model.denoiser, kernel="auto" if "kernel" in optimised else "torch")
 
-    def with_embeddings(x: Tensor, t: int) -> Tensor:
+    def plain(prototypes: Tensor, x: Tensor, t: int) -> Tensor:
+        output = model.denoiser(x, torch.full((len(x),), t, device=x.device), prototypes)
+        return output if model.skip is None else output + model.skip(prototypes)
+
+    def with_embeddings(condition: Tensor, skip: Tensor | float, x: Tensor, t: int) -> Tensor:
         time = model.denoiser.time_embedder(torch.tensor([t], device=x.device))
         return denoise(x, time[0] if "folding" in optimised else time.expand_as(x), condition) + skip
 
-    return with_embeddings
+    def given(prototypes: Tensor) -> Callable[[Tensor, int], Tensor]:
+        if "embeddings" not in optimised:
+            return partial(plain, prototypes)
+        skip = model.skip(prototypes) if model.skip is not None else 0.0
+        return partial(with_embeddings, model.denoiser.condi_embedder(prototypes), skip)
+
+    return given
