@@ -5,7 +5,7 @@ import functools
 import platform
 
 # The names and numbers of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGEST_BYTES = 2**30
 KEPT_BYTES = 2**31 - 1
 
@@ -23,3 +23,5 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        # What one thread frees another can use: with memory of their own threads would hold more the longer they work.
+        libc.mallopt(M_ARENA_MAX, 1)

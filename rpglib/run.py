@@ -215,6 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # Progress bars would be kept as text that differs from run to run.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    # jsonschema, which papermill imports, would compile a grammar of web addresses for a check that no notebook needs.
+    sys.modules.setdefault("rfc3987_syntax", None)
     try:
         if options.in_place and options.parameter:
             raise InputError("--in-place takes no -p: committed outputs are those of the notebook's own defaults")

@@ -17,7 +17,8 @@ from rpglib.model.samplers import SAMPLERS
 OPTIMISATIONS = ("embeddings", "folding", "memory", "batching", "kernel")
 """What `generate` does beyond the plain path: time and prototype embedded once per step and per token, instead of both
 for every token at every step; BatchNorm folded and ELU in place; freed memory kept; small networks written together;
-the compiled kernel. Each but "memory" and "batching" wants the ones before it on."""
+the compiled kernel, whose threads take their tokens through all steps. Each but "memory" and "batching" wants the ones
+before it on."""
 
 
 @torch.no_grad()
