@@ -1,5 +1,7 @@
 """The denoiser for sampling: folded layers, the minimal filtering algorithm, and the kernel against PyTorch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -142,3 +144,12 @@ def test_what_the_kernel_cannot_do_is_said():
         folded(denoiser(64, SMALL), torch.bfloat16, kernel="native")
     with pytest.raises(InputError, match="unknown kernel"):
         folded(denoiser(64, SMALL), kernel="fast")
+
+
+def test_threads_of_the_kernel_use_one_core_each():
+    before = torch.get_num_threads()
+    native._pool.cache_clear()
+    assert set(native._pool(2).map(lambda _: torch.get_num_threads(), range(8))) == {1}
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 2
+    torch.set_num_threads(before)

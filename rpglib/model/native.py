@@ -125,9 +125,15 @@ def _blocks(weights: Tensor) -> Tensor:
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """So many threads, in each of which PyTorch uses no others: those that wait for work keep a core busy."""
-    pool = ThreadPoolExecutor(threads, "denoiser", torch.set_num_threads, (1,))
     started = threading.Barrier(threads)
-    list(pool.map(lambda _: started.wait(), range(threads)))
+
+    def alone() -> None:
+        torch.get_num_threads()  # otherwise PyTorch would set the number that it has for new threads later
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ThreadPoolExecutor(threads, "denoiser", alone)
+    list(pool.map(abs, range(threads)))
     torch.set_num_threads(threads)  # for threads that others start later
     return pool
 

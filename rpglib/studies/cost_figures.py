@@ -39,7 +39,7 @@ def bars(ax: plt.Axes, rows: Sequence[dict]) -> None:
     values = [ratio(row["off"], row["on"]) for row in rows]
     ax.barh(names[::-1], values[::-1], color=BLUE, height=0.6)
     for place, value in enumerate(values[::-1]):
-        ax.annotate(f"{value:.2f}", (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+        ax.annotate(f"{value:.2f}", (max(value, 1), place), (3, 0), textcoords="offset points", va="center", fontsize=7)
     ax.axvline(1, color=BLACK, linewidth=0.8)
     ax.set(xlabel="times faster than without", xlim=(0, max(values) * 1.2))
     ax.grid(axis="y", visible=False)
