@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from rpglib.figures import BLACK, COLOURS, GREY
 from rpglib.studies.findings import accuracies, alikeness, gap
@@ -382,6 +382,7 @@ def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
         lower.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), handlelength=2.8)
         for ax in column:
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.minorticks_off()
 
