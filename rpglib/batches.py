@@ -4,7 +4,6 @@ Shapes: N checkpoints per step, L tokens, D token size, B tokens per step that p
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
+from rpglib.threads import one_core_threads
 
 # A zoo of this many token values or fewer (1 GiB) is tokenised once and kept; a larger one is read as it is needed.
 CACHED_VALUES = 2**28
@@ -116,7 +116,7 @@ def ahead(make: Callable[[int], Item], steps: range) -> Iterator[Item]:
     What `make` raises is raised here, at its step. The thread ends with the iteration, also when that is closed early.
     """
     # One thread each for loading, or it would take the cores from the computation that it is to hide behind.
-    with ThreadPoolExecutor(1, "batches", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with one_core_threads(1, "batches") as pool:
         pending = [pool.submit(make, step) for step in steps[:1]]
         for step in steps:
             item = pending.pop().result()

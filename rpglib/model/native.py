@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 from rpglib.distributed import Write, each
 from rpglib.errors import InputError
 from rpglib.files import atomic
+from rpglib.threads import one_core_threads
 
 SOURCE = Path(__file__).with_name("denoiser_kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
@@ -124,18 +124,7 @@ def _blocks(weights: Tensor) -> Tensor:
 
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """So many threads, in each of which PyTorch uses no others: those that wait for work keep a core busy."""
-    started = threading.Barrier(threads)
-
-    def alone() -> None:
-        torch.get_num_threads()  # otherwise PyTorch would set the number that it has for new threads later
-        torch.set_num_threads(1)
-        started.wait()
-
-    pool = ThreadPoolExecutor(threads, "denoiser", alone)
-    list(pool.map(abs, range(threads)))
-    torch.set_num_threads(threads)  # for threads that others start later
-    return pool
+    return one_core_threads(threads, "denoiser")
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 The zoos hold untrained networks with random tasks: what a step takes does not depend on what the weights are.
 """
 
-import resource
 import statistics
 import tempfile
 import time
@@ -18,8 +17,10 @@ import torch
 from rpglib.batches import ahead
 from rpglib.model.rpg import PRESETS, RPG, RPGConfig
 from rpglib.profiles import Recipe, quickstart, unseen_tasks
+from rpglib.resident import HIGHEST, resident
 from rpglib.studies.memory import training_bytes
 from rpglib.studies.plain_training import OPTIMISATIONS, train_plain
+from rpglib.studies.verdicts.cost import ratio
 from rpglib.studies.workers import worker
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import TrainConfig, batches_of
@@ -77,9 +78,11 @@ def measure(profile: str, seed: int = 0) -> dict:
                         steps = [b - a for a, b in pairwise(ends[warm - 1 :])]
                         found[arm].append((statistics.median(steps), losses))
             seconds = {arm: [median for median, _ in runs] for arm, runs in found.items()}
-            ratio = statistics.median(seconds["off"]) / statistics.median(seconds["on"])
             pairs = zip(found["off"][0][1], found["on"][0][1], strict=True)
-            return seconds | {"ratio": ratio, "difference": max(abs(a - b) / abs(b) for a, b in pairs)}
+            return seconds | {
+                "ratio": ratio(seconds["off"], seconds["on"]),
+                "difference": max(abs(a - b) / abs(b) for a, b in pairs),
+            }
 
         plain = []
         for name in recipes:
@@ -160,7 +163,7 @@ def preset_cost(name: str, steps: int) -> dict:
         row["counted_bytes"] = training_bytes(generator, train)
         train_plain(generator, zoo, train, steps, OPTIMISATIONS, lambda *_: ends.append(time.perf_counter()))
     row["seconds"] = statistics.median(b - a for a, b in pairwise(ends))
-    return row | {"resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return row | {"resident_bytes": resident(HIGHEST)}
 
 
 def _cpu(recipe: Recipe, seed: int) -> Recipe:
