@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 # In a home of its own: a first try must not replace the committed records, which the README and the tests quote.
 quickstart: $(STAMP)  ## train a generator on digit classifiers and look at what it writes
-	RPG_HOME=$(CURDIR)/data/runs/quickstart $(BIN)/python -m rpglib.run notebooks/$(NOTEBOOK).ipynb \
+	RPG_HOME=$(CURDIR)/data/runs/quickstart $(BIN)/python -m experiments.run notebooks/$(NOTEBOOK).ipynb \
 		--output data/runs/digits/$(NOTEBOOK).ipynb -p profile digits -p fresh true
 	@mkdir -p figures && cp data/runs/quickstart/figures/$(NOTEBOOK).* figures/
 	@echo "executed notebook: data/runs/digits/$(NOTEBOOK).ipynb"
@@ -23,7 +23,7 @@ test: $(STAMP) lint  ## style, unit and property tests, every notebook as commit
 
 # One after the other, on all cores: what is tested is also that none takes two minutes or 12 GB.
 test-networks: $(STAMP)  ## the nine large networks, each from tokenizer to evaluated generated networks
-	$(BIN)/python -m pytest -m 'networks or not networks' --durations 9 tests/test_large_networks.py
+	$(BIN)/python -m pytest -m 'networks or not networks' --durations 9 tests/experiments/imagenet/test_large_networks.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

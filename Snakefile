@@ -6,7 +6,7 @@ PROFILE = config.get("profile", "digits")
 FRESH = str(config.get("fresh", True)).lower()
 SEED = config.get("seed", 0)
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
-CODE = sorted(map(str, Path("rpglib").rglob("*.py")))
+CODE = sorted(str(path) for package in ("rpglib", "experiments") for path in Path(package).rglob("*.py"))
 
 # Every notebook starts from images, unless named here. The ablations share cells: 03 computes those of their base first.
 NEEDS = {"02_main_results": ["01_collect_checkpoints"]}
@@ -45,5 +45,5 @@ rule notebook:
         fresh=FRESH,
         seed=SEED,
     shell:
-        "{params.python:q} -m rpglib.run {input.notebook:q} --output {output:q}"
+        "{params.python:q} -m experiments.run {input.notebook:q} --output {output:q}"
         " -p profile {wildcards.profile} -p fresh {params.fresh} -p seed {params.seed}"

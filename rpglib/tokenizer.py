@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rpglib.checkpoints import Checkpoint, tied
 from rpglib.errors import InputError, choice
-from rpglib.files import save_tensors
+from rpglib.runtime.files import save_tensors
+from rpglib.zoo.checkpoints import Checkpoint, tied
 
 SLICINGS = ("layer", "flatten", "channel")
 NORMALISATIONS = ("layer", "residual", "element")

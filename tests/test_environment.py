@@ -68,8 +68,8 @@ SLOW = {"accelerate", "huggingface_hub", "sklearn", "timm", "torch._dynamo", "to
 @pytest.mark.parametrize(
     ("start", "slow"),
     [
-        ("import rpglib.run", {"torch", "papermill"}),
-        ("import rpglib.pipeline, rpglib.profiles; rpglib.pipeline.images_of('digits')", SLOW),
+        ("import experiments.run", {"torch", "papermill"}),
+        ("import experiments.pipeline, experiments.profiles; experiments.pipeline.images_of('digits')", SLOW),
     ],
     ids=["command", "notebook"],
 )

@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from experiments.run import parameters, run
 from rpglib.errors import InputError
-from rpglib.run import parameters, run
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -48,7 +48,7 @@ def faults(path: Path) -> list[str]:
         "an error is among the outputs": any(output.output_type == "error" for output in outputs),
         "warnings or progress bars are among the outputs": any(output.get("name") == "stderr" for output in outputs),
         "the file has 500 kB or more": path.stat().st_size >= 500_000,
-        "metadata of a run is left; python -m rpglib.run --in-place removes it": any(
+        "metadata of a run is left; python -m experiments.run --in-place removes it": any(
             {"papermill", "execution", "widgets"} & part.metadata.keys() for part in (notebook, *cells)
         ),
     }
@@ -97,7 +97,7 @@ def scratch_home(tmp_path_factory):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_smoke(path, scratch_home):
     output = scratch_home / path.name
-    command = [sys.executable, "-m", "rpglib.run", path, "-p", "profile", "smoke", "-p", "fresh", "true"]
+    command = [sys.executable, "-m", "experiments.run", path, "-p", "profile", "smoke", "-p", "fresh", "true"]
     result = subprocess.run(
         [*command, *SMOKE_PARAMETERS.get(path.stem, ()), "--output", output],
         env={**os.environ, "RPG_HOME": str(scratch_home)},

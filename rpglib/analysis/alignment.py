@@ -13,9 +13,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import load
-from rpglib.checkpoints import STATISTICS
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import CentreCrop
+from rpglib.zoo.checkpoints import STATISTICS
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Identity)
 SPATIAL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, CentreCrop)

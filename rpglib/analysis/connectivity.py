@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import accuracy, load, predictions
-from rpglib.checkpoints import check_alike
 from rpglib.errors import InputError
+from rpglib.zoo.checkpoints import check_alike
 
 
 def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from rpglib.checkpoints import STATISTICS, check_alike
 from rpglib.errors import InputError
+from rpglib.zoo.checkpoints import STATISTICS, check_alike
 
 
 def noised(network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False) -> dict[str, Tensor]:

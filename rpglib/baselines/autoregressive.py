@@ -16,7 +16,7 @@ from rpglib.errors import InputError
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CausalAttentionLayer
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training import Checkpoints, TrainConfig, rate
+from rpglib.training.loop import Checkpoints, TrainConfig, rate
 
 
 @dataclass(frozen=True)

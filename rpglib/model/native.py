@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rpglib.distributed import Write, each
 from rpglib.errors import InputError
-from rpglib.files import atomic
-from rpglib.threads import one_core_threads
+from rpglib.runtime.distributed import Write, each
+from rpglib.runtime.files import atomic
+from rpglib.runtime.threads import one_core_threads
 
 SOURCE = Path(__file__).with_name("denoiser_kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")

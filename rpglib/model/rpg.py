@@ -17,11 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rpglib.allocator import keep_freed_memory
-from rpglib.distributed import each, shared
 from rpglib.errors import InputError, choice
-from rpglib.files import read_json, save_tensors, write_json
-from rpglib.hardware import uses_bf16
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
 from rpglib.model.folded import folded
@@ -29,6 +25,10 @@ from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES, RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
+from rpglib.runtime.allocator import keep_freed_memory
+from rpglib.runtime.distributed import each, shared
+from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.hardware import uses_bf16
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 

@@ -18,11 +18,11 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-from rpglib.allocator import keep_freed_memory
 from rpglib.analysis.accuracy import accuracy, answers, predictions
-from rpglib.checkpoints import digest
 from rpglib.errors import InputError
+from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.checkpoints import digest
 from rpglib.zoo.images import Images, Split, Stream
 from rpglib.zoo.store import Zoo
 

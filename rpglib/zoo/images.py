@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
-from rpglib.files import read_json
+from rpglib.runtime.files import read_json
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)

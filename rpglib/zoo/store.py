@@ -9,10 +9,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rpglib.checkpoints import Checkpoint, tied
 from rpglib.errors import InputError
-from rpglib.files import read_json, save_tensors, write_json
+from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.checkpoints import Checkpoint, tied
 
 MANIFEST = "manifest.json"
 FORMAT = "rpglib zoo 2"

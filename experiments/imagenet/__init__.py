@@ -1,0 +1,1 @@
+"""Networks for ImageNet, by name through timm: from tokenizer to evaluated generated networks."""

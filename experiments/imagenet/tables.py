@@ -1,0 +1,70 @@
+"""Tables and sentences on the large networks, from the numbers of their rows and of what they cost."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from experiments.profiles import Recipe
+
+SECONDS, GIGABYTES = 120, 12
+"""What a smoke row may cost on two cores: its whole process, and that process's highest resident memory."""
+
+MISSING = "not measured"
+
+
+def accuracies(recipes: Mapping[str, Recipe], rows: Mapping[str, dict]) -> pd.DataFrame:
+    """The paper's table 1: accuracies in percent, the paper's and ours, "not measured" where we have no row."""
+
+    def ours(name: str, group: str, key: str) -> str:
+        return f"{rows[name][group][key]:.2f}" if name in rows else MISSING
+
+    def papers(recipe: Recipe, place: int) -> str:
+        return "-" if recipe.paper is None else f"{recipe.paper[place]:.1f}"
+
+    return pd.DataFrame(
+        {
+            name: {
+                "paper, original": papers(recipe, 0),
+                "paper, generated": papers(recipe, 1),
+                "original, mean": ours(name, "original", "mean"),
+                "generated, mean": ours(name, "generated", "mean"),
+                "std": ours(name, "generated", "std"),
+                "minimum": ours(name, "generated", "min"),
+                "best": ours(name, "generated", "max"),
+            }
+            for name, recipe in recipes.items()
+        }
+    ).T
+
+
+def costs(found: Mapping[str, dict]) -> pd.DataFrame:
+    """What each network's smoke row cost: seconds of its parts and of its whole process, and peak memory in GB."""
+    return pd.DataFrame(
+        {
+            name: {
+                "values": f"{cost['parameters']:,}",
+                "tokens": f"{cost['tokens']:,}",
+                **{f"{part} (s)": f"{seconds:.1f}" for part, seconds in cost["seconds"].items()},
+                "process (s)": f"{cost['process_seconds']:.1f}",
+                "peak (GB)": f"{cost['peak_gb']:.2f}",
+            }
+            for name, cost in found.items()
+        }
+    ).T
+
+
+def within(cost: dict) -> bool:
+    """Whether a row evaluated a generated network within both limits."""
+    return cost["evaluated"] > 0 and cost["process_seconds"] < SECONDS and cost["peak_gb"] < GIGABYTES
+
+
+def verdict(found: Mapping[str, dict]) -> str:
+    """One sentence: do all networks pass from tokenizer to evaluated generated networks within the limits?"""
+    passed = [name for name, cost in found.items() if within(cost)]
+    slowest = max(found, key=lambda name: found[name]["process_seconds"])
+    largest = max(found, key=lambda name: found[name]["peak_gb"])
+    return (
+        f"{len(passed)} of {len(found)} networks pass from tokenizer to evaluated generated networks within "
+        f"{SECONDS} s and {GIGABYTES} GB; the slowest is {slowest} ({found[slowest]['process_seconds']:.0f} s), the "
+        f"largest {largest} ({found[largest]['peak_gb']:.1f} GB)"
+    )

@@ -1,0 +1,353 @@
+"""From a recipe to a record: obtain a zoo, train a generator, compare generated networks with the originals."""
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from experiments.profiles import NETWORKS, Recipe
+from experiments.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
+from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
+from rpglib.analysis.similarity import diversity
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
+from rpglib.runtime.files import save_tensors
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training.loop import TrainResult, train
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.collect import CollectConfig, batching_gain, collect, collection_facts
+from rpglib.zoo.images import Images, Split, Stream, data_root, imagenet_1k, load_images
+from rpglib.zoo.store import Zoo
+
+# Decoding CIFAR-10 takes a quarter of a minute, and several functions of one notebook ask for it.
+images_of = lru_cache(maxsize=2)(load_images)
+
+ORIGINAL = "original.safetensors"
+LOSS_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a results table: its recipe and record, the trained generator, and one checkpoint of the zoo."""
+
+    recipe: Recipe
+    record: dict
+    model: RPG
+    original: dict[str, Tensor]
+
+    @property
+    def numbers(self) -> dict:
+        return self.record["numbers"]
+
+
+def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> Row:
+    """Compute a row and record it (`fresh`), or read its record and its generator.
+
+    Raises `InputError` where there is no record, and where the images are not at hand for a fresh one.
+    """
+    recipe = seeded(recipe, seed)
+    if fresh:
+        return _compute(recipe, profile, seed, pick(device))
+    return Row(recipe, *recorded(recipe, profile, ORIGINAL, pick(device)))
+
+
+def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device) -> tuple[dict, RPG, dict[str, Tensor]]:
+    """Read a recipe's record, its generator, and the tensors of the file `companion` that is kept beside that.
+
+    Raises `InputError` where one of them is missing, damaged, or made with another recipe or seed.
+    """
+    folder = generator_dir(profile, recipe.name)
+    record = read_record(recipe.name, profile)
+    if not agrees(record["config"], recipe):
+        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
+    try:
+        tensors = load_file(folder / companion)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {folder / companion} ({error}); run with fresh=True") from None
+    return record, RPG.from_pretrained(folder, device), tensors
+
+
+def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
+    start = time.perf_counter()
+    images = images_for(recipe)
+    zoo = obtain_zoo(recipe, profile, images, device)
+    collected = time.perf_counter()
+    unfinished = home() / "data" / "runs" / profile / f"training_{recipe.name}"
+    model, training = fit(recipe, zoo, device, unfinished)
+    trained = time.perf_counter()
+    generating: list[float] = []
+    networks = _timed(
+        model.to(device).generate_each(recipe.networks, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed),
+        generating,
+    )
+    numbers = compare(recipe, networks, zoo, images.test, device)
+    end = time.perf_counter()
+    numbers["parameters"] = model.tokenizer.num_parameters
+    numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
+    numbers["tokens"] = model.tokenizer.num_tokens
+    numbers["precision"] = training.precision
+    numbers["loss"] = thinned(training)
+    numbers["seconds"] = {
+        "collect": collected - start,
+        "train": trained - collected,
+        "generate": sum(generating),
+        "evaluate": end - trained - sum(generating),
+    }
+    folder = generator_dir(profile, recipe.name)
+    model.save_pretrained(folder)
+    save_tensors(folder / ORIGINAL, zoo[0])
+    record = write_record(
+        recipe.name,
+        profile,
+        numbers,
+        config=recipe,
+        seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
+        n=recipe.networks,
+        wall_seconds=end - start,
+        data_source=images.source,
+    )
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return Row(recipe, record, model, zoo[0])
+
+
+def images_for(recipe: Recipe) -> Images:
+    """The images of a recipe; those of ImageNet are prepared as timm does for the recipe's network.
+
+    Raises `InputError` where they are absent, with what to put where.
+    """
+    if recipe.images != "imagenet":
+        return images_of(recipe.images)
+    with torch.device("meta"):  # wanted are the settings that timm keeps with a network, not its weights
+        return imagenet_1k(data_root() / "imagenet", recipe.architecture.build())
+
+
+def _timed(items: Iterable, seconds: list[float]) -> Iterator:
+    """Pass the items on, and note what making each of them took."""
+    items = iter(items)
+    while True:
+        began = time.perf_counter()
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        seconds.append(time.perf_counter() - began)
+        yield item
+
+
+def obtain_zoo(
+    recipe: Recipe,
+    profile: str,
+    images: Images,
+    device: torch.device | str = "cpu",
+    *,
+    label_maps: Tensor | None = None,
+    start: dict[str, Tensor] | None = None,
+) -> Zoo:
+    """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise.
+
+    A stored zoo with damaged shards or of an older format is collected again. Other arguments as in `collect`; a
+    recipe that says so starts from timm's published weights where no other start is given.
+    """
+    start = published(recipe) if start is None else start
+    path = zoo_dir(profile, recipe.name)
+    wanted = collection_facts(recipe.collect, images, start)
+    with suppress(InputError):
+        zoo = Zoo.open(path)
+        if zoo.config == wanted and zoo.architecture == recipe.architecture and _has_tasks(zoo, label_maps):
+            return zoo
+    return collect(recipe.architecture, images, recipe.collect, path, label_maps=label_maps, start=start, device=device)
+
+
+def published(recipe: Recipe) -> dict[str, Tensor] | None:
+    """timm's published weights with a new head, drawn by the recipe's seed; None where training starts from scratch.
+
+    Raises `InputError` where timm cannot get them.
+    """
+    if not recipe.pretrained:
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.collect.seed)
+        return recipe.architecture.pretrained().state_dict()
+
+
+def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
+    """Whether a zoo was collected for these tasks, in `collect`'s order of run, task, step."""
+    if zoo.tasks is None or label_maps is None:
+        return zoo.tasks is label_maps
+    return zoo.tasks.equal(label_maps.repeat_interleave(zoo.config["checkpoints"], 0).repeat(zoo.config["runs"], 1))
+
+
+def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:
+    """The recipes that can be computed here: a fresh run leaves out, and says so, those without images or weights."""
+    kept = []
+    for recipe in recipes:
+        try:
+            if fresh:
+                images_for(recipe)
+                published(recipe)
+        except InputError as error:
+            print(f"{recipe.name}: not measured ({error})")
+        else:
+            kept.append(recipe)
+    return tuple(kept)
+
+
+def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> dict:
+    """Collect (`fresh`) the recipes' zoos and record their accuracy and alikeness, or read that record.
+
+    The record also holds the gain of training a population together, and the accuracies of one short collection that
+    `check_collection` repeats.
+    """
+    if not fresh:
+        return read_record("collect_checkpoints", profile)
+    start = time.perf_counter()
+    zoos, sources, chosen = {}, set(), pick(device)
+    recipes = [seeded(recipe, seed) for recipe in available(recipes, fresh)]
+    if not recipes:
+        raise InputError(f"no images of profile {profile!r} are at hand; the lines above say what to put where")
+    for recipe in recipes:
+        images = images_of(recipe.images)
+        sources.add(images.source)
+        began = time.perf_counter()
+        zoo = obtain_zoo(recipe, profile, images, chosen)
+        seconds = time.perf_counter() - began
+        wrong = predictions(zoo.build(), zoo, images.test.images, device=chosen) != images.test.labels
+        zoos[recipe.name] = summarise(zoo.accuracies) | {
+            "accuracies": [round(a, 4) for a in zoo.accuracies.tolist()],
+            "parameters": sum(p.numel() for p in zoo.build().parameters()),
+            "checkpoints": len(zoo),
+            "runs": len(zoo.runs.unique()),
+            "among_originals": diversity(wrong, wrong)["among_originals"],
+            "seconds": seconds,
+            "source": images.source,
+        }
+    digits = images_of("digits")
+    architecture = Architecture("vit_small_digits", digits.num_classes, digits.channels, digits.size)
+    short = replace(recipes[0].collect, epochs=1)
+    members = 4 if profile == "smoke" else 32
+    return write_record(
+        "collect_checkpoints",
+        profile,
+        {
+            "zoos": zoos,
+            "batching": batching_gain(architecture, digits, short, members),
+            "short": short_collection(short),
+        },
+        config={"recipes": list(recipes), "short": short},
+        seeds={"collect": short.seed},
+        n=len(zoos),
+        wall_seconds=time.perf_counter() - start,
+        data_source="; ".join(sorted(sources)),
+    )
+
+
+def short_collection(config: CollectConfig) -> list[float]:
+    """Test accuracies (percent) of a small CNN's checkpoints, collected on digits as `config` says."""
+    images = images_of("digits")
+    architecture = Architecture("cnn_digits", images.num_classes, images.channels, images.size)
+    return collect(architecture, images, config, progress=False).accuracies.tolist()
+
+
+def check_collection(record: dict, tolerance: float = 2.0) -> str:
+    """Repeat the short collection of a record; `tolerance` (points of mean accuracy) allows for rounding."""
+    found = short_collection(CollectConfig(**record["config"]["short"]))
+    difference = abs(sum(found) - sum(record["numbers"]["short"])) / len(found)
+    assert difference <= tolerance, f"a repeated collection differs from the record by {difference:.2f} points"
+    return f"{len(found)} checkpoints collected again; their mean accuracy agrees with the record"
+
+
+def fit(
+    recipe: Recipe, zoo: Zoo, device: torch.device | str | None = None, folder: Path | None = None, **options
+) -> tuple[RPG, TrainResult]:
+    """Fit a tokenizer to the zoo and train a new generator on it; its first weights follow from the recipe's seed.
+
+    With `folder` an interrupted training goes on from what it left there; other options as in `train`.
+    """
+    tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.train.seed)
+        model = RPG(recipe.model, tokenizer)
+    return model, train(model, zoo, recipe.train, folder, device, **options)
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with the seeds of its collection and its training moved on by `seed`."""
+    return replace(
+        recipe,
+        collect=replace(recipe.collect, seed=recipe.collect.seed + seed),
+        train=replace(recipe.train, seed=recipe.train.seed + seed),
+    )
+
+
+def generate(
+    recipe: Recipe, model: RPG, n: int = NETWORKS, seed: int = 0, task: Sequence[int] | Tensor | None = None
+) -> list[dict[str, Tensor]]:
+    """Generate `n` networks with the recipe's sampler, for one task where the generator was trained with tasks."""
+    return model.generate(n, task, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
+
+
+def compare(
+    recipe: Recipe,
+    networks: Iterable[dict[str, Tensor]],
+    zoo: Zoo,
+    split: Split | Stream,
+    device: torch.device | str = "cpu",
+    known: Tensor | None = None,
+) -> dict:
+    """Accuracy (percent; every network, and their summary) of originals and generated networks, and their diversity.
+
+    Networks are taken one at a time: an iterator may generate each when it is its turn. known: what the originals say
+    of every image, (N, n) as from `predictions`, where that was asked before.
+    """
+    module, errors, result = recipe.architecture.build(), {}, {}
+    for name, group in (("original", zoo), ("generated", networks)):
+        if name == "original" and known is not None:
+            predicted, labels = known, split.labels
+        else:
+            predicted, labels = answers(module, group, split, device=device)
+        errors[name] = predicted != labels
+        accuracies = accuracy(predicted, labels)
+        result[name] = summarise(accuracies) | {"accuracies": [round(a, 4) for a in accuracies.tolist()]}
+    return result | {"diversity": diversity(errors["generated"], errors["original"])}
+
+
+def check_live(result: Row, n: int = 2, tolerance: float = 0.6) -> str:
+    """Generate the first `n` networks again, evaluate them, and compare with the record (tolerance in points).
+
+    Other processors round differently, which may change the answer on an image or two. Returns one sentence; raises
+    `AssertionError` where the record does not hold, `InputError` where the images are absent.
+    """
+    split = images_of(result.recipe.images).test
+    networks = generate(result.recipe, result.model, n, result.record["seeds"]["generate"])
+    found = accuracy(predictions(result.recipe.architecture.build(), networks, split.images), split.labels)
+    recorded = torch.tensor(result.numbers["generated"]["accuracies"][:n], dtype=found.dtype)
+    largest = float((found - recorded).abs().max())
+    assert largest <= tolerance, f"{result.recipe.name}: recomputed accuracies differ from the record by {largest:.2f}"
+    return f"{result.recipe.name}: {n} networks generated and evaluated again; they agree with the record"
+
+
+def thinned(training: TrainResult) -> dict[str, list]:
+    """The loss curve in at most `LOSS_POINTS` means of equal stretches: what a record keeps of it."""
+    losses = torch.tensor(training.losses, dtype=torch.float64)
+    stretches = losses.tensor_split(min(LOSS_POINTS, len(losses)))
+    ends = torch.tensor([len(s) for s in stretches]).cumsum(0)
+    return {"steps": ends.tolist(), "losses": [round(float(s.mean()), 6) for s in stretches]}
+
+
+def pick(device: str) -> torch.device:
+    """The device by name; "auto" is the first GPU, or else the CPU. Raises `InputError` where it is not at hand."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from None
+    return torch.device(device)

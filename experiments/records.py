@@ -1,0 +1,205 @@
+"""Where results live and how a number keeps its origin: records with provenance, and the paths of everything kept."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from rpglib.errors import InputError, choice
+from rpglib.runtime.files import read_json, write_json
+
+PROFILES = ("smoke", "digits", "cifar10", "paper")
+DEFAULT_PROFILE = "digits"
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors", "accelerate", "mamba-ssm")
+
+
+def home() -> Path:
+    """Return the project folder: `RPG_HOME`, or else the nearest folder upwards with a pyproject.toml.
+
+    Notebooks run in notebooks/, command lines in the root: both find the same folder. Raises `InputError` outside.
+    """
+    if chosen := os.environ.get("RPG_HOME"):
+        return Path(chosen).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").exists():
+            return folder
+    raise InputError(f"no pyproject.toml in {here} or above; start inside the project or set RPG_HOME to its folder")
+
+
+def _kept(kind: str, profile: str) -> Path:
+    """Return the folder of one kind of data; a smoke run's files are scratch and stay out of the tracked tree."""
+    choice("profile", profile, PROFILES)
+    data = home() / "data"
+    return data / "runs" / "smoke" / kind if profile == "smoke" else data / kind / profile
+
+
+def results_dir(profile: str) -> Path:
+    """Return the folder of the recorded results."""
+    return _kept("results", profile)
+
+
+def zoo_dir(profile: str, name: str) -> Path:
+    """Return the folder of a collected zoo (large, ignored by git)."""
+    return _kept("zoos", profile) / name
+
+
+def generator_dir(profile: str, name: str) -> Path:
+    """Return the folder of a trained generator (small, committed)."""
+    return _kept("generators", profile) / name
+
+
+def figures_dir(profile: str) -> Path:
+    """Return the folder of the figures: figures/ for the default profile, a subfolder of it for the larger ones."""
+    if choice("profile", profile, PROFILES) == "smoke":
+        return _kept("figures", profile)
+    return home() / "figures" / ("" if profile == DEFAULT_PROFILE else profile)
+
+
+def write_record(
+    experiment: str, profile: str, numbers: dict, *, config, seeds, n: int, wall_seconds: float, data_source: str
+) -> dict:
+    """Write data/results/<profile>/<experiment>.json atomically and return the record as it will be read back.
+
+    `config` is a dataclass or a dict (of dataclasses); arrays and tensors become lists. `n` counts the independent
+    items behind the numbers; `data_source` names the data set's copy. Raises `InputError` where a value is not finite
+    or cannot be written as JSON, naming its place; nothing is written then.
+    """
+    record = {
+        "experiment": experiment,
+        "profile": profile,
+        "n": n,
+        "numbers": numbers,
+        "config": config,
+        "seeds": seeds,
+        "data_source": data_source,
+        "wall_seconds": wall_seconds,
+        "provenance": provenance(),
+    }
+    record = plain(record, f"record {experiment}")
+    write_json(results_dir(profile) / f"{experiment}.json", record)
+    return record
+
+
+def read_record(experiment: str, profile: str) -> dict:
+    """Read a record; an absent one raises `InputError` with the remedy."""
+    path = results_dir(profile) / f"{experiment}.json"
+    if not path.exists():
+        raise InputError(
+            f"no record of {experiment!r} in profile {profile!r} ({path}); run its notebook with fresh=True to make it"
+        )
+    return read_json(path)
+
+
+def agrees(recorded, config) -> bool:
+    """Whether a record's configuration is that of the dataclass `config`.
+
+    A field that the record does not know is younger than it: such a field must have its default value, with which the
+    code does what it did before.
+    """
+    if not dataclasses.is_dataclass(config):
+        return recorded == plain(config, "config")
+    if not isinstance(recorded, dict):
+        return False
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    return recorded.keys() <= fields.keys() and all(
+        agrees(recorded[name], getattr(config, name)) if name in recorded else getattr(config, name) == field.default
+        for name, field in fields.items()
+    )
+
+
+def provenance() -> dict:
+    """Return what a reader needs to make a number again: commit, dirty flag, versions, hardware and date (UTC)."""
+    commit, dirty = _commit()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "versions": versions(),
+        "hardware": hardware(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that shape the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict:
+    """Return CPU model, usable cores, memory (GB = 1e9 bytes) and the names of the GPUs."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _cpu_model(),
+        "cores": cores,
+        "memory_gb": round(memory, 1),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def versions_line() -> str:
+    """Return versions and commit in one line, for the third cell of a notebook."""
+    commit, dirty = _commit()
+    state = f"commit {commit[:10]}{' with changes' if dirty else ''}" if commit else "no commit"
+    return ", ".join(f"{name} {version}" for name, version in versions().items()) + f"; {state}"
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Return the commit of the code and whether it was changed since; None where the code is in no repository."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            call = ["git", "-C", str(Path(__file__).parent), *arguments]
+            return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+
+    # A run writes data/ and figures/ itself: that makes its code no dirtier.
+    changes = git("status", "--porcelain", "--", ":/", ":(top,exclude)data", ":(top,exclude)figures")
+    return git("rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def plain(value, place: str = "value"):
+    """Turn dataclasses, arrays, tensors, paths and tuples into what JSON knows; `place` names the value in errors.
+
+    Raises `InputError` for what JSON cannot hold, and for numbers that are not finite.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{place} is {value}; a record holds finite numbers only, so find out where this one arose")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name), f"{place}.{field.name}")
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, dict):
+        return {str(key): plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), place)
+    raise InputError(f"{place} is a {type(value).__name__}; a record holds numbers, text, lists and dicts")

@@ -1,0 +1,181 @@
+"""Cells: one recipe with one seed, computed once and kept, so that notebooks share them and broken runs go on.
+
+What a cell found lies in data/runs/<profile>/cells under a name that follows from the recipe and from the code that
+computes it. On two cores two cells are computed side by side.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned
+from experiments.profiles import Recipe
+from experiments.records import home, plain, zoo_dir
+from experiments.sweeps.memory import training_bytes
+from rpglib.analysis.accuracy import predictions
+from rpglib.model.rpg import RPG
+from rpglib.runtime.files import read_json, write_json
+from rpglib.zoo.store import Zoo
+
+NUMBERS = "numbers.json"
+COMPUTING = ("rpglib", "experiments/pipeline.py", "experiments/sweeps/cells.py", "experiments/sweeps/memory.py")
+"""The code that a cell's numbers may depend on: all of the library, and of the experiments what computes a cell."""
+
+
+class Job(Protocol):
+    """Something to compute once: `facts` tell it from every other job; `compute` may keep files in its folder."""
+
+    profile: str
+
+    def facts(self) -> dict: ...
+    def compute(self, folder: Path) -> dict: ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One recipe, its seeds included: collect, train, generate, compare.
+
+    looks: the training steps after which the generator is tried, too. shared_zoo: the name under which the zoo of a
+    results row with the same collection is kept; by default a zoo has a name of its own.
+    """
+
+    recipe: Recipe
+    profile: str
+    looks: tuple[int, ...] = ()
+    device: str = "auto"
+    shared_zoo: str | None = None
+
+    def facts(self) -> dict:
+        return plain({"recipe": replace(self.recipe, name=""), "looks": self.looks, "networks": NETWORKS})
+
+    @property
+    def zoo_recipe(self) -> Recipe:
+        """The recipe under the name that its zoo is kept by: all cells with the same networks share one."""
+        recipe = self.recipe
+        made = plain([recipe.architecture, recipe.images, recipe.collect, recipe.pretrained])
+        return replace(recipe, name=self.shared_zoo or f"study_{_digest(made)}")
+
+    def zoo(self) -> Zoo:
+        """Its checkpoints, collected where they are not at hand."""
+        return obtain_zoo(self.zoo_recipe, self.profile, images_of(self.recipe.images), pick(self.device))
+
+    def model(self) -> RPG:
+        """Its generator, once computed."""
+        return RPG.from_pretrained(_folder(self), pick(self.device))
+
+    def numbers(self) -> dict:
+        """What was found, once computed."""
+        return read_json(_folder(self) / NUMBERS)
+
+    def compute(self, folder: Path) -> dict:
+        recipe, device = self.recipe, pick(self.device)
+        zoo = self.zoo()
+        answers = _answers(zoo_dir(self.profile, self.zoo_recipe.name), json.dumps(zoo.config), recipe.images, device)
+        found: dict = {"looks": []}
+        looked = 0.0
+        began = time.perf_counter()
+
+        def look(step: int, model: RPG) -> None:
+            nonlocal looked
+            if step + 1 in self.looks:
+                now = time.perf_counter()
+                measured = self._measured(model, zoo, answers)
+                found["looks"].append({"step": step + 1, "seconds": now - began - looked, **measured})
+                looked += time.perf_counter() - now
+
+        model, training = fit(recipe, zoo, device, progress=False, on_step=look if self.looks else None)
+        model.to(device)
+        trained = time.perf_counter()
+        found |= self._measured(model, zoo, answers)
+        model.save_pretrained(folder)
+        return found | {
+            "parameters": model.tokenizer.num_parameters,
+            "tokens": model.tokenizer.num_tokens,
+            "padding": 1 - model.tokenizer.mask.double().mean().item(),
+            "generator_parameters": sum(p.numel() for p in model.parameters()),
+            "training_bytes": training_bytes(model, recipe.train, device),
+            "loss": thinned(training),
+            "seconds": {"train": trained - began, "look": looked, "generate": time.perf_counter() - trained},
+        }
+
+    def _measured(self, model: RPG, zoo: Zoo, answers: Tensor) -> dict:
+        recipe = self.recipe
+        networks = generate(recipe, model, seed=recipe.train.seed)
+        return compare(recipe, networks, zoo, images_of(recipe.images).test, model.device, answers)
+
+
+@functools.lru_cache(maxsize=1)
+def _answers(zoo: Path, _collected: str, images: str, device: torch.device) -> Tensor:
+    """What a zoo's networks say of the test images: the same at every look, and in all cells with that zoo."""
+    networks = Zoo.open(zoo)
+    return predictions(networks.build(), networks, images_of(images).test.images, device=device)
+
+
+def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
+    """The numbers of all jobs, in their order; those that were computed before are read.
+
+    On a CPU as many run side by side as there are cores, each on one; on a GPU one after the other.
+    """
+    missing = {_folder(job): job for job in jobs if not (_folder(job) / NUMBERS).exists()}
+    cells = [job for job in missing.values() if isinstance(job, Cell)]
+    # First and once: two cells that want one zoo must not both collect it.
+    _all({cell.zoo_recipe.name: cell for cell in cells}.values(), _collect, "zoos")
+    _all(missing.values(), _compute, label)
+    return [read_json(_folder(job) / NUMBERS) for job in jobs]
+
+
+def _all(jobs, work, label: str) -> None:
+    jobs = list(jobs)
+    for _ in tqdm(_spread(jobs, work), total=len(jobs), desc=label, disable=not jobs):
+        pass
+
+
+def _spread(jobs: Sequence[Job], work) -> Iterator[None]:
+    at_once = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    small = jobs and jobs[0].profile == "smoke"
+    if at_once == 1 or small or len(jobs) < 2 or pick(getattr(jobs[0], "device", "auto")).type != "cpu":
+        yield from map(work, jobs)
+        return
+    with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1):
+        yield from Parallel(return_as="generator_unordered")(delayed(work)(job) for job in jobs)
+
+
+def _collect(cell: Cell) -> None:
+    cell.zoo()
+
+
+def _compute(job: Job) -> None:
+    folder = _folder(job)
+    # Last and atomically: a cell counts as computed once its numbers are there.
+    write_json(folder / NUMBERS, plain(job.compute(folder)))
+
+
+def _folder(job: Job) -> Path:
+    facts = {"kind": type(job).__name__, **job.facts(), "code": _code()}
+    return home() / "data" / "runs" / job.profile / "cells" / _digest(facts)
+
+
+@functools.cache
+def _code() -> str:
+    root, found = Path(__file__).parents[2], hashlib.sha256()
+    for part in COMPUTING:
+        folder = root / part
+        files = [folder] if folder.is_file() else sorted({*folder.rglob("*.py"), *folder.rglob("*.cpp")})
+        for path in files:
+            found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _digest(facts) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,449 @@
+"""What the notebooks on ablations draw."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from experiments.report.figures import BLACK, COLOURS, GREY
+from experiments.sweeps.findings import accuracies, alikeness, gap
+from experiments.sweeps.verdicts.architecture import token_sizes as sizes_of
+from experiments.sweeps.verdicts.convergence import BASE, path
+from experiments.sweeps.verdicts.objective import on_the_way
+
+
+def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
+    """Draw accuracy by variant: a dot per generated network, one column of dots per seed, a bar at each seed's mean.
+
+    Hollow diamonds are the originals' means.
+    """
+    names = list(numbers["variants"]) if names is None else list(names)
+    for place, name in enumerate(names):
+        cells = numbers["variants"][name]["cells"]
+        offsets = (np.arange(len(cells)) - (len(cells) - 1) / 2) * 0.22
+        for offset, cell in zip(offsets, cells, strict=True):
+            values = cell["generated"]["accuracies"]
+            ax.scatter(np.full(len(values), place + offset), values, s=7, alpha=0.5, linewidths=0, color=COLOURS[0])
+            middle = cell["generated"]["mean"]
+            ax.hlines(middle, place + offset - 0.08, place + offset + 0.08, color=COLOURS[1], linewidth=1.4, zorder=3)
+        ax.scatter(
+            place + offsets,
+            accuracies(numbers, name, "original"),
+            s=14,
+            marker="D",
+            facecolors="none",
+            edgecolors=BLACK,
+            linewidths=0.7,
+            zorder=4,
+        )
+    ax.set_xticks(range(len(names)), labels or names)
+    ax.set(xlim=(-0.5, len(names) - 0.5), ylabel="test accuracy (%)")
+    ax.grid(axis="x", visible=False)
+    ax.tick_params(axis="x", length=0)
+
+
+def legend_of_variants(figure: plt.Figure) -> None:
+    """Say once, below all panels, what `variants` draws."""
+    dot = {"linestyle": "", "color": COLOURS[0], "alpha": 0.6}
+    hollow = {"linestyle": "", "color": BLACK, "fillstyle": "none"}
+    handles = [
+        plt.Line2D([], [], marker="o", markersize=3, label="generated network", **dot),
+        plt.Line2D([], [], color=COLOURS[1], linewidth=1.4, label="mean of a seed"),
+        plt.Line2D([], [], marker="D", markersize=4, label="originals' mean", **hollow),
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3, columnspacing=1, handlelength=1.2, handletextpad=0.4
+    )
+
+
+def by_runs(ax: plt.Axes, numbers: dict) -> None:
+    """Draw accuracy against the number of independent runs, a line per kind of state; bars span the seeds."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for name in numbers["variants"]:
+        runs, kind = name.split(", ")
+        kinds.setdefault(kind, []).append((int(runs), name))
+    labels = {"none": "no state"}
+    for place, (kind, found) in enumerate(kinds.items()):
+        values = np.array([accuracies(numbers, name) for _, name in found])
+        middle = values.mean(1)
+        ax.errorbar(
+            [runs * 1.05 ** (place - 1) for runs, _ in found],
+            middle,
+            [middle - values.min(1), values.max(1) - middle],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            label=labels.get(kind, f"{kind} state"),
+        )
+    found = kinds["none"]
+    originals = [np.mean(accuracies(numbers, name, "original")) for _, name in found]
+    ax.plot([runs for runs, _ in found], originals, color=BLACK, linestyle=":", linewidth=1, label="originals")
+    ax.set(xscale="log", xlabel="independent runs in the zoo", ylabel="test accuracy (%)", ylim=(0, 102))
+    ax.set_xticks([runs for runs, _ in found], [str(runs) for runs, _ in found])
+    ax.minorticks_off()
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+
+
+def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
+    """Draw accuracy along the line between two networks, a panel per kind of pair, a line per treatment."""
+    styles = ("-", "--", "-.", ":")
+    for ax, (kind, row) in zip(axes, numbers["pairs"].items(), strict=True):
+        for place, (treatment, found) in enumerate(row.items()):
+            curves = np.array(found["curves"])
+            ax.plot(
+                numbers["weights"], found["curve"], styles[place], color=COLOURS[place], label=treatment, linewidth=1.1
+            )
+            ax.fill_between(
+                numbers["weights"], curves.min(0), curves.max(0), color=COLOURS[place], alpha=0.15, linewidth=0
+            )
+        ax.set_title(kind.replace(", ", ",\n"))
+        ax.set(xlim=(0, 1), ylim=(0, 102), xticks=(0, 0.5, 1))
+        ax.set_xticklabels(["A", "middle", "B"])
+
+
+def accuracy_against_similarity(ax: plt.Axes, scatter: dict, lowest: float = 84) -> None:
+    """Draw each network's accuracy against its highest error-IoU with an original (paper, figures 3 and 9).
+
+    Networks below the accuracy `lowest` (percent) are left out: what noise leaves of them needs no telling apart.
+    """
+    noise = [kind for kind in scatter if kind.startswith("noise")]
+    greys = np.linspace(0.3, 0.75, len(noise))
+    for place, (grey, kind) in enumerate(zip(greys, noise, strict=True)):
+        alike, right = (np.array(scatter[kind][key]) for key in ("similarity", "accuracy"))
+        ax.scatter(alike, right, s=8, marker="x", linewidths=0.6, color=str(grey))
+        if right.mean() > lowest:
+            ax.annotate(
+                kind.removeprefix("noise "),
+                (alike.mean(), right.mean()),
+                # Below and above in turn: the smallest noises lie close together.
+                xytext=(0, 16 if place % 2 else -20),
+                textcoords="offset points",
+                fontsize=6,
+                ha="center",
+                arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": str(grey)},
+            )
+    for kind, colour, marker in (("original", COLOURS[0], "o"), ("generated", COLOURS[1], "^")):
+        points = scatter[kind]
+        ax.scatter(
+            points["similarity"],
+            points["accuracy"],
+            s=12,
+            marker=marker,
+            color=colour,
+            alpha=0.6,
+            linewidths=0,
+            label=kind,
+            zorder=4,
+        )
+    ax.scatter([], [], s=8, marker="x", linewidths=0.6, color=GREY, label="original + noise")
+    ax.set(xlabel="highest error-IoU with an original", ylabel="test accuracy (%)", ylim=(lowest, 100))
+    ax.set(xlim=(0, 1.04))
+    ax.legend(loc="lower right")
+
+
+def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
+    """Draw similarity against the number of checkpoints that a generator learns from (paper, table 25)."""
+    counts = sorted((name for name in numbers["variants"] if name.isdigit()), key=int)
+    keys = {
+        "among generated": "among_generated",
+        "to nearest original": "to_nearest_original",
+        "among originals": "among_originals",
+    }
+    for place, (label, key) in enumerate(keys.items()):
+        found = {int(name): alikeness(numbers, name, key) for name in counts}
+        found = {count: values for count, values in found.items() if None not in values}
+        middle = np.array([np.mean(values) for values in found.values()])
+        low, high = (np.array([f(values) for values in found.values()]) for f in (min, max))
+        ax.errorbar(
+            list(found),
+            middle,
+            [middle - low, high - middle],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            label=label,
+        )
+    ax.set(xscale="log", xlabel="checkpoints", ylabel="error-IoU", ylim=(0, 1.02))
+    # A count less than three times the one before it would run into that one's label.
+    shown = [name for before, name in zip(["0", *counts], counts, strict=False) if int(name) >= 3 * int(before)]
+    ax.set_xticks([int(name) for name in shown], shown)
+    ax.minorticks_off()
+    ax.legend(loc="lower left")
+
+
+def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
+    """Draw accuracy against the share of exchanged weights, for three kinds of pairs (first version, figure 2)."""
+    for place, (kind, row) in enumerate(exchange.items()):
+        share = 100 * np.array(row["share"])
+        middle, spread = np.array(row["accuracy"]), np.array(row["std"])
+        ax.plot(share, middle, marker="os^"[place], markersize=3.5, label=kind.removeprefix("two "))
+        ax.fill_between(share, middle - spread, middle + spread, alpha=0.15, linewidth=0)
+    ax.set(xlabel="weights exchanged (%)", ylabel="test accuracy (%)", ylim=(0, 102))
+    ax.legend(loc="center")
+
+
+def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
+    """Draw, left, what noise costs networks of several sizes, and, right, that cost against the cost of generation."""
+    left, right = axes
+    for place, (name, row) in enumerate(numbers["noise"].items()):
+        parameters = numbers["variants"][name]["cells"][0]["parameters"]
+        sigmas = [float(sigma) for sigma in row["absolute"]]
+        found = list(row["absolute"].values())
+        left.errorbar(
+            np.array(sigmas) * 1.06 ** (place - 1),
+            [f["mean"] for f in found],
+            [f["std"] for f in found],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            label=f"{name} ({parameters:,})",
+        )
+        cost, lost = row["absolute"]["0.1"], gap(numbers, name)
+        right.errorbar(
+            cost["mean"],
+            -lost.mean,
+            lost.error,
+            cost["std"],
+            marker="os^"[place],
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            color=COLOURS[place],
+        )
+    left.set(xscale="log", xlabel="standard deviation of the noise", ylabel="accuracy lost (points)")
+    left.legend(loc="lower right")
+    right.axhline(0, color=GREY, linewidth=0.6)
+    right.set(xlabel="lost to noise of 0.1 (points)", ylabel="lost to generation (points)")
+
+
+def cost(ax: plt.Axes, values: dict[str, Sequence[float]], ylabel: str) -> None:
+    """Draw what variants cost: a bar from zero to the mean over seeds, a dot per seed where seeds differ."""
+    for place, row in enumerate(values.values()):
+        ax.bar(place, np.mean(row), width=0.6, color=COLOURS[5], linewidth=0)
+        if len(set(row)) > 1:
+            offsets = (np.arange(len(row)) - (len(row) - 1) / 2) * 0.14
+            ax.scatter(place + offsets, row, s=9, color=BLACK, linewidths=0, zorder=3)
+    ax.set_xticks(range(len(values)), list(values))
+    ax.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
+    ax.set_ylim(0, 1.08 * max(max(row) for row in values.values()))
+    ax.grid(axis="x", visible=False)
+    ax.tick_params(axis="x", length=0)
+
+
+def token_sizes(axes: Sequence[plt.Axes], numbers: dict) -> None:
+    """Draw accuracy (first axes) and the memory of training (second) against the token size."""
+    sizes = sizes_of(numbers)
+    x, names = list(sizes), list(sizes.values())
+    above, below = axes
+    generated, originals = ([accuracies(numbers, name, group) for name in names] for group in ("generated", "original"))
+    for size, row in zip(x, generated, strict=True):
+        above.scatter([size] * len(row), row, s=9, color=COLOURS[0], alpha=0.5, linewidths=0, zorder=3)
+    above.plot(x, [np.mean(row) for row in generated], color=COLOURS[0], label="generated (dots: seeds)")
+    above.plot(x, [np.mean(row) for row in originals], color=BLACK, linestyle="--", linewidth=0.8, label="originals")
+    above.set(ylabel="test accuracy (%)")
+    above.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    memory = [numbers["variants"][name]["cells"][0]["training_bytes"] / 1e6 for name in names]
+    below.plot(x, memory, color=COLOURS[1], marker="o", markersize=3)
+    below.set(xlabel="token size (values)", ylabel="training memory (MB)", ylim=(0, 1.1 * max(memory)))
+    for ax in axes:
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(x, [f"{size:,}" + ("\n(base)" if name == "base" else "") for size, name in sizes.items()])
+        ax.minorticks_off()
+
+
+def along_sequence(ax: plt.Axes, decoders: Sequence[dict]) -> None:
+    """Draw an autoregressive decoder's error by place: mean over seeds, and a band from the lowest to the highest."""
+    rows = {
+        "free-running": [d["free"]["error"] for d in decoders],
+        "teacher-forced": [d["forced"]["error"] for d in decoders],
+        "originals' spread": [d["spread"] for d in decoders],
+    }
+    styles = ((COLOURS[1], "-"), (COLOURS[0], "-"), (GREY, (0, (4, 1.5))))
+    place = np.arange(1, len(decoders[0]["spread"]) + 1)
+    ax.axhline(1, color=BLACK, linestyle=":", linewidth=1, label="noise")
+    for (label, errors), (colour, dashes) in zip(rows.items(), styles, strict=True):
+        errors = np.asarray(errors)
+        if label != "originals' spread" and len(errors) > 1:
+            ax.fill_between(place, errors.min(0), errors.max(0), color=colour, alpha=0.2, linewidth=0)
+        ax.plot(place, errors.mean(0), color=colour, linestyle=dashes, label=label)
+    ax.set(yscale="log", xlabel="place in the sequence (token)", ylabel="error (standard deviations)")
+    ax.margins(x=0.01)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+# ---- 17 -------------------------------------------------------------------------------------------------------------
+
+ACCURACY_TICKS = (10, 50, 80, 90, 95, 97, 98, 99, 100)
+FAILS = 5
+"""Points below the originals from which on the likeness of networks says nothing."""
+NOVELTY = {
+    "training networks": ("original", BLACK, "+", "-"),
+    "RPG": ("RPG", COLOURS[0], "o", "-"),
+    "noise": ("noise", GREY, "x", "--"),
+    "averages": ("average of", COLOURS[2], "s", "-."),
+    "interpolation": ("interpolation", COLOURS[3], "^", ":"),
+    "Gaussian": ("Gaussian", COLOURS[4], "D", (0, (4, 1, 1, 1, 1, 1))),
+}
+"""Kinds of networks: the beginning of their groups' names, colour, marker and line."""
+
+
+def _accuracy_axis(ax: plt.Axes) -> None:
+    """An axis on which the last points before 100 % have room: logarithmic in the error rate plus one point."""
+    ax.set_yscale("function", functions=(lambda a: -np.log10(101 - np.minimum(a, 100.9)), lambda b: 101 - 10**-b))
+    ax.set_ylim(0, 100)
+    ax.set_yticks(ACCURACY_TICKS)
+    ax.minorticks_off()
+
+
+def _kind(groups: dict, start: str) -> list[str]:
+    """The groups of a kind; of those that mix networks, the aligned ones."""
+    names = [name for name in groups if name.startswith(start)]
+    return [name for name in names if name.endswith("aligned")] or names
+
+
+def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
+    """Draw the first seed's networks: accuracy against the aligned distance to the nearest training network."""
+    groups = numbers["audit"][variant]["seeds"][0]["groups"]
+    for label, (start, colour, marker, _) in NOVELTY.items():
+        points = np.array([point for name in _kind(groups, start) for point in groups[name]["points"]])
+        filled = {"linewidths": 0.8} if marker in "+x" else {"linewidths": 0.5, "edgecolors": "white"}
+        front = 2.4 if label == "RPG" else 2.2
+        ax.scatter(*points.T, s=11, color=colour, marker=marker, label=label, alpha=0.8, zorder=front, **filled)
+    ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
+    ax.set(title=variant, xscale="log", xlabel="distance to the nearest (units)")
+    _accuracy_axis(ax)
+
+
+def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
+    """Draw the share of new and good networks against the distance that counts as new, means over seeds.
+
+    Of the sizes of noise the one that does best at each distance.
+    """
+    audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
+    multiples = np.array(numbers["multiples"])
+    shown = multiples > 0
+    for label, (start, colour, marker, line) in NOVELTY.items():
+        shares = np.array(
+            [[groups[name]["new_and_good"] for groups in audits] for name in _kind(audits[0], start)], dtype=float
+        )
+        best = 100 * shares.mean(1).max(0)[shown]
+        front = 2.4 if label == "RPG" else 2.2
+        style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2, "zorder": front}
+        ax.plot(multiples[shown], best, label=label, **style)
+    ax.set(xscale="log", xlabel="distance that counts as new (units)", ylim=(-4, 104))
+    ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32) if tick <= multiples.max()]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+# ---- 16 -------------------------------------------------------------------------------------------------------------
+
+LEVERS = {
+    "prediction": ("model.prediction",),
+    "rate and average": ("train.learning_rate", "train.steps", "train.ema"),
+    "tokens a step": ("train.diffusion_batch",),
+}
+"""What the panels of the figure are about, and the fields that their variants change."""
+
+
+def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
+    """Draw, above, accuracy against the originals' and, below, error-IoU against seconds of training, by lever.
+
+    Lines are means over seeds, bands reach from the lowest seed to the highest; a variant without looks is a point.
+    """
+    variants = numbers["variants"]
+    every = [name for name, variant in variants.items() if variant["changes"]]
+    for column, fields in zip(np.transpose(axes), LEVERS.values(), strict=True):
+        names = [name for name in every if variants[name]["changes"].keys() <= set(fields)]
+        for place, name in enumerate((BASE, *names)):
+            colour, marker, line = (GREY, *COLOURS)[place], "oxs^"[place], ("-", "--", "-.", ":")[place]
+            points = path(numbers, name)
+            original = np.array(accuracies(numbers, name, "original"))
+            found = (
+                np.array([p.accuracies for p in points]) - original,
+                np.array([p.alike for p in points]),
+            )
+            for ax, values in zip(column, found, strict=True):
+                style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 4}
+                seconds = [point.seconds for point in points]
+                ax.plot(seconds, values.mean(1), label=name, **style)
+                ax.fill_between(seconds, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
+        upper, lower = column
+        upper.axhline(0, color=BLACK, linewidth=0.8, zorder=1.5)
+        lower.axhline(np.mean(alikeness(numbers, BASE, "among_originals")), color=BLACK, linewidth=0.8, zorder=1.5)
+        # Straight within a point of the originals, logarithmic beyond it.
+        upper.set_yscale("symlog", linthresh=1)
+        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        lower.set(xlabel="training time (s)")
+        lower.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), handlelength=2.8)
+        for ax in column:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.minorticks_off()
+
+
+# ---- 18 -------------------------------------------------------------------------------------------------------------
+
+PREDICTIONS = {
+    "epsilon": (COLOURS[0], "o", "-"),
+    "sample": (COLOURS[1], "s", "--"),
+    "velocity": (COLOURS[2], "^", "-."),
+}
+
+
+def convergence(axes: Sequence[plt.Axes], numbers: dict, normalisation: str) -> None:
+    """Draw, above, accuracy and, below, error-IoU among generated networks against the training step.
+
+    Lines are means over seeds, bands reach from the lowest seed to the highest; the black line is the originals'.
+    Markers are hollow where the networks fail. All variants do the same work per step, so that one second axis serves,
+    of the cell that was disturbed least.
+    """
+    upper, lower = axes
+    names = [f"{prediction}, {normalisation}" for prediction in PREDICTIONS]
+    every = [value for name in names for value in accuracies(numbers, name, "original")]
+    for name, (colour, marker, line) in zip(names, PREDICTIONS.values(), strict=True):
+        looks = on_the_way(numbers, name)
+        steps = [step for step, _, _ in looks]
+        for ax, index in ((upper, 1), (lower, 2)):
+            values = np.array([look[index] for look in looks])
+            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2}
+            ax.plot(steps, values.mean(1), label=name.partition(",")[0], **style)
+            ax.fill_between(steps, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
+        failed = [look for look in looks if np.mean(look[1]) < np.mean(every) - FAILS]
+        places = [look[0] for look in failed], [np.mean(look[2]) for look in failed]
+        lower.plot(*places, color=colour, marker=marker, linestyle="", markersize=3.2, markerfacecolor="white")
+    alike = [value for name in names for value in alikeness(numbers, name, "among_originals")]
+    upper.axhline(np.mean(every), color=BLACK, linewidth=0.8, zorder=1.5)
+    lower.axhline(np.mean(alike), color=BLACK, linewidth=0.8, zorder=1.5)
+    _accuracy_axis(upper)
+    lower.set(ylim=(0, 1.02), xlabel="training step")
+    for ax in axes:
+        ax.set_xscale("log")
+        ax.set_xticks(steps, [f"{step}" if ax is lower else "" for step in steps])
+        ax.minorticks_off()
+    seconds = _seconds_per_step(numbers)
+    top = upper.secondary_xaxis("top", functions=(lambda s: s * seconds, lambda t: t / seconds))
+    top.set_xscale("log")
+    top.set_xticks([step * seconds for step in steps], [f"{step * seconds:.3g}" for step in steps])
+    top.minorticks_off()
+    top.set_xlabel("training time (s)")
+    upper.set_title(f"tokens normalised by {normalisation}" if normalisation != "residual" else "residual tokens")
+
+
+def _seconds_per_step(numbers: dict) -> float:
+    cells = [cell for variant in numbers["variants"].values() for cell in variant["cells"]]
+    return min(cell["seconds"]["train"] for cell in cells) / numbers["steps"]
+
+
+def legend_below(figure: plt.Figure, ax: plt.Axes, **more: str) -> None:
+    """One legend of `ax` for all panels; `more`: what a thin black line means."""
+    handles, labels = ax.get_legend_handles_labels()
+    for label in more.values():
+        handles.append(plt.Line2D([], [], color=BLACK, linewidth=0.8))
+        labels.append(label)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2, handlelength=2.8)

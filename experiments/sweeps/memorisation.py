@@ -1,0 +1,165 @@
+"""17: are generated networks new? The audit of Zeng et al. (arXiv 2506.07998), which RPG's authors never ran."""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from experiments.pipeline import generate, images_of
+from experiments.sweeps.cells import Cell, run
+from experiments.sweeps.connectivity import CALIBRATION
+from experiments.sweeps.sweep import Sweep, source_digest
+from rpglib.analysis import alignment, connectivity, memorisation, perturbation
+from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.alignment import align, hidden_layers
+from rpglib.analysis.connectivity import recalibrated
+from rpglib.analysis.memorisation import nearest_distance, novelty_curve
+from rpglib.analysis.perturbation import averaged, gaussian, interpolated, noised
+from rpglib.analysis.similarity import nearest_iou
+from rpglib.errors import InputError
+from rpglib.zoo.checkpoints import STATISTICS, flatten, unflatten
+from rpglib.zoo.images import Images, Split, take
+
+SIGMAS = (0.01, 0.02, 0.06, 0.12)
+"""Standard deviations of the noise on originals; 0.06 and 0.12 are those of the published audit."""
+AVERAGED = 16
+MULTIPLES = (0, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+"""Distances at which a network counts as new, in units of the zoo's median leave-one-out distance."""
+SCATTERED = 50
+
+Networks = list[dict[str, Tensor]]
+
+
+def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+    """The audit of every variant: "audit" {variant: {"seeds": [...]}}, one entry per seed, see `judge`.
+
+    Only the first seed's audit keeps its single networks ("points"), for the figure.
+    """
+    audits = {name: [Audit(cell) for cell in sweep.cells(name, profile, seed, device)] for name in sweep.variants}
+    numbers = iter(run([job for row in audits.values() for job in row], "audits"))
+    found = {name: {"seeds": [next(numbers) for _ in row]} for name, row in audits.items()}
+    for variant in found.values():
+        for later in variant["seeds"][1:]:
+            for group in later["groups"].values():
+                del group["points"]
+    return {"audit": found, "multiples": list(MULTIPLES), "averaged": AVERAGED}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A job: `audit` of a cell that is computed."""
+
+    cell: Cell
+
+    @property
+    def profile(self) -> str:
+        return self.cell.profile
+
+    def facts(self) -> dict:
+        code = source_digest(sys.modules[__name__], alignment, connectivity, memorisation, perturbation)
+        return {"audited": self.cell.facts(), "audit_code": code}
+
+    def compute(self, folder: Path) -> dict:
+        return audit(self.cell, images_of(self.cell.recipe.images))
+
+
+def audit(cell: Cell, images: Images) -> dict:
+    """Judge a cell's generator beside simple rivals, as many networks of each kind as there are originals.
+
+    Rivals: noise on originals, of fixed sizes and of the size that goes as far as the generator does; and, of originals
+    as they are and aligned, means of several, places between two, and independent Gaussians of every parameter. Rivals
+    that mix networks get BatchNorm's statistics measured afresh on training images.
+    """
+    zoo, module = cell.zoo(), cell.recipe.architecture.build()
+    seed, n = cell.recipe.train.seed, len(zoo)
+    groups = {"original": [zoo[k] for k in range(n)], "RPG": generate(cell.recipe, cell.model(), n, seed)}
+    originals = groups["original"]
+    points = _points(originals)
+    far = summarise(nearest_distance(_points(groups["RPG"]), points))["median"] / math.sqrt(points.shape[1])
+    sigmas = {"as far as RPG": far} | {str(sigma): sigma for sigma in SIGMAS}
+    for label, sigma in sigmas.items():
+        groups[f"noise {label}"] = [noised(network, sigma, seed + k) for k, network in enumerate(originals)]
+    calibration = take(images.train, CALIBRATION).images
+
+    def mixed(weights: Tensor, like: Mapping[str, Tensor]) -> Networks:
+        stacked = unflatten(weights, like)
+        networks = ({name: x[k] for name, x in stacked.items()} for k in range(len(weights)))
+        return [recalibrated(module, {**originals[0], **network}, calibration) for network in networks]
+
+    count = min(AVERAGED, n)
+    for suffix, networks in (("", originals), (", aligned", _arranged(module, originals[0], originals))):
+        like, weights = _learned(networks[0]), _points(networks)
+        groups |= {
+            f"average of {count}{suffix}": mixed(averaged(weights, count, n, seed), like),
+            f"interpolation{suffix}": mixed(interpolated(weights, n, seed), like),
+            f"Gaussian{suffix}": mixed(gaussian(weights, n, seed), like),
+        }
+    return judge(module, groups, images.test)
+
+
+def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dict:
+    """Accuracy, similarity and novelty of groups of networks, of which "original" are the training networks.
+
+    Returns "good", the accuracy in percent that a network needs, which is the originals' lowest; "unit", the originals'
+    median leave-one-out distance, as they are and aligned; and "groups" {name: ...} with accuracy, similarity (highest
+    error-IoU with an original), distance and aligned_distance to the nearest original, apart (aligned distance to the
+    nearest of the same group), all distances in units; and new_and_good, the share of such networks by `MULTIPLES` of
+    the aligned unit. An original is compared with the others. Distances are Euclidean, over parameters without
+    BatchNorm's statistics; aligned ones are taken after the units of every network were put in the order nearest to the
+    first original's, which for networks of several hidden layers bounds the best alignment from above.
+    """
+    originals = groups["original"]
+    plain = {name: _points(group) for name, group in groups.items()}
+    aligned = {name: _points(_arranged(module, originals[0], group)) for name, group in groups.items()}
+    answers = {name: predictions(module, group, test.images) for name, group in groups.items()}
+    errors = {name: found != test.labels for name, found in answers.items()}
+    accuracies = {name: accuracy(found, test.labels) for name, found in answers.items()}
+    good = accuracies["original"].min().item()
+    unit = summarise(nearest_distance(plain["original"]))["median"]
+    unit_aligned = summarise(nearest_distance(aligned["original"]))["median"]
+    result = {}
+    for name in groups:
+        own = name == "original"
+        near = nearest_distance(plain[name], None if own else plain["original"]) / unit
+        near_aligned = nearest_distance(aligned[name], None if own else aligned["original"]) / unit_aligned
+        alike = nearest_iou(errors[name], None if own else errors["original"])
+        points = torch.stack([near_aligned, accuracies[name]], 1)[:SCATTERED].tolist()
+        result[name] = {
+            "accuracy": summarise(accuracies[name]),
+            "similarity": summarise(alike),
+            "distance": summarise(near),
+            "aligned_distance": summarise(near_aligned),
+            "apart": summarise(nearest_distance(aligned[name]) / unit_aligned),
+            "new_and_good": novelty_curve(near_aligned, accuracies[name], 1, good, MULTIPLES),
+            "points": [[round(value, 3) for value in point] for point in points],
+        }
+    return {"good": good, "unit": {"as they are": unit, "aligned": unit_aligned}, "groups": result}
+
+
+def _arranged(module: nn.Module, reference: Mapping[str, Tensor], networks: Networks) -> Networks:
+    """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
+    try:
+        hidden_layers(module)
+    except InputError:
+        return networks
+    # A network with NaN or infinite weights has no order that is nearer than another.
+    return [align(module, reference, network) if _finite(network) else network for network in networks]
+
+
+def _finite(network: Mapping[str, Tensor]) -> bool:
+    return all(bool(x.isfinite().all()) for x in network.values())
+
+
+def _learned(network: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters: neither BatchNorm's statistics nor its counter."""
+    return {name: x for name, x in network.items() if x.is_floating_point() and not name.endswith(STATISTICS)}
+
+
+def _points(networks: Networks) -> Tensor:
+    """The parameters of N networks as a matrix (N, P)."""
+    learned = [_learned(network) for network in networks]
+    return flatten({name: torch.stack([network[name] for network in learned]) for name in learned[0]})

@@ -1,0 +1,52 @@
+"""What training a generator needs in memory, counted from its tensors instead of read from a device."""
+
+import torch
+from torch import Tensor
+
+from rpglib.model.rpg import RPG
+from rpglib.training.loop import TrainConfig
+
+
+def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str = "cpu") -> int:
+    """Bytes of one training step: weights, gradients, AdamW's two averages, and what autograd keeps for the way back.
+
+    Counted, not sampled: the same on every machine, and free of what an allocator holds in reserve. Tensors that share
+    memory count once; weights that autograd keeps are not counted again. Temporary buffers inside an operation are not
+    seen, so a device needs somewhat more (deviation from the paper's table 5, which reads the driver's figure).
+    """
+    tokenizer, states, bits = model.tokenizer, model.config.permutation_states, model.config.task_bits
+    n = config.batch_size
+    kept: dict[int, int] = {}
+    owned = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers())}
+
+    def keep(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    training = model.training
+    model.train()
+    statistics = {name: x.clone() for name, x in model.named_buffers()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        # Bound until the count is over: freed memory would be handed out, and counted, twice.
+        loss = model(
+            torch.zeros(n, tokenizer.num_tokens, tokenizer.token_size, device=device),
+            tokenizer.mask.to(device),
+            torch.zeros(n, dtype=torch.int64, device=device) if states else None,
+            torch.zeros(n, bits, device=device) if bits else None,
+            generator=torch.Generator().manual_seed(0),
+            chosen=torch.arange(min(config.diffusion_batch, n * tokenizer.num_tokens)),
+            weighting=config.weighting,
+            prototype_loss=config.prototype_loss,
+            recompute=config.gradient_checkpointing,
+        )
+    activations = sum(kept.values())
+    del loss
+    # A forward pass in training mode moves BatchNorm's averages; the model stays as it was.
+    for name, x in model.named_buffers():
+        x.copy_(statistics[name])
+    model.train(training)
+    weights = sum(x.numel() * x.element_size() for x in model.parameters())
+    trained = sum(x.numel() * x.element_size() for x in model.parameters() if x.requires_grad)
+    return weights + 3 * trained + activations

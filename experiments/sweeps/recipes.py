@@ -1,0 +1,258 @@
+"""The base recipe of all ablations, by profile, and the sweeps around it: what each notebook varies, and nothing else.
+
+Fields that must follow a varied one (a permutation state for every checkpoint, say) stand beside it, in the open.
+"""
+
+from dataclasses import replace
+
+from experiments.profiles import CIFAR10_RESNET18, CNN_DIGITS, CNN_M, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
+from experiments.records import PROFILES
+from experiments.sweeps.sweep import SEEDS, Sweep
+from rpglib.errors import choice
+from rpglib.model.rpg import RPGConfig
+from rpglib.zoo.collect import CollectConfig
+
+# The paper's tokens (normalised by layer) and states (one per checkpoint), because a generator that sees residuals
+# knows the mean network before it has learned anything. Sample prediction, because epsilon needs many times these
+# steps: 18_training_objective measures both choices.
+DIGITS = replace(
+    CNN_DIGITS,
+    name="ablation_base",
+    collect=CollectConfig(epochs=5, finetune_learning_rate=1e-3),
+    model=RPGConfig(
+        token_size=128,
+        widths=(64, 64),
+        headdim=32,
+        channels=(1, 8, 16, 8, 1),
+        permutation_states=50,
+        prediction="sample",
+    ),
+    train=replace(SMALL_TRAIN, steps=600, batch_size=8, diffusion_batch=64, learning_rate=3e-3, weight_decay=0.0),
+    normalisation="layer",
+    sampling_steps=20,
+)
+BASES = {
+    "smoke": replace(
+        DIGITS,
+        collect=replace(DIGITS.collect, epochs=1, checkpoints=4),
+        model=replace(DIGITS.model, widths=(32,), d_state=8, channels=(1, 4, 1), permutation_states=4),
+        train=replace(DIGITS.train, steps=3, batch_size=2, diffusion_batch=16),
+        sampling_steps=2,
+    ),
+    "digits": DIGITS,
+    "cifar10": replace(
+        RESNET18,
+        name="ablation_base",
+        normalisation="layer",
+        model=replace(RESNET18.model, prediction="sample"),
+        sampling_steps=20,
+    ),
+    "paper": replace(PAPER_RESNET18, name="ablation_base"),
+}
+
+
+def base(profile: str) -> Recipe:
+    """The recipe that every ablation starts from. Raises `InputError` for an unknown profile."""
+    return BASES[choice("profile", profile, PROFILES)]
+
+
+def _sweep(experiment: str, profile: str, variants: dict, start: Recipe | None = None, **options) -> Sweep:
+    seeds = SEEDS[:1] if profile == "smoke" else SEEDS
+    start = base(profile) if start is None else replace(start, name=experiment)
+    return Sweep(experiment, start, variants, seeds, **options)
+
+
+# ---- 03 to 05 -------------------------------------------------------------------------------------------------------
+
+
+def recurrent_and_positions(profile: str) -> Sweep:
+    """Paper, table 4."""
+    return _sweep(
+        "recurrent_and_positions",
+        profile,
+        {
+            "base": {},
+            "no recurrence": {"model.recurrence": "none"},
+            "by index": {"model.position": "1d"},
+            "learned": {"model.position": "learned"},
+        },
+    )
+
+
+def tokenization(profile: str) -> Sweep:
+    """Paper, figure 4 (how a network is cut) and table 6 (how long a token is)."""
+    sizes = {"smoke": (64,), "digits": (16, 32, 64, 256, 512)}.get(profile, (1024, 2048, 4096, 16384))
+    return _sweep(
+        "tokenization",
+        profile,
+        {
+            "base": {},
+            "flatten": {"slicing": "flatten"},
+            "channel": {"slicing": "channel"},
+            **{f"{size} values": {"model.token_size": size} for size in sizes},
+        },
+    )
+
+
+def structure(profile: str) -> Sweep:
+    """Paper, table 5."""
+    return _sweep(
+        "structure",
+        profile,
+        {"base": {}, "LSTM": {"model.recurrence": "lstm"}, "Transformer": {"model.recurrence": "transformer"}},
+    )
+
+
+# ---- 06 to 09 -------------------------------------------------------------------------------------------------------
+
+
+def permutation_state(profile: str) -> Sweep:
+    """Paper, tables 15 / 17: more runs, equally many checkpoints in all, with and without permutation states."""
+    total, counts = (4, (1, 2)) if profile == "smoke" else (60, (1, 3, 10, 20))
+    start = base(profile)
+    start = replace(
+        start,
+        collect=replace(start.collect, checkpoints=total, finetune_batch_size=16),
+        model=replace(start.model, permutation_states=total),
+        # Telling basins apart takes longer than learning one.
+        train=replace(start.train, steps=start.train.steps * (1 if profile == "smoke" else 4)),
+    )
+    variants = {}
+    trained = start.model.permutation
+    other = "learned" if trained == "fixed" else "fixed"
+    for runs in counts:
+        zoo = {} if runs == 1 else {"collect.runs": runs, "collect.checkpoints": total // runs}
+        variants[f"{runs}, {trained}"] = zoo
+        variants[f"{runs}, none"] = zoo | {"model.permutation_states": 0}
+        if runs in counts[1:3]:
+            variants[f"{runs}, {other}"] = zoo | {"model.permutation": other}
+    return _sweep("permutation_state", profile, variants, start)
+
+
+def connectivity(profile: str) -> Sweep:
+    """Paper, table 18: one basin; two basins, told apart by one permutation state per run."""
+    each = base(profile).collect.checkpoints // 2
+    states = {"train.permutation": "run", "model.permutation_states": 2}
+    return _sweep(
+        "linear_mode_connectivity",
+        profile,
+        {"one basin": {}, "two basins": {"collect.runs": 2, "collect.checkpoints": each, **states}},
+    )
+
+
+def similarity(profile: str) -> Sweep:
+    """Paper, tables 25 (number of checkpoints) and 26 (without diffusion); one checkpoint after every few images."""
+    counts = {"smoke": (1, 2)}.get(profile, (1, 10, 50, 200, 400))
+    start = base(profile)
+    most = max(counts)
+    if profile in ("smoke", "digits"):
+        # 400 checkpoints of one epoch on 1,078 images: two images a step, and a rate that suits so few.
+        collect = replace(start.collect, checkpoints=most, finetune_batch_size=2, finetune_learning_rate=2e-4)
+    else:
+        collect = replace(start.collect, checkpoints=most, finetune_batch_size=100)
+    start = replace(start, collect=collect, model=replace(start.model, permutation_states=most))
+    fewer = {f"{n}": {"collect.checkpoints": n, "model.permutation_states": n} for n in counts if n != most}
+    # Regression is asked for the token itself; the skip, which does it, knows no other prediction.
+    asked = {} if start.model.prediction == "sample" else {"model.prediction": "sample"}
+    alone = asked | {"train.diffusion": False, "model.prototype_skip": True, "model.permutation_states": 0}
+    return _sweep("similarity", profile, fewer | {f"{most}": {}, "without diffusion": alone}, start)
+
+
+def sensitivity(profile: str) -> Sweep:
+    """Paper, tables 16 / 24: networks of several sizes; the token grows with the network, as in the presets."""
+    if profile in ("smoke", "digits"):
+        # A vision transformer takes longer to become a network that tells digits apart.
+        longer = {} if profile == "smoke" else {"collect.epochs": 60}
+        larger = {
+            "vit_small_digits": {"model.token_size": 256} | longer,
+            "cnn_digits_wide": {"model.token_size": 256},
+        }
+    else:
+        larger = {
+            "vit_tiny_patch16_224": {"model.token_size": 4096},
+            "vit_small_patch16_224": {"model.token_size": 16384},
+        }
+    return _sweep(
+        "sensitivity",
+        profile,
+        {base(profile).architecture.name: {}}
+        | {name: {"architecture.name": name, **changes} for name, changes in larger.items()},
+    )
+
+
+# ---- 16 -------------------------------------------------------------------------------------------------------------
+
+
+def cifar10_convergence(profile: str) -> Sweep:
+    """What a generator's convergence depends on, around a row of `profiles.cifar10_rows` and on its zoo."""
+    if profile == "smoke":
+        start, steps, looks, zoo = base(profile), 4, (2,), None
+    elif profile == "digits":
+        # Fewer steps than the row's, and fewer of sampling: the question is who gets there first.
+        start, steps, looks, zoo = replace(CNN_M, sampling_steps=20), 200, (10, 30, 100), CNN_M.name
+    else:
+        start = PAPER_RESNET18 if profile == "paper" else CIFAR10_RESNET18
+        steps, zoo = start.train.steps, start.name
+        looks = tuple(steps // k for k in (16, 8, 4, 2))
+    train = replace(start.train, steps=steps)
+    changes = {
+        name: {"model.prediction": name} for name in ("epsilon", "sample", "velocity") if name != start.model.prediction
+    }
+    changes["three times the rate"] = {"train.learning_rate": 3 * train.learning_rate}
+    changes["half the steps"] = {"train.steps": steps // 2}
+    changes["averaged weights"] = {"train.ema": 0.99}
+    changes["half the tokens"] = {"train.diffusion_batch": train.diffusion_batch // 2}
+    changes["twice the tokens"] = {"train.diffusion_batch": 2 * train.diffusion_batch}
+    return _sweep(
+        "cifar10_convergence", profile, {"base": {}} | changes, replace(start, train=train), looks=looks, zoo=zoo
+    )
+
+
+# ---- 17, 18 ---------------------------------------------------------------------------------------------------------
+
+
+def memorisation(profile: str) -> Sweep:
+    """Checkpoints of one run, as the paper collects them, of three, and as many independent networks."""
+    start = base(profile)
+    each = max(1, start.collect.checkpoints // 3)
+    # As in 06: telling basins apart takes longer than learning one.
+    longer = {} if profile == "smoke" else {"train.steps": 4 * start.train.steps}
+    three = {"collect.runs": 3, "collect.checkpoints": each}
+    if start.model.permutation_states != 3 * each:
+        three["model.permutation_states"] = 3 * each
+    variants = {"one run": {}, "three runs": three | longer}
+    if profile != "smoke":
+        alone = {"collect.runs": start.collect.checkpoints, "collect.checkpoints": 1}
+        variants["independent runs"] = alone | longer
+    return _sweep("memorisation", profile, variants)
+
+
+def training_objective(profile: str) -> Sweep:
+    """What the denoiser is asked for, and what it sees: three predictions on three normalisations."""
+    start = base(profile)
+    steps, looks = (4, (2,)) if profile == "smoke" else (2 * start.train.steps, ())
+    if not looks:
+        looks = tuple(steps // k for k in (16, 8, 4, 2))
+    start = replace(start, train=replace(start.train, steps=steps))
+    variants = {}
+    for prediction in ("epsilon", "sample", "velocity"):
+        for normalisation in ("layer", "residual") if profile == "smoke" else ("layer", "element", "residual"):
+            changes = {"model.prediction": prediction, "normalisation": normalisation}
+            same = {"model.prediction": start.model.prediction, "normalisation": start.normalisation}
+            variants[f"{prediction}, {normalisation}"] = {k: v for k, v in changes.items() if v != same[k]}
+    return _sweep("training_objective", profile, variants, start, looks=looks)
+
+
+SWEEPS = {
+    "03": recurrent_and_positions,
+    "04": tokenization,
+    "05": structure,
+    "06": permutation_state,
+    "07": connectivity,
+    "08": similarity,
+    "09": sensitivity,
+    "16": cifar10_convergence,
+    "17": memorisation,
+    "18": training_objective,
+}
+"""By the number of the notebook that runs them; every one takes a profile."""

@@ -1,0 +1,119 @@
+"""08: how alike generated networks are to originals (paper, figures 3 and 9, tables 25 and 26), and exchanged parts."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from experiments.pipeline import NETWORKS, generate, images_of
+from experiments.sweeps.cells import Cell
+from experiments.sweeps.recipes import connectivity
+from experiments.sweeps.sweep import Sweep
+from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.perturbation import exchanged, noised
+from rpglib.analysis.similarity import error_iou, nearest_iou
+from rpglib.zoo.images import Split
+
+SHOWN = 50
+"""Networks of each kind in the scatter of accuracy against similarity."""
+SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Noise on originals, as shares of each tensor's standard deviation."""
+
+
+def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+    """What a sweep over the number of checkpoints leaves open.
+
+    scatter {kind: {"similarity", "accuracy"}}: the highest error-IoU with an original (for an original, with another
+    one) and the accuracy in percent, of the paper's 50 checkpoints (or what is nearest). ensemble {variant: ...}:
+    error-IoU with the majority vote of the originals. exchange {kind: {"share", "accuracy"}}: accuracy after exchanging
+    the first tensors, up to that share of the weights, between two networks.
+    """
+    test = images_of(sweep.base.images).test
+    counts = [name for name in sweep.variants if name.isdigit()]
+    fifty = min(counts, key=lambda name: abs(int(name) - 50))
+    most = max(counts, key=int)
+    cells = {name: sweep.cells(name, profile, seed, device) for name in {fifty: 0, most: 0, "without diffusion": 0}}
+    basins = connectivity(profile).cells("two basins", profile, seed, device)
+    return {
+        "scatter": _scatter(cells[fifty][0], test),
+        "ensemble": {name: _ensemble(row, test) for name, row in cells.items()},
+        "exchange": _exchange(cells[fifty], basins, test),
+        "checkpoints": int(fifty),
+    }
+
+
+def _errors(cell: Cell, networks, split: Split) -> Tensor:
+    return predictions(cell.recipe.architecture.build(), networks, split.images) != split.labels
+
+
+def _scatter(cell: Cell, split: Split) -> dict:
+    zoo, seed = cell.zoo(), cell.recipe.train.seed
+    networks = {"generated": generate(cell.recipe, cell.model(), SHOWN, seed)}
+    for sigma in SIGMAS:
+        networks[f"noise {sigma}"] = [
+            noised(zoo[k % len(zoo)], sigma, seed + k, relative=True) for k in range(min(SHOWN, 2 * len(zoo)))
+        ]
+    originals = _errors(cell, zoo, split)
+    found = {"original": (originals, nearest_iou(originals))}
+    for kind, group in networks.items():
+        errors = _errors(cell, group, split)
+        found[kind] = errors, nearest_iou(errors, originals)
+    return {
+        kind: {"similarity": _rounded(alike), "accuracy": _rounded(100 * (1 - errors.double().mean(1)))}
+        for kind, (errors, alike) in found.items()
+    }
+
+
+def _ensemble(cells: Sequence[Cell], split: Split) -> dict:
+    """Error-IoU of generated networks with the class that most originals choose; n is the number of seeds."""
+    alike, right = [], []
+    for cell in cells:
+        module = cell.recipe.architecture.build()
+        vote = predictions(module, cell.zoo(), split.images).mode(0).values
+        networks = generate(cell.recipe, cell.model(), NETWORKS, cell.recipe.train.seed)
+        wrong = (vote != split.labels)[None]
+        alike.append(error_iou(_errors(cell, networks, split), wrong).mean().item())
+        right.append(100 * (1 - wrong.double().mean().item()))
+    return {"similarity": summarise(alike), "ensemble_accuracy": summarise(right)}
+
+
+def _exchange(cells: Sequence[Cell], basins: Sequence[Cell], split: Split) -> dict:
+    """Figure 2 of the paper's first version, with the share of exchanged weights on the axis."""
+    kinds: dict[str, list[Tensor]] = {}
+    for cell, other in zip(cells, basins, strict=True):
+        zoo, two, module = cell.zoo(), other.zoo(), cell.recipe.architecture.build()
+        generated = generate(cell.recipe, cell.model(), 2, cell.recipe.train.seed)
+        second_run = int((two.runs == 1).nonzero()[0])
+        pairs = {
+            "two checkpoints of one run": (zoo[0], zoo[len(zoo) - 1]),
+            "two independent runs": (two[0], two[second_run]),
+            "two generated networks": tuple(generated),
+        }
+        for kind, (a, b) in pairs.items():
+            mixed = [network for names in _first_layers(a) for network in exchanged(a, b, names)]
+            found = accuracy(predictions(module, mixed, split.images), split.labels)
+            kinds.setdefault(kind, []).append(found.view(-1, 2).mean(1))
+    names = _first_layers(zoo[0])
+    total = sum(x.numel() for x in zoo[0].values())
+    share = [sum(zoo[0][name].numel() for name in chosen) / total for chosen in names]
+    return {
+        kind: {"share": share, "accuracy": torch.stack(found).mean(0).tolist()}
+        | {"std": torch.stack(found).std(0, correction=min(1, len(found) - 1)).tolist()}
+        for kind, found in kinds.items()
+    }
+
+
+def _first_layers(network: Mapping[str, Tensor]) -> list[list[str]]:
+    """The tensors of the first 0, 1, 2, ... modules; a module's tensors, BatchNorm's statistics too, stay together."""
+    modules: dict[str, list[str]] = {}
+    for name in network:
+        modules.setdefault(name.rpartition(".")[0], []).append(name)
+    result, chosen = [[]], []
+    for names in modules.values():
+        chosen = chosen + names
+        result.append(chosen)
+    return result
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]

@@ -1,0 +1,201 @@
+"""Tables of sweeps, from their records: every row with mean, spread and n."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import pandas as pd
+
+from experiments.sweeps.findings import accuracies, alikeness, gap, mean
+from experiments.sweeps.verdicts.architecture import fifths
+from experiments.sweeps.verdicts.convergence import path, seconds_to_work
+from experiments.sweeps.verdicts.objective import on_the_way
+
+
+def accuracy(numbers: dict) -> pd.DataFrame:
+    """Accuracy in percent by variant: mean ± std over seeds; spread within a seed; best and worst network of all."""
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        return {
+            "original": over_seeds(accuracies(numbers, name, "original")),
+            "generated": over_seeds(accuracies(numbers, name)),
+            "std within a seed": f"{mean([cell['generated']['std'] for cell in cells]):.2f}",
+            "median": f"{mean([cell['generated']['median'] for cell in cells]):.2f}",
+            "worst": f"{min(cell['generated']['min'] for cell in cells):.2f}",
+            "best": f"{max(cell['generated']['max'] for cell in cells):.2f}",
+            "generated - original": str(gap(numbers, name)),
+            "n": f"{len(cells)} x {cells[0]['generated']['n']}",
+        }
+
+    return _by_variant(numbers, row)
+
+
+def diversity(numbers: dict) -> pd.DataFrame:
+    """Error-IoU (1: wrong on the same images) by variant: mean ± std over seeds."""
+    labels = {
+        "among originals": "among_originals",
+        "original to its nearest other": "nearest_original_among_originals",
+        "among generated": "among_generated",
+        "generated to nearest original": "to_nearest_original",
+    }
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        return {label: over_seeds(alikeness(numbers, name, key)) for label, key in labels.items()}
+
+    return _by_variant(numbers, row)
+
+
+def cost(numbers: dict) -> pd.DataFrame:
+    """What a variant costs: tokens, padding, the generator's parameters, memory and time (± over rounds) of a step."""
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        first = cells[0]
+        return {
+            "tokens": f"{first['tokens']}",
+            "padding": f"{100 * first['padding']:.0f} %",
+            "generator parameters": f"{first['generator_parameters']:,}",
+            "training memory (MB)": f"{first['training_bytes'] / 1e6:.1f}",
+            "training step (ms)": over_seeds([1000 * s for s in numbers["step_seconds"][name]], 1),
+        }
+
+    return _by_variant(numbers, row)
+
+
+def over_seeds(values: Sequence[float | None], digits: int = 2) -> str:
+    """Mean ± standard deviation over seeds; a dash where there is nothing to measure."""
+    if None in values:
+        return "-"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{mean(values):.{digits}f} ± {spread:.{digits}f}"
+
+
+def _by_variant(numbers: dict, row) -> pd.DataFrame:
+    rows = {name: row(name, variant["cells"]) for name, variant in numbers["variants"].items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def barriers(numbers: dict) -> pd.DataFrame:
+    """Barriers in points (mean ± std over seeds) by kind of pair and by what was done to the second network."""
+    rows = {
+        kind: {name: f"{found['barrier']['mean']:.2f} ± {found['barrier']['std']:.2f}" for name, found in row.items()}
+        | {"n": f"{row['as they are']['barrier']['n']} x {row['as they are']['pairs']}"}
+        for kind, row in numbers["pairs"].items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("-")
+
+
+def noise(numbers: dict) -> pd.DataFrame:
+    """What generation and noise cost in points of accuracy (mean ± std over seeds), a row per network."""
+    rows = {}
+    for name, variant in numbers["variants"].items():
+        rows[name] = {
+            "parameters": f"{variant['cells'][0]['parameters']:,}",
+            "original": over_seeds(accuracies(numbers, name, "original")),
+            "generated": over_seeds([-g for g in _gaps(numbers, name)]),
+        }
+        for kind, by_sigma in numbers["noise"][name].items():
+            for sigma, found in by_sigma.items():
+                rows[name][f"{kind} {sigma}"] = f"{found['mean']:.2f} ± {found['std']:.2f}"
+    return pd.DataFrame.from_dict(rows, orient="index").T
+
+
+def _gaps(numbers: dict, name: str) -> list[float]:
+    pairs = zip(accuracies(numbers, name), accuracies(numbers, name, "original"), strict=True)
+    return [generated - original for generated, original in pairs]
+
+
+def diffusion(numbers: dict) -> pd.DataFrame:
+    """The paper's table 26: with and without diffusion, mean ± std over seeds."""
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                "similarity to the nearest original": over_seeds(alikeness(numbers, name)),
+                "similarity to the originals' vote": "{mean:.2f} ± {std:.2f}".format(**row["similarity"]),
+                "similarity among generated": over_seeds(alikeness(numbers, name, "among_generated")),
+                "accuracy (%)": over_seeds(accuracies(numbers, name)),
+            }
+            for name, row in numbers["ensemble"].items()
+        },
+        orient="index",
+    )
+
+
+def decoder(numbers: dict) -> pd.DataFrame:
+    """An autoregressive decoder's error by fifths of the sequence, and its accuracy in percent: mean ± std of seeds."""
+
+    def row(errors: Sequence[Sequence[float]], accuracy: Sequence[float | None]) -> dict[str, str]:
+        names = ("first fifth", "second", "third", "fourth", "last fifth")
+        columns = zip(*map(fifths, errors), strict=True)
+        return {name: over_seeds(c, 3) for name, c in zip(names, columns, strict=True)} | {
+            "accuracy": over_seeds(accuracy)
+        }
+
+    found = numbers["decoder"]
+    rows = {
+        label: row([d[key]["error"] for d in found], [d[key]["mean"] for d in found])
+        for label, key in (("free-running", "free"), ("teacher-forced", "forced"))
+    }
+    rows["spread of originals"] = row([d["spread"] for d in found], accuracies(numbers, "base", "original"))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def novelty(numbers: dict, variant: str) -> pd.DataFrame:
+    """One variant of 17 by group of networks, means over seeds: accuracy, likeness, distances in units."""
+    audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
+
+    def over(group: str, key: str, statistic: str, digits: int) -> str:
+        return over_seeds([groups[group][key][statistic] for groups in audits], digits)
+
+    rows = {
+        group: {
+            "accuracy": over(group, "accuracy", "mean", 2),
+            "error-IoU, nearest original": over(group, "similarity", "mean", 2),
+            "distance": over(group, "distance", "median", 2),
+            "aligned distance": over(group, "aligned_distance", "median", 2),
+            "apart": over(group, "apart", "median", 2),
+        }
+        for group in audits[0]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def new_and_good(numbers: dict, variant: str) -> pd.DataFrame:
+    """Shares (percent, means over seeds) of one variant's networks that are new and good, by distance in units."""
+    audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
+    rows = {
+        group: [
+            f"{100 * mean(shares):.0f}"
+            for shares in zip(*(found[group]["new_and_good"] for found in audits), strict=True)
+        ]
+        for group in audits[0]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[f">= {k:g}" for k in numbers["multiples"]])
+
+
+def convergence(numbers: dict) -> pd.DataFrame:
+    """Accuracy (percent) / error-IoU among generated networks on the way, means over seeds."""
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        return {
+            f"step {step}": f"{mean(reached):.1f} / {mean(alike):.2f}"
+            for step, reached, alike in on_the_way(numbers, name)
+        }
+
+    return _by_variant(numbers, row)
+
+
+def training_time(numbers: dict) -> pd.DataFrame:
+    """Accuracy (percent) / error-IoU among generated networks on the way, and what the training took, in seconds."""
+    points = {name: path(numbers, name) for name in numbers["variants"]}
+    steps = sorted({point.step for found in points.values() for point in found})
+
+    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
+        reached = {p.step: f"{mean(p.accuracies):.1f} / {mean(p.alike):.2f}" for p in points[name]}
+        within = seconds_to_work(numbers, name)
+        return {f"step {step}": reached.get(step, "-") for step in steps} | {
+            "ms a step": f"{1000 * points[name][-1].seconds / points[name][-1].step:.0f}",
+            "s to work": f"{within:.0f}" if math.isfinite(within) else "-",
+            "s in all": f"{points[name][-1].seconds:.0f}",
+        }
+
+    return _by_variant(numbers, row)

@@ -1,0 +1,22 @@
+"""Verdicts on the paper's claims and on ours: one function per notebook, from the numbers of its record."""
+
+from experiments.sweeps.verdicts.architecture import recurrent_and_positions, structure, tokenization
+from experiments.sweeps.verdicts.basins import linear_mode_connectivity, permutation_state
+from experiments.sweeps.verdicts.convergence import cifar10_convergence
+from experiments.sweeps.verdicts.likeness import sensitivity, similarity
+from experiments.sweeps.verdicts.novelty import memorisation
+from experiments.sweeps.verdicts.objective import training_objective
+
+VERDICTS = {
+    "03": recurrent_and_positions,
+    "04": tokenization,
+    "05": structure,
+    "06": permutation_state,
+    "07": linear_mode_connectivity,
+    "08": similarity,
+    "09": sensitivity,
+    "16": cifar10_convergence,
+    "17": memorisation,
+    "18": training_objective,
+}
+"""By the number of the notebook that prints them."""

@@ -1,0 +1,1 @@
+"""Networks for tasks that a generator never saw, and words that name a task."""

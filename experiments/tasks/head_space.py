@@ -1,0 +1,80 @@
+"""Where the classifier heads of generated networks lie among those of all tasks: the measures of `11_pca`."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from experiments.records import read_record, write_record
+from experiments.tasks.unseen import Unseen
+from rpglib.analysis.geometry import Components, own_rank, principal_components
+
+EXPERIMENT = "pca"
+
+
+def components(heads: dict[str, Tensor]) -> Components:
+    """The two principal components of all original heads; `heads` as in `Unseen`."""
+    return principal_components(heads["originals"].flatten(0, 1))
+
+
+def measure(heads: dict[str, Tensor]) -> dict:
+    """How close generated heads lie to their own task's originals, in the full space of the head's weights.
+
+    A task's centre is the mean of its originals. rank: the place of the own task among all tasks by distance, 1 where
+    it is the nearest; (T + 1) / 2 would be chance. Beside it stand the same of originals of the unseen tasks, each left
+    out of its own centre, and the mean distances to the own and to the nearest other centre.
+    """
+    originals, unseen, generated = heads["originals"].double(), heads["unseen"], heads["generated"].double()
+    centres = originals.mean(1)
+    result = {
+        "tasks": len(centres),
+        "unseen_tasks": len(unseen),
+        "networks_per_task": generated.shape[1],
+        "explained": components(heads).explained.tolist(),
+        "generated": _summary(
+            *_closeness(generated.flatten(0, 1), unseen.repeat_interleave(generated.shape[1]), centres)
+        ),
+    }
+    left_out = []
+    for k in range(originals.shape[1]):
+        others = centres.clone()
+        others[unseen] = originals[unseen][:, torch.arange(originals.shape[1]) != k].mean(1)
+        left_out.append(_closeness(originals[unseen, k], unseen, others))
+    return result | {"originals": _summary(*map(torch.cat, zip(*left_out, strict=True)))}
+
+
+def _closeness(points: Tensor, owners: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each point the rank of its own centre, the distance to that, and the distance to the nearest other one."""
+    distances = torch.cdist(points, centres)
+    own = distances.gather(1, owners[:, None])[:, 0]
+    return own_rank(points, owners, centres), own, distances.scatter(1, owners[:, None], torch.inf).amin(1)
+
+
+def _summary(ranks: Tensor, own: Tensor, other: Tensor) -> dict:
+    return {
+        "n": len(ranks),
+        "mean_rank": ranks.double().mean().item(),
+        "median_rank": ranks.double().quantile(0.5).item(),
+        "worst_rank": ranks.max().item(),
+        "share_first": (ranks == 1).double().mean().item(),
+        "distance_to_own": own.mean().item(),
+        "distance_to_nearest_other": other.mean().item(),
+    }
+
+
+def head_space(result: Unseen, profile: str, fresh: bool) -> dict:
+    """Measure and record (`fresh`), or read the record."""
+    if not fresh:
+        return read_record(EXPERIMENT, profile)
+    began = time.perf_counter()
+    numbers = measure(result.heads)
+    return write_record(
+        EXPERIMENT,
+        profile,
+        numbers,
+        config=result.recipe,
+        seeds=result.record["seeds"],
+        n=numbers["unseen_tasks"],
+        wall_seconds=time.perf_counter() - began,
+        data_source=result.record["data_source"],
+    )

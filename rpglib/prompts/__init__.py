@@ -1,0 +1,1 @@
+"""Words to a task: a grammar over attributes of classes, or a language model."""

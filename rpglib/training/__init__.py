@@ -1,0 +1,1 @@
+"""Training a generator: the loop, its batches, averaged weights and sharding."""

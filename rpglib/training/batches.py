@@ -1,0 +1,132 @@
+"""What each training step sees: checkpoints, tokens, conditions and random draws, from the seed and the step alone.
+
+Shapes: N checkpoints per step, L tokens, D token size, B tokens per step that pass the denoiser.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
+from rpglib.runtime.threads import one_core_threads
+
+# A zoo of this many token values or fewer (1 GiB) is tokenised once and kept; a larger one is read as it is needed.
+CACHED_VALUES = 2**28
+
+Item = TypeVar("Item")
+
+
+class Checkpoints(Protocol):
+    """What training needs of a zoo: state dicts by index, their run (N,) and their task (N, bits) or None."""
+
+    runs: Tensor
+    tasks: Tensor | None
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+
+
+class Batches:
+    """The arguments of `RPG.forward` at each step, on the CPU; nothing but step, seed and process decides them.
+
+    batch_size, diffusion_batch, permutation, seed: as in `TrainConfig`; whole: every token of a checkpoint is wanted,
+    not only those that pass the denoiser. A small zoo is tokenised once and kept, unless `keep` is false. Of a larger
+    one each step reads the values that it needs and no others: of a memory-mapped zoo no other part is ever loaded.
+    Raises `InputError` where zoo and model do not fit.
+    """
+
+    def __init__(
+        self,
+        model: RPG,
+        zoo: Checkpoints,
+        *,
+        batch_size: int,
+        diffusion_batch: int,
+        permutation: str = "checkpoint",
+        whole: bool = False,
+        keep: bool = True,
+        seed: int = 0,
+        process: int = 0,
+    ):
+        if model.tokenizer is None:
+            raise InputError("this generator has no tokenizer; build it as RPG(config, tokenizer) to train it")
+        self.tokenizer, self.zoo = model.tokenizer, zoo
+        self.batch_size, self.diffusion_batch, self.whole = batch_size, diffusion_batch, whole
+        self.seed, self.process = seed, process
+        self.states = self.tasks = self.kept = None
+        if model.config.permutation_states:
+            self.states = torch.arange(len(zoo)) if permutation == "checkpoint" else torch.as_tensor(zoo.runs)
+            if int(self.states.max()) >= model.config.permutation_states:
+                raise InputError(
+                    f"the zoo has {int(self.states.max()) + 1} permutation states (one per {permutation}), the "
+                    f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
+                )
+        if model.config.task_bits:
+            if zoo.tasks is None or zoo.tasks.shape[1] != model.config.task_bits:
+                has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"
+                raise InputError(f"the generator is conditioned on {model.config.task_bits} bits, the zoo has {has}")
+            self.tasks = zoo.tasks.float()
+        if keep and len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
+            self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))])
+
+    def __call__(self, step: int) -> dict:
+        """Return tokens (N, L, D) or, unless `whole`, (B, D); permutation (N,); task (N, bits); chosen (B,); generator.
+
+        Checkpoints come without replacement where the zoo is large enough.
+        """
+        # One stream per step and process: nothing to save but the step to go on exactly.
+        generator = torch.Generator().manual_seed(_mix(self.seed, step, self.process))
+        n = len(self.zoo)
+        order = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-self.batch_size // n))])
+        rows = order[: self.batch_size]
+        count = self.batch_size * self.tokenizer.num_tokens
+        chosen = torch.arange(count)
+        if self.diffusion_batch < count:
+            chosen = torch.randperm(count, generator=generator)[: self.diffusion_batch]
+        return {
+            "tokens": self._all(rows) if self.whole else self._some(rows, chosen),
+            "permutation": self.states[rows] if self.states is not None else None,
+            "task": self.tasks[rows] if self.tasks is not None else None,
+            "chosen": chosen,
+            "generator": generator,
+        }
+
+    def _all(self, rows: Tensor) -> Tensor:
+        if self.kept is not None:
+            return self.kept[rows]
+        return torch.stack([self.tokenizer.encode(self.zoo[i])[0] for i in rows.tolist()])
+
+    def _some(self, rows: Tensor, chosen: Tensor) -> Tensor:
+        owners, places = chosen // self.tokenizer.num_tokens, chosen % self.tokenizer.num_tokens
+        if self.kept is not None:
+            return self.kept[rows[owners], places]
+        tokens = torch.empty(len(chosen), self.tokenizer.token_size)
+        for owner in owners.unique().tolist():
+            mine = owners == owner
+            tokens[mine] = self.tokenizer.encode_rows(self.zoo[int(rows[owner])], places[mine])
+        return tokens
+
+
+def ahead(make: Callable[[int], Item], steps: range) -> Iterator[Item]:
+    """Yield make(step) of every step, while a thread makes the next one.
+
+    What `make` raises is raised here, at its step. The thread ends with the iteration, also when that is closed early.
+    """
+    # One thread each for loading, or it would take the cores from the computation that it is to hide behind.
+    with one_core_threads(1, "batches") as pool:
+        pending = [pool.submit(make, step) for step in steps[:1]]
+        for step in steps:
+            item = pending.pop().result()
+            if step != steps[-1]:
+                pending.append(pool.submit(make, step + steps.step))
+            yield item
+
+
+def _mix(seed: int, step: int, process: int) -> int:
+    """One 32-bit seed from three numbers (torch's CPU generator reads no more bits than these)."""
+    value = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + process * 0x94D049BB133111EB + 1) % 2**64
+    value = (value ^ (value >> 31)) * 0x9E3779B97F4A7C15 % 2**64
+    return value >> 32

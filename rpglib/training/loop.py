@@ -1,0 +1,285 @@
+"""The training loop of a generator: Accelerate, bf16 where the hardware has it, resumable at any moment.
+
+Shapes: N checkpoints of the zoo, L tokens, D token size.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from rpglib.errors import InputError, choice
+from rpglib.model.rpg import RPG
+from rpglib.runtime.allocator import keep_freed_memory
+from rpglib.runtime.files import atomic
+from rpglib.runtime.hardware import PRECISIONS, uses_bf16
+from rpglib.training.averages import Averages
+from rpglib.training.batches import Batches, Checkpoints, ahead
+
+OPTIMIZERS = ("adamw", "adamw8bit")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe. The defaults but `steps` are the paper's table 11 for up to 50 M parameters.
+
+    batch_size: checkpoints per step and process. diffusion_batch: tokens per step and process that pass the denoiser.
+    warmup: share of the steps with a rising rate, before a cosine down to zero. ema: decay of the averaged weights that
+    training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" or each "run".
+    weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
+    head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
+    of the batch, which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the
+    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). gradient_checkpointing:
+    what layers compute inside is computed again on the way back instead of kept: less memory, about a third more time.
+    precision: "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the
+    checkpoints of the training itself, written only where `train` is given a folder.
+    """
+
+    steps: int = 80_000
+    batch_size: int = 16
+    diffusion_batch: int = 1024
+    learning_rate: float = 3e-5
+    weight_decay: float = 1e-5
+    optimizer: str = "adamw"
+    warmup: float = 0.02
+    gradient_clip: float = 1.0
+    ema: float = 0.0
+    precision: str = "auto"
+    permutation: str = "checkpoint"
+    weighting: str = "value"
+    prototype_loss: float = 0.0
+    diffusion: bool = True
+    gradient_checkpointing: bool = False
+    seed: int = 0
+    save_every: int = 500
+
+    def __post_init__(self):
+        choice("precision", self.precision, PRECISIONS)
+        choice("optimizer", self.optimizer, OPTIMIZERS)
+        choice("permutation", self.permutation, ("checkpoint", "run"))
+        choice("weighting", self.weighting, ("value", "token"))
+        if min(self.steps, self.batch_size, self.diffusion_batch, self.save_every) < 1:
+            raise InputError("steps, batch_size, diffusion_batch and save_every must be at least 1")
+
+
+@dataclass
+class TrainResult:
+    """The loss of every step, the seconds spent in them (resumed parts included), and the precision used."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    precision: str = "fp32"
+
+
+def train(
+    model: RPG,
+    zoo: Checkpoints,
+    config: TrainConfig,
+    folder: str | Path | None = None,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    on_step: Callable[[int, RPG], None] | None = None,
+) -> TrainResult:
+    """Train `model` in place on the checkpoints of `zoo`; it is left in evaluation mode, with averaged weights if any.
+
+    With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
+    arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
+    the same weights as an unbroken one. `device` "cpu" keeps the training off a GPU that is there; it is chosen
+    otherwise by Accelerate. `on_step` is called after every step with its number and the model.
+
+    Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
+    gradients are averaged. With `--use_fsdp --fsdp_version 2` as well, weights, gradients and the optimiser's averages
+    are divided among the processes: a generator that one device cannot train. (`--fsdp_auto_wrap_policy
+    TRANSFORMER_BASED_WRAP --fsdp_transformer_layer_cls_to_wrap Mamba2` gathers one recurrent layer at a time.) Every
+    process then trains a copy of `model`, which itself stays where it is and takes the whole weights over at the end,
+    and before each `on_step`.
+    Raises `InputError` where zoo, model and recipe do not fit, when the loss is no longer finite, and under FSDP 1.
+    """
+    # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
+    from accelerate import Accelerator, DistributedType, PartialState
+    from accelerate.state import AcceleratorState
+
+    _fits(model, config)
+    # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
+    on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
+    if on_cpu:
+        keep_freed_memory()
+    use_bf16 = uses_bf16(config.precision, PartialState(cpu=on_cpu).device)
+    # Accelerate keeps the precision of a process's first training; each training here may choose its own.
+    # The same holds for the device, which several processes share with their launcher and must keep.
+    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
+    accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
+    batches = batches_of(model, zoo, config, process=accelerator.process_index)
+    mask = model.tokenizer.mask.to(accelerator.device)
+    model.denoiser.requires_grad_(config.diffusion)
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if sharded and not accelerator.is_fsdp2:
+        raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
+    learner = model
+    if sharded:
+        # Not needed, and therefore not waited for, by any other training.
+        from rpglib.training.sharding import Whole, WholeOptimizer, copy_of_first
+
+        learner = copy_of_first(model, accelerator.device)
+        # Accelerate's way of loading on one process alone loses buffers, of which these models have some.
+        accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
+    optimizer = _optimizer(learner, config)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
+    wrapped, optimizer = accelerator.prepare(learner, optimizer)
+    averaged = Averages(learner, config.ema) if config.ema else None
+
+    result = TrainResult(precision="bf16" if use_bf16 else "fp32")
+    parts = {"model": learner, "optimizer": optimizer}
+    if averaged is not None:
+        parts["averaged"] = averaged
+    if sharded:
+        parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
+    parts["scheduler"] = scheduler
+    path = Path(folder) / "training.pt" if folder is not None else None
+    identity = _identity(model, zoo, config, accelerator.num_processes)
+    start = _resume(path, parts, result, identity)
+
+    wrapped.train()
+    began = time.perf_counter() - result.seconds
+    bar = tqdm(
+        range(start, config.steps),
+        desc="train generator",
+        initial=start,
+        total=config.steps,
+        disable=not (progress and accelerator.is_main_process),
+        mininterval=1.0,
+    )
+    steps = range(start, config.steps)
+    # A kept zoo's batch is at hand sooner than a thread could hand it over.
+    loaded = (batches(step) for step in steps) if batches.kept is not None else ahead(batches, steps)
+    options = {
+        "weighting": config.weighting,
+        "prototype_loss": config.prototype_loss,
+        "recompute": config.gradient_checkpointing,
+    }
+    with closing(loaded):
+        for step, batch in zip(bar, loaded, strict=True):
+            batch |= {name: _moved(batch[name], accelerator.device) for name in ("tokens", "permutation", "task")}
+            with accelerator.autocast():
+                loss = wrapped(mask=mask, **options, **batch)
+            accelerator.backward(loss)
+            norm = accelerator.clip_grad_norm_(learner.parameters(), config.gradient_clip)
+            norm = norm.full_tensor() if sharded else norm
+            # Read together: each reading waits for the device.
+            value, size = torch.stack((loss.detach(), norm)).tolist()
+            # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
+            if not (math.isfinite(value) and math.isfinite(size)):
+                raise InputError(
+                    f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
+                )
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+            if averaged is not None:
+                averaged.update()
+            result.losses.append(value)
+            if step % 20 == 0:
+                bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
+            result.seconds = time.perf_counter() - began
+            if path and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+                state = {name: part.state_dict() for name, part in parts.items()}
+                if accelerator.is_main_process:
+                    _save(path, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
+            if on_step is not None:
+                if sharded:
+                    model.load_state_dict(parts["model"].state_dict())
+                on_step(step, model)
+    # Takes the mixed-precision wrapper off the model's forward: a later training chooses anew.
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    if averaged is not None or sharded:
+        model.load_state_dict(parts["model" if averaged is None else "averaged"].state_dict())
+    model.eval()
+    return result
+
+
+def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, **options) -> Batches:
+    """The batches that `train` draws for this recipe; `options` and errors as in `Batches`."""
+    return Batches(
+        model,
+        zoo,
+        batch_size=config.batch_size,
+        diffusion_batch=config.diffusion_batch,
+        permutation=config.permutation,
+        seed=config.seed,
+        **{"whole": config.prototype_loss != 0} | options,
+    )
+
+
+def _fits(model: RPG, config: TrainConfig) -> None:
+    if config.prototype_loss and not model.config.prototype_skip:
+        raise InputError("prototype_loss needs a generator with prototype_skip=True; set one or drop the other")
+    if not config.diffusion and not model.config.prototype_skip:
+        raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
+
+
+def _moved(x: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if x is None else x.to(device, non_blocking=True)
+
+
+def rate(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up over that share of the steps, then half a cosine to zero, as a factor of the learning rate."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if config.optimizer == "adamw8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError:
+            raise InputError("optimizer='adamw8bit' needs bitsandbytes; install the gpu extra") from None
+        return AdamW8bit(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # One pass over weights, gradient and averages instead of one per arithmetic operation.
+    return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int) -> dict:
+    """What must agree for a saved state to be this run's: configurations, tokenizer, and the zoo in its statistics."""
+    tokenizer = model.tokenizer
+    statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
+    return {
+        "model": dataclasses.asdict(model.config),
+        "train": dataclasses.asdict(config),
+        "tokenizer": [repr(tokenizer), statistics],
+        "checkpoints": len(zoo),
+        "processes": processes,
+    }
+
+
+def _save(path: Path, state: dict) -> None:
+    with atomic(path) as part:
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+
+
+def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict) -> int:
+    """Load the saved state into `parts` and `result`; returns the step to go on with, 0 where there is none."""
+    if path is None or not path.exists():
+        return 0
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reports a broken file in several unrelated types
+        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}); delete it to start again") from None
+    if state["identity"] != identity:
+        raise InputError(f"{path} belongs to a run with another configuration; choose another folder or delete it")
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    result.__dict__.update(state["result"])
+    return state["step"]

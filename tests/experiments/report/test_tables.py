@@ -1,0 +1,144 @@
+"""Tables print what the numbers say, rounded once, and verdicts change their words at the margin."""
+
+import pytest
+
+from experiments.report import tables
+
+
+def numbers(original=97.2222, generated=97.1) -> dict:
+    return {
+        "parameters": 10546,
+        "original": {"n": 50, "mean": original, "median": 97.3, "std": 0.456, "min": 96.0, "max": 98.0},
+        "generated": {"n": 10, "mean": generated, "median": 97.125001, "std": 0.0449, "min": 96.666666, "max": 97.999},
+        "diversity": {
+            "among_generated": 0.87654,
+            "to_nearest_original": 0.9,
+            "among_originals": 1.0,
+            "nearest_original_among_originals": 0.12345,
+        },
+    }
+
+
+def test_main_results():
+    table = tables.main_results({"vit": numbers(), "cnn": numbers(90.0, 91.5)})
+    assert list(table.columns) == ["vit", "cnn"]
+    assert table["vit"].to_dict() == {
+        "parameters": "10,546",
+        "original, mean": "97.22",
+        "original, std": "0.46",
+        "best": "98.00",
+        "mean": "97.10",
+        "median": "97.13",
+        "minimum": "96.67",
+        "std": "0.04",
+        "n generated": "10",
+        "mean - original": "-0.12",
+    }
+    assert table.loc["mean - original", "cnn"] == "+1.50"
+
+
+def test_the_paper_s_columns_come_in_the_paper_s_order():
+    rows = list(tables.main_results({"vit": numbers()}).index)
+    assert [row for row in rows if row in ("best", "mean", "median", "minimum", "std")] == [
+        "best",
+        "mean",
+        "median",
+        "minimum",
+        "std",
+    ]
+
+
+def test_differences_are_taken_before_rounding():
+    """90.006 and 90.014 print as 90.01 both, and lie a hundredth apart."""
+    table = tables.main_results({"x": numbers(90.006, 90.014)})["x"]
+    assert (table["original, mean"], table["mean"], table["mean - original"]) == ("90.01", "90.01", "+0.01")
+
+
+def test_networks_without_a_record_are_not_measured():
+    hardware = {"gpus": [], "cores": 2}
+    record = {"numbers": numbers(62.1, 61.95) | {"seconds": {"collect": 60, "train": 90}}}
+    record |= {"provenance": {"hardware": hardware}}
+    table = tables.with_unmeasured({"cnn": record}, {"cnn": (62.1, 62.0), "vit": None})
+    assert table["cnn"].to_dict() == {
+        "paper, original": "62.1",
+        "paper, generated": "62.0",
+        "ours, original": "62.10 ± 0.46",
+        "ours, generated": "61.95 ± 0.04",
+        "n": "50, 10",
+        "generated - original": "-0.15",
+        "minutes": "2.5",
+        "on": "2 cores",
+    }
+    assert table["vit"].tolist() == ["-"] * 2 + ["not measured"] * 6
+    record["provenance"]["hardware"] = {"gpus": ["a GPU"], "cores": 2}
+    assert tables.with_unmeasured({"cnn": record}, {"cnn": None}).loc["on", "cnn"] == "a GPU"
+
+
+def test_diversity_is_beside_the_accuracy():
+    table = tables.diversity({"vit": numbers()})
+    assert table["vit"].to_dict() == {
+        "among originals": "1.000",
+        "original to its nearest other": "0.123",
+        "among generated": "0.877",
+        "generated to nearest original": "0.900",
+    }
+    assert list(table.columns) == list(tables.main_results({"vit": numbers()}).columns)
+
+
+def test_zoos():
+    report = {"n": 100, "mean": 97.255, "median": 97.0, "std": 0.25, "min": 96.111, "max": 98.8888}
+    report |= {"parameters": 2864, "runs": 2, "checkpoints": 100, "among_originals": 0.5}
+    assert tables.zoos({"cnn_s": report})["cnn_s"].to_dict() == {
+        "parameters": "2,864",
+        "runs": "2",
+        "checkpoints": "100",
+        "mean": f"{97.255:.2f}",
+        "std": "0.25",
+        "minimum": "96.11",
+        "maximum": "98.89",
+        "error-IoU": "0.500",
+    }
+
+
+def test_against_paper_shows_only_what_the_paper_reports():
+    rows = {"vit": numbers(), "cnn_s": numbers(50.84, 50.76)}
+    table = tables.against_paper(rows, {"cnn_s": (49.0, 49.04), "cnn_m": (62.1, 62.0)})
+    assert list(table.columns) == ["cnn_s"]
+    assert table["cnn_s"].to_dict() == {
+        "paper, original": "49.0",
+        "paper, generated": "49.0",
+        "ours, original": "50.8",
+        "ours, generated": "50.8",
+    }
+    assert tables.against_paper(rows, {}).empty
+
+
+@pytest.mark.parametrize(
+    ("generated", "words", "gap"),
+    [
+        (92.0, "reproduced", "+2.00"),
+        (90.0, "reproduced", "+0.00"),
+        (89.75, "reproduced", "-0.25"),
+        (89.5, "reproduced", "-0.50"),
+        (89.25, "not reproduced", "-0.75"),
+        (0.0, "not reproduced", "-90.00"),
+    ],
+)
+def test_a_verdict_changes_its_words_at_the_margin(generated, words, gap):
+    assert tables.verdict("vit", numbers(90.0, generated)) == (
+        f"vit: {words}; generated networks are {gap} points from the originals' mean (margin -0.5)"
+    )
+
+
+def test_a_verdict_takes_another_margin():
+    assert "not reproduced" not in tables.verdict("vit", numbers(90.0, 89.0), margin=1.0)
+    assert tables.verdict("vit", numbers(90.0, 88.75), margin=1.0) == (
+        "vit: not reproduced; generated networks are -1.25 points from the originals' mean (margin -1.0)"
+    )
+
+
+@pytest.mark.parametrize(("nearest", "words"), [(0.9, "closer"), (0.8, "no closer"), (0.7, "no closer")])
+def test_novelty_compares_with_the_originals_among_themselves(nearest, words):
+    numbers = {"diversity": {"to_nearest_original": nearest, "nearest_original_among_originals": 0.8}}
+    expected = f"a: error-IoU {nearest:.3f} with the nearest original, {words} than originals are to each other (0.800)"
+    assert tables.novelty("a", numbers) == expected

@@ -1,0 +1,199 @@
+"""The audit of 17 on populations whose answer is known, and verdicts of 17 and 18 whose words flip with the numbers."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.profiles import SMALL_MODEL
+from experiments.profiles import VIT_DIGITS as MAIN
+from experiments.sweeps import recipes, tables, verdicts
+from experiments.sweeps.findings import Verdict
+from experiments.sweeps.memorisation import MULTIPLES, SCATTERED, judge
+from experiments.sweeps.verdicts.objective import DEFAULTS, choice_of
+from rpglib.analysis.alignment import permute
+from rpglib.zoo.images import Split
+
+# ---- the audit ------------------------------------------------------------------------------------------------------
+
+
+def module() -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+@pytest.fixture(scope="module")
+def judged():
+    torch.manual_seed(0)
+    originals = [copy.deepcopy(module().state_dict()) for _ in range(5)]
+    orders = [[torch.randperm(6)] for _ in originals]
+    groups = {
+        "original": originals,
+        "copy": [dict(network) for network in originals],
+        "one copy": [originals[2]] * 5,
+        "permuted": [permute(module(), network, order) for network, order in zip(originals, orders, strict=True)],
+        "far": [{name: x + 50 for name, x in network.items()} for network in originals],
+    }
+    images, labels = torch.randn(60, 1, 2, 2), torch.randint(3, (60,))
+    return judge(module(), groups, Split(images, labels))
+
+
+def test_the_originals_are_the_unit(judged):
+    found = judged["groups"]["original"]
+    for key in ("distance", "aligned_distance", "apart"):
+        assert found[key]["median"] == pytest.approx(1)
+    assert found["new_and_good"][0] == 1, "the worst original is good by definition"
+    assert found["similarity"]["max"] < 1, "an original is compared with the others, not with itself"
+
+
+@pytest.mark.parametrize("name", ["copy", "one copy"])
+def test_a_copy_is_at_distance_0_with_the_same_errors(judged, name):
+    found = judged["groups"][name]
+    assert found["distance"]["max"] == found["aligned_distance"]["max"] == 0
+    assert found["similarity"]["min"] == 1
+    assert found["new_and_good"] == [1.0 if k == 0 else 0.0 for k in MULTIPLES]
+
+
+def test_apart_shows_one_network_written_over_and_over(judged):
+    groups = judged["groups"]
+    assert groups["one copy"]["apart"]["max"] == 0
+    assert groups["copy"]["apart"] == pytest.approx(groups["original"]["apart"])
+
+
+def test_a_permuted_copy_is_far_as_it_is_and_at_distance_0_aligned(judged):
+    found = judged["groups"]["permuted"]
+    assert found["distance"]["min"] > 0.1
+    assert found["aligned_distance"]["max"] < 1e-6
+    assert found["similarity"]["min"] == 1
+
+
+def test_far_networks_are_new_and_good_only_where_they_work(judged):
+    audit = judged
+    found = audit["groups"]["far"]
+    works = [accuracy >= audit["good"] for _, accuracy in found["points"]]
+    assert len(works) == min(5, SCATTERED)
+    assert found["distance"]["min"] > 1
+    assert found["new_and_good"][1] == pytest.approx(sum(works) / 5)
+
+
+# ---- 17 -------------------------------------------------------------------------------------------------------------
+
+
+def group(distance=1.0, similarity=0.9, apart=1.0, rates=(1.0, 0.5, 0.0), accuracy=97.0) -> dict:
+    return {
+        "accuracy": {"mean": accuracy},
+        "similarity": {"mean": similarity},
+        "distance": {"median": distance},
+        "aligned_distance": {"median": distance},
+        "apart": {"median": apart},
+        "new_and_good": list(rates),
+    }
+
+
+def audited(rpg: dict, rival: dict | None = None, shifts=(-0.01, 0.0, 0.01)) -> dict:
+    seeds = []
+    for shift in shifts:
+        ours = rpg | {"aligned_distance": {"median": rpg["aligned_distance"]["median"] + shift}}
+        seeds.append({"groups": {"original": group(), "RPG": ours, "noise 0.1": rival or group(rates=(1.0, 0.2, 0.0))}})
+    return {"audit": {"one run": {"seeds": seeds}}, "multiples": [0, 1, 2]}
+
+
+def words(numbers: dict) -> list[str]:
+    return [verdict.word for verdict in verdicts.memorisation(numbers)]
+
+
+def test_near_copies_and_new_networks():
+    copies = group(0.2, 0.99, 0.1, (1.0, 0.0, 0.0))
+    assert words(audited(copies)) == ["yes", "yes", "yes", "no"]
+    new = group(3.0, 0.5, 4.0, (1.0, 1.0, 0.9))
+    assert words(audited(new)) == ["no", "no", "no", "yes"]
+    assert "RPG 0.95" in str(verdicts.memorisation(audited(new))[3])
+
+
+def test_a_difference_within_the_errors_is_none():
+    assert words(audited(group(1.001, apart=1.001)))[0] == "no clear difference"
+    assert words(audited(group(), group()))[3] == "no clear difference", "level with its best rival"
+
+
+def test_without_accuracy_nothing_is_said_of_novelty():
+    failing = group(9.0, 0.1, 9.0, (0.4, 0.4, 0.4), accuracy=30.0)
+    (found,) = verdicts.memorisation(audited(failing))
+    assert found.word == "no" and "30.0 %" in found.evidence
+
+
+def test_tables_of_17():
+    numbers = audited(group(3.0))
+    assert tables.novelty(numbers, "one run").loc["RPG", "aligned distance"] == "3.00 ± 0.01"
+    assert tables.new_and_good(numbers, "one run").loc["RPG"].to_dict() == {">= 0": "100", ">= 1": "50", ">= 2": "0"}
+
+
+# ---- 18 -------------------------------------------------------------------------------------------------------------
+
+NAMES = [f"{p}, {n}" for p in ("epsilon", "sample", "velocity") for n in ("layer", "element", "residual")]
+
+
+def objective(found: dict[str, tuple[float, float]], others=(97.0, 0.6), early=(50.0, 0.6)) -> dict:
+    """Numbers of a sweep: accuracy and error-IoU among generated networks by variant; originals 97 % and 0.6."""
+
+    def at(accuracy: float, alike: float) -> dict:
+        return {"generated": {"mean": accuracy}, "diversity": {"among_generated": alike, "among_originals": 0.6}}
+
+    cells = {
+        name: at(*found.get(name, others)) | {"original": {"mean": 97.0}, "looks": [{"step": 10} | at(*early)]}
+        for name in NAMES
+    }
+    return {"variants": {name: {"changes": {}, "cells": [cell, cell]} for name, cell in cells.items()}, "steps": 20}
+
+
+def _shown(numbers: dict) -> list[Verdict]:
+    return verdicts.training_objective(numbers)
+
+
+def test_sample_collapses_and_epsilon_keeps_the_spread():
+    alike = {name: (97.2, 0.9) for name in NAMES if name.startswith("sample")}
+    sample, epsilon, slower, *kinds = [verdict.word for verdict in _shown(objective(alike))][:6]
+    assert (sample, epsilon, slower) == ("yes", "yes", "no")
+    assert kinds == ["2 kept, 1 lost"] * 3
+    sample, epsilon, *_ = [verdict.word for verdict in _shown(objective({}))]
+    assert (sample, epsilon) == ("no", "yes")
+
+
+def test_epsilon_that_fails_has_no_spread_to_keep_and_is_slower():
+    failing = {name: (20.0, 0.1) for name in NAMES if name.startswith("epsilon")}
+    words = [verdict.word for verdict in _shown(objective(failing))]
+    assert words[1:3] == ["nothing is accurate", "yes"]
+    assert "epsilon, layer not reached; sample, layer 20 steps" in _shown(objective(failing))[2].evidence
+
+
+def test_the_rule_takes_accuracy_first_and_spread_second():
+    numbers = objective({"epsilon, residual": (97.0, 0.6), "velocity, element": (90.0, 0.6)}, others=(97.2, 0.9))
+    chosen, deviation = choice_of(numbers, NAMES)
+    assert chosen == "epsilon, residual"
+    assert "velocity, element" not in deviation
+    assert deviation["sample, layer"] == pytest.approx([0.3, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("residual", "sample", "word"),
+    [
+        ((97.0, 0.62), (97.0, 0.60), ["yes", "yes", "yes"]),
+        ((97.0, 0.75), (97.0, 0.60), ["no", "yes", "yes"]),
+        ((95.0, 0.60), (97.0, 0.90), ["no", "no", "no"]),
+    ],
+)
+def test_a_default_stands_while_nothing_is_clearly_better(residual, sample, word):
+    numbers = objective({"velocity, residual": residual, "sample, layer": sample})
+    assert [verdict.word for verdict in _shown(numbers)[-3:]] == word
+
+
+def test_the_defaults_are_those_of_the_recipes():
+    base = recipes.base("digits")
+    assert DEFAULTS == {
+        "the main results": f"{SMALL_MODEL.prediction}, {MAIN.normalisation}",
+        "the ablations": f"{base.model.prediction}, {base.normalisation}",
+    }
+
+
+def test_convergence_lists_the_looks_and_the_end():
+    row = tables.convergence(objective({"sample, layer": (97.2, 0.9)})).loc["sample, layer"]
+    assert row.to_dict() == {"step 10": "50.0 / 0.60", "step 20": "97.2 / 0.90"}

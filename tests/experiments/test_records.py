@@ -1,0 +1,231 @@
+"""Records keep a number together with its origin, refuse what is no number, and lie where every caller finds them."""
+
+import dataclasses
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import records
+from rpglib.errors import InputError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("RPG_HOME", str(tmp_path))
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Inner:
+    path: Path = Path("a/b")
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 3
+    inner: Inner = field(default_factory=Inner)
+
+
+def write(numbers, profile="digits", **changes):
+    facts = {"config": Config(), "seeds": [0], "n": 2, "wall_seconds": 1.5, "data_source": "scikit-learn digits"}
+    return records.write_record("try", profile, numbers, **{**facts, **changes})
+
+
+def test_round_trip_of_everything_a_notebook_holds(project):
+    numbers = {
+        "float32": np.float32(0.5),
+        "array": np.arange(3),
+        "tensor": torch.tensor([[1.0, 2.0]]),
+        "tuple": (1, None, True, "text"),
+        "nested": {1: {"a": 2}},
+    }
+    written = write(numbers, seeds=range(2))
+    record = records.read_record("try", "digits")
+    assert record == written
+    assert record["numbers"] == {
+        "float32": 0.5,
+        "array": [0, 1, 2],
+        "tensor": [[1.0, 2.0]],
+        "tuple": [1, None, True, "text"],
+        "nested": {"1": {"a": 2}},
+    }
+    assert record["config"] == {"steps": 3, "inner": {"path": "a/b"}}
+    assert (record["seeds"], record["n"], record["wall_seconds"]) == ([0, 1], 2, 1.5)
+    assert (record["experiment"], record["profile"], record["data_source"]) == ("try", "digits", "scikit-learn digits")
+    assert (project / "data" / "results" / "digits" / "try.json").exists()
+
+
+def test_provenance_names_code_machine_and_time():
+    facts = records.provenance()
+    assert set(facts) == {"commit", "dirty", "versions", "hardware", "date"}
+    assert facts["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert facts["hardware"]["cores"] >= 1 and facts["hardware"]["memory_gb"] > 0.1 and facts["hardware"]["cpu"]
+    assert facts["date"].endswith("+00:00")
+    json.dumps(facts)
+
+
+# ---- does a record's configuration agree with today's? --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    width: int = 8
+    sizes: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Whole:
+    name: str
+    part: Part = Part()
+    parts: tuple[Part, ...] = (Part(),)
+    rate: float = 0.1
+    limit: int | None = None
+
+
+RECORDED = json.loads(json.dumps(dataclasses.asdict(Whole("a"))))
+
+
+def without(recorded: dict, *path: str) -> dict:
+    """The record as it was before a field existed."""
+    name, *rest = path
+    if rest:
+        return recorded | {name: without(recorded[name], *rest)}
+    return {key: value for key, value in recorded.items() if key != name}
+
+
+def test_a_configuration_agrees_with_its_own_record():
+    """Read back from JSON, where tuples are lists."""
+    assert RECORDED["parts"] == [{"width": 8, "sizes": [1, 2]}]
+    assert records.agrees(RECORDED, Whole("a"))
+    changed = Whole("b", Part(9, (3,)), (Part(4), Part(5)), 0.2, 7)
+    assert records.agrees(json.loads(json.dumps(dataclasses.asdict(changed))), changed)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "b"},
+        {"part": Part(9)},
+        {"part": Part(sizes=(1, 2, 3))},
+        {"parts": (Part(9),)},
+        {"parts": ()},
+        {"rate": 0.2},
+        {"limit": 0},
+    ],
+)
+def test_another_value_anywhere_disagrees(changes):
+    assert not records.agrees(RECORDED, Whole(**{"name": "a"} | changes))
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        (("limit",), {"limit": 3}),
+        (("rate",), {"rate": 0.2}),
+        (("part",), {"part": Part(9)}),
+        (("part", "width"), {"part": Part(9)}),
+        (("part", "sizes"), {"part": Part(sizes=())}),
+    ],
+)
+def test_a_field_younger_than_the_record_must_have_its_default(path, changes):
+    older = without(RECORDED, *path)
+    assert records.agrees(older, Whole("a"))
+    assert not records.agrees(older, Whole("a", **changes))
+
+
+def test_a_field_without_default_is_never_younger_than_the_record():
+    assert not records.agrees(without(RECORDED, "name"), Whole("a"))
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [RECORDED | {"colour": None}, RECORDED | {"part": RECORDED["part"] | {"colour": 1}}, RECORDED | {"part": None}, []],
+)
+def test_what_is_recorded_but_unknown_disagrees(recorded):
+    assert not records.agrees(recorded, Whole("a"))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), np.float32("inf"), torch.tensor([0.0, float("-inf")])])
+def test_not_finite_numbers_are_refused_by_place(project, bad):
+    write({"mean": 1})
+    with pytest.raises(InputError, match=r"record try\.numbers\.table\[0\]\.mean.* is (nan|inf|-inf); .* finite"):
+        write({"table": [{"mean": bad}]})
+    assert records.read_record("try", "digits")["numbers"] == {"mean": 1}
+
+
+def test_unknown_types_are_refused(project):
+    with pytest.raises(InputError, match=r"record try\.numbers\.model is a Linear"):
+        write({"model": torch.nn.Linear(1, 1)})
+
+
+def test_absent_record_tells_the_remedy(project):
+    with pytest.raises(InputError, match="run its notebook with fresh=True"):
+        records.read_record("none", "digits")
+
+
+def test_unknown_profile_is_refused_everywhere(project):
+    folders = (records.results_dir, records.figures_dir, lambda profile: records.zoo_dir(profile, "x"))
+    for folder in (*folders, lambda profile: records.generator_dir(profile, "x")):
+        with pytest.raises(InputError, match="unknown profile 'tiny'; known: smoke, digits, cifar10, paper"):
+            folder("tiny")
+
+
+def test_places(project):
+    places = {
+        profile: [
+            str(path.relative_to(project))
+            for path in (
+                records.results_dir(profile),
+                records.zoo_dir(profile, "vit"),
+                records.generator_dir(profile, "vit"),
+                records.figures_dir(profile),
+            )
+        ]
+        for profile in ("smoke", "digits", "cifar10")
+    }
+    assert places == {
+        "smoke": [f"data/runs/smoke/{kind}" for kind in ("results", "zoos/vit", "generators/vit", "figures")],
+        "digits": ["data/results/digits", "data/zoos/digits/vit", "data/generators/digits/vit", "figures"],
+        "cifar10": ["data/results/cifar10", "data/zoos/cifar10/vit", "data/generators/cifar10/vit", "figures/cifar10"],
+    }
+
+
+def test_home_is_found_from_below_and_missed_outside(tmp_path, monkeypatch):
+    monkeypatch.delenv("RPG_HOME", raising=False)
+    (tmp_path / "notebooks" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks" / "deep")
+    with pytest.raises(InputError, match=r"no pyproject\.toml in .*RPG_HOME"):
+        records.home()
+    (tmp_path / "pyproject.toml").touch()
+    assert records.home() == tmp_path.resolve()
+
+
+def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    code = tmp_path / "rpglib" / "records.py"
+    for path in (code, tmp_path / "data" / "a.json", tmp_path / "figures" / "a.pdf"):
+        path.parent.mkdir()
+        path.write_text("1")
+    monkeypatch.setattr(records, "__file__", str(code))
+    assert records._commit() == (None, None)
+    git("init", "-q")
+    git("add", ".")
+    assert records._commit() == (None, True)
+    git("commit", "-qm", "first")
+    commit, dirty = records._commit()
+    assert len(commit) == 40 and dirty is False
+    for path in (tmp_path / "data" / "a.json", tmp_path / "figures" / "b.pdf"):
+        path.write_text("2")
+    assert records._commit() == (commit, False)
+    assert f"commit {commit[:10]}" in records.versions_line() and "changes" not in records.versions_line()
+    code.write_text("2")
+    assert records._commit() == (commit, True)
+    assert records.versions_line().endswith("with changes")

@@ -1,0 +1,437 @@
+"""The generator: the same seed gives the same networks in every mode and after saving; bad arguments are told."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rpglib.errors import InputError
+from rpglib.model.recurrent import RECURRENCES, RecurrentModel
+from rpglib.model.rpg import PRESETS, RPG, RPGConfig
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.zoo.architectures import Architecture
+
+CONFIG = RPGConfig(
+    token_size=64, widths=(32, 32), d_state=8, headdim=16, channels=(1, 4, 8, 4, 1), permutation_states=3
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    build = Architecture("cnn_digits", 10, 1, 8).build
+    return ParameterTokenizer.fit([build().state_dict() for _ in range(3)], token_size=64)
+
+
+def generator(tokenizer, **changes):
+    """A generator far from its initial weights, with BatchNorm statistics that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = RPG(dataclasses.replace(CONFIG, **changes), tokenizer)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn(p.shape))
+        for name, b in model.named_buffers():
+            if name.endswith("running_mean"):
+                b.normal_(0, 0.2)
+            elif name.endswith("running_var"):
+                b.uniform_(0.5, 2)
+    return model.eval()
+
+
+def largest_difference(a, b):
+    """Largest difference of two lists of networks, relative where weights exceed 1 (untrained, they reach 200)."""
+    return max(
+        float((x[k].double() - y[k].double()).abs().max() / x[k].double().abs().max().clamp(min=1))
+        for x, y in zip(a, b, strict=True)
+        for k in x
+    )
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "velocity"])
+def test_inference_modes_give_the_same_networks(tokenizer, sampler, prediction):
+    model = generator(tokenizer, prediction=prediction)
+    options = {"n": 3, "sampler": sampler, "steps": 6, "seed": 5}
+    partial = model.generate(inference="partial", part=7, **options)
+    assert largest_difference(partial, model.generate(inference="sequential", **options)) <= 1e-5
+    assert largest_difference(partial, model.generate(inference="full", **options)) <= 1e-5
+    one_by_one = [model.generate(sampler=sampler, steps=6, seed=5 + i)[0] for i in range(3)]
+    assert largest_difference(partial, one_by_one) <= 1e-5
+    # The control: another seed must give other networks.
+    assert largest_difference(partial, model.generate(**options | {"seed": 50})) > 1e-3
+
+
+def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path):
+    model = generator(tokenizer, prediction="sample", prototype_skip=True, task_bits=4)
+    options = {"n": 2, "task": [1, 0, 1, 1], "steps": 4}
+    model.save_pretrained(tmp_path / "generator")
+    assert {p.name for p in (tmp_path / "generator").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.safetensors",
+    }
+    loaded = RPG.from_pretrained(tmp_path / "generator")
+    assert loaded.config == model.config
+    assert largest_difference(model.generate(**options), loaded.generate(**options)) == 0
+
+
+def test_large_networks_are_generated_when_it_is_their_turn(tokenizer):
+    model, turns = generator(tokenizer), []
+    model.recurrent.layers[0].register_forward_hook(lambda *_: turns.append(len(turns)))
+    options = {"n": 3, "steps": 2, "seed": 5, "part": tokenizer.num_tokens}
+    found = []
+    for number, network in enumerate(model.generate_each(**options)):
+        found.append(network)
+        assert turns == list(range(number + 1)), "no later network was begun"
+    assert largest_difference(found, model.generate(**options)) == 0
+
+
+def test_generating_leaves_the_mode_as_it_was(tokenizer):
+    model = generator(tokenizer).train()
+    model.generate(1, steps=2)
+    assert model.training
+
+
+@pytest.mark.parametrize("seed", [-5, 2**62])
+def test_unusual_seeds_are_seeds_of_their_own(tokenizer, seed):
+    model = generator(tokenizer)
+    networks = model.generate(2, steps=2, seed=seed, permutation=[0, 0])
+    assert largest_difference(networks[:1], networks[1:]) > 1e-3
+
+
+def test_generated_state_dicts_load_into_the_network(tokenizer):
+    network = Architecture("cnn_digits", 10, 1, 8).build()
+    network.load_state_dict(generator(tokenizer).generate(steps=2)[0])
+
+
+def test_generation_leaves_the_global_random_state_alone(tokenizer):
+    model = generator(tokenizer)
+    before = torch.get_rng_state()
+    model.generate(2, steps=2, sampler="ddpm")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_recurrences_are_causal_and_all_but_none_mix_tokens(tokenizer, recurrence):
+    model = generator(tokenizer, recurrence=recurrence)
+    with torch.no_grad():
+        before = model.recurrent(1, torch.tensor([0]))
+        model.recurrent.position[5] += 10
+        after = model.recurrent(1, torch.tensor([0]))
+    moved = (before - after).abs().amax((0, 2)) > 1e-6
+    assert not moved[:5].any() and moved[5]
+    assert bool(moved[6:].any()) == (recurrence != "none")
+
+
+def test_task_reaches_every_token_or_the_head_alone(tokenizer):
+    for conditioning, reached in (("all", 0), ("head", tokenizer.num_tokens - 8)):
+        model = generator(tokenizer, task_bits=2, conditioning=conditioning)
+        with torch.no_grad():
+            one, two = (model.recurrent(1, torch.tensor([0]), torch.tensor([bits])) for bits in ([0, 1], [1, 0]))
+        moved = (one - two).abs().amax((0, 2)) > 1e-7
+        assert not moved[:reached].any() and moved[reached:].all()
+
+
+def test_a_task_reaches_every_token_through_a_gate_of_that_token(tokenizer):
+    """Without recurrence no token can pass the task on to the next."""
+    model = generator(tokenizer, task_bits=3, recurrence="none")
+    tasks = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 0, 1]])
+
+    def moved():
+        with torch.no_grad():
+            one, *others = model.recurrent(3, torch.zeros(3, dtype=torch.int64), tasks)
+        return [(one - other).abs().amax(1) > 1e-4 for other in others]
+
+    assert all(tokens.all() for tokens in moved())
+    with torch.no_grad():
+        model.recurrent.task.gate[5] = 0
+    assert all(tokens.logical_not().nonzero().flatten().tolist() == [5] for tokens in moved())
+
+
+def silent(tokenizer, **changes):
+    """A generator that predicts clean tokens and whose denoiser says 0: what it says is its skip's, or nothing."""
+    model = generator(tokenizer, prediction="sample", **changes)
+    with torch.no_grad():
+        for p in model.denoiser.decoder_list[-1].parameters():
+            p.zero_()
+    return model
+
+
+def loss(model, tokens, **options):
+    with torch.no_grad():
+        options = {"generator": torch.Generator().manual_seed(0)} | options
+        return model(tokens, model.tokenizer.mask, torch.arange(len(tokens)), **options)
+
+
+def mean_by_hand(errors, mask, weighting):
+    """The mean of errors (N, L, D), in loops: over all real values, or over the means of tokens."""
+    tokens = [e[m] for network in errors for e, m in zip(network, mask, strict=True)]
+    return torch.cat(tokens).mean() if weighting == "value" else torch.stack([e.mean() for e in tokens]).mean()
+
+
+@pytest.mark.parametrize("weighting", ["value", "token"])
+def test_the_loss_counts_values_or_tokens(tokenizer, weighting):
+    counts = tokenizer.mask.sum(1)
+    assert counts.min() < counts.max(), "on tokens of equal numbers both weightings are the same"
+    # Short tokens have the larger errors here.
+    tokens = torch.randn(2, *tokenizer.mask.shape) * (64 / counts)[:, None]
+    found = loss(silent(tokenizer), tokens, weighting=weighting)
+    torch.testing.assert_close(found, mean_by_hand(tokens.square(), tokenizer.mask, weighting))
+
+
+@pytest.mark.parametrize("weighting", ["value", "token"])
+def test_prototype_loss_adds_the_error_of_the_skip_over_all_tokens(tokenizer, weighting):
+    model = silent(tokenizer, prototype_skip=True)
+    tokens = torch.randn(2, *tokenizer.mask.shape)
+    options = {"weighting": weighting, "chosen": torch.tensor([5, 0, 9])}
+    added = loss(model, tokens, prototype_loss=0.7, **options) - loss(model, tokens, **options)
+    with torch.no_grad():
+        said = model.skip(model.recurrent(2, torch.arange(2)))
+    expected = 0.7 * mean_by_hand((said - tokens).square(), tokenizer.mask, weighting)
+    torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [CONFIG.channels, (1, 4, 1)])
+@pytest.mark.parametrize("skip", [True, False])
+def test_with_a_skip_the_denoiser_starts_by_changing_nothing(tokenizer, skip, channels):
+    torch.manual_seed(0)
+    model = RPG(dataclasses.replace(CONFIG, prediction="sample", prototype_skip=skip, channels=channels), tokenizer)
+    noisy, prototypes = torch.randn(5, 64), torch.randn(5, 32)
+    said = model.denoiser(noisy, torch.tensor([0, 1, 10, 500, 999]), prototypes)
+    assert bool((said == 0).all()) == skip
+    # It can leave that start.
+    said.sum().backward()
+    assert max(p.grad.abs().max() for p in model.denoiser.parameters() if p.grad is not None) > 0
+
+
+def test_padding_never_enters_the_loss(tokenizer):
+    model = generator(tokenizer)
+    tokens = torch.randn(2, *tokenizer.mask.shape)
+    state = torch.arange(2)
+
+    def loss(mask):
+        return model(tokens, mask, state, generator=torch.Generator().manual_seed(0))
+
+    # Independent of the padding's targets: the squared error there is multiplied by the mask, not by a small weight.
+    with torch.no_grad():
+        full = loss(torch.ones_like(tokenizer.mask)) * tokenizer.mask.numel()
+        real = loss(tokenizer.mask) * tokenizer.mask.sum()
+        padding = loss(~tokenizer.mask) * (~tokenizer.mask).sum()
+    assert torch.allclose(full, real + padding, rtol=1e-4)
+    # A loss that ignored the mask would give both the same mean.
+    assert not torch.allclose(real / tokenizer.mask.sum(), padding / (~tokenizer.mask).sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("position", ["2d", "1d", "learned"])
+@pytest.mark.parametrize("permutation", ["learned", "fixed"])
+def test_what_is_learned(tokenizer, position, permutation):
+    trained = dict(generator(tokenizer, position=position, permutation=permutation).named_parameters())
+    assert ("recurrent.position" in trained) == (position == "learned")
+    assert trained["recurrent.permutation.weight"].requires_grad == (permutation == "learned")
+
+
+def test_parameter_counts_of_the_presets():
+    counts = {}
+    for name, config in PRESETS.items():
+        with torch.device("meta"):
+            model = RPG.__new__(RPG)
+            torch.nn.Module.__init__(model)
+            model._build(config, torch.zeros(1, config.widths[0]))
+        counts[name] = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.recurrent, model.denoiser)]
+    expected = {"tiny": (0.83, 0.34), "small": (205, 34.8), "base": (814, 136), "large": (2638, 541)}
+    for name, pair in expected.items():
+        assert counts[name] == pytest.approx(pair, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sampler": "euler"}, "unknown sampler 'euler'; known: ddpm, ddim, dpm"),
+        ({"inference": "fast"}, "known: sequential, partial, full"),
+        ({"steps": 0}, "sampling steps must lie in 1..1000"),
+        ({"steps": 1001}, "sampling steps must lie in 1..1000"),
+        ({"n": 0}, "at least 1"),
+        ({"permutation": [3]}, "numbers from 0 to 2"),
+        ({"permutation": [0.5]}, "numbers from 0 to 2"),
+        ({"steps": 2.5}, "sampling steps must lie in"),
+        ({"task": [1, 0]}, "trained without tasks"),
+    ],
+)
+def test_bad_arguments_of_generate(tokenizer, arguments, message):
+    with pytest.raises(InputError, match=message):
+        generator(tokenizer).generate(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (None, "needs a task of 4 bits"),
+        ([1, 0], "has 4 bits"),
+        ([[1, 0], [1]], "all of one length"),
+        ([1, 0, 2, 0], "0 or 1"),
+        ([[1, 0, 1, 0]] * 3, "4 bits"),
+        ([None, 0, 1, 0], "a task is 4 bits"),
+        ("1010", "a task is 4 bits"),
+        ([0, 0, 0, 0], "some classes but not all"),
+        ([1, 1, 1, 1], "some classes but not all"),
+        ([[1, 0, 1, 0], [0, 0, 0, 0]], "selects no class"),
+    ],
+)
+def test_bad_tasks(tokenizer, task, message):
+    with pytest.raises(InputError, match=message):
+        generator(tokenizer, task_bits=4).generate(2, task=task)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recurrence": "gru"}, "unknown recurrence"),
+        ({"prediction": "x0"}, "unknown prediction"),
+        ({"channels": (1, 4, 8, 2, 1)}, "back the same way"),
+        ({"channels": (1, 4, 4, 1)}, "back the same way"),
+        ({"kernel_size": 4}, "must be odd"),
+        ({"widths": ()}, "at least one width"),
+        ({"recurrence": "transformer", "widths": (200, 200)}, "change headdim"),
+        ({"prototype_skip": True}, "works with prediction='sample'"),
+    ],
+)
+def test_bad_configurations(fields, message):
+    with pytest.raises(InputError, match=message):
+        RPGConfig(**fields)
+
+
+def test_unknown_preset_and_sizes_that_do_not_fit(tokenizer):
+    with pytest.raises(InputError, match="known: tiny, small, base, large"):
+        RPGConfig.preset("huge")
+    with pytest.raises(InputError, match="set both to the same token_size"):
+        RPG(RPGConfig(), tokenizer)
+    with pytest.raises(InputError, match="multiple of 4"):
+        RPG(dataclasses.replace(CONFIG, widths=(30, 30)), tokenizer)
+
+
+def test_damaged_files(tokenizer, tmp_path):
+    model = generator(tokenizer)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"colour": 1}))
+    with pytest.raises(InputError, match="unknown fields"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="not a generator's configuration"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "prediction"}))
+    with pytest.raises(InputError, match="lacks the fields"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"prediction": "velocity"}))
+    with pytest.raises(InputError, match="mixes the files of two generators"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"widths": [64, 64]}))
+    with pytest.raises(InputError, match="does not hold this generator"):
+        RPG.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(InputError, match="does not hold this generator"):
+        RPG.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match="no folder with a generator"):
+        RPG.from_pretrained(tmp_path / "absent")
+
+
+def test_two_processes_share_the_tokens(tokenizer, tmp_path):
+    model = generator(tokenizer)
+    model.save_pretrained(tmp_path / "generator")
+    script = Path(__file__).parents[2] / "helpers" / "launch_generation.py"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += [str(script), str(tmp_path / "generator"), str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    call = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert call.returncode == 0, call.stderr[-2000:]
+    alone = model.generate(3, steps=3, part=10)
+    for process in range(2):
+        found = load_file(tmp_path / f"{process}.safetensors")
+        for k, network in enumerate(alone):
+            for name, x in network.items():
+                torch.testing.assert_close(found[f"{k} {name}"], x, rtol=1e-4, atol=1e-4)
+
+
+def test_sharing_needs_processes(tokenizer):
+    with pytest.raises(InputError, match="accelerate launch"):
+        generator(tokenizer).generate(1, steps=3, distributed=True)
+
+
+@pytest.mark.parametrize("options", [{"kernel": "torch"}, {"precision": "fp32"}])
+def test_options_of_speed_change_nothing_but_rounding(tokenizer, options):
+    model = generator(tokenizer, prediction="velocity")
+    for a, b in zip(model.generate(2, steps=5), model.generate(2, steps=5, **options), strict=True):
+        for name in a:
+            torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
+
+
+def test_bf16_networks_are_near_fp32_networks(tokenizer):
+    model = generator(tokenizer, prediction="velocity")
+    exact, rounded = (torch.cat([*model.generate_tokens(1, steps=5, precision=p)]) for p in ("fp32", "bf16"))
+    assert 0 < (exact - rounded).std() < 0.05 * exact.std()
+
+
+def test_an_unknown_precision_is_told(tokenizer):
+    with pytest.raises(InputError, match="unknown precision"):
+        generator(tokenizer).generate(1, precision="int8")
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+@pytest.mark.parametrize("changes", [{}, {"task_bits": 4}, {"task_bits": 4, "conditioning": "head"}])
+def test_prototypes_come_in_pieces(tokenizer, recurrence, changes):
+    model = generator(tokenizer, recurrence=recurrence, **changes).recurrent
+    task = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 1]]) if changes else None
+    permutation, carried = torch.tensor([2, 0]), []
+    found = [model.piece(2, permutation, task, rows, carried) for rows in model.pieces(16)]
+    assert len(found) == (1 if recurrence == "transformer" else -(-len(model.position) // 16))
+    torch.testing.assert_close(torch.cat(found, 1), model(2, permutation, task), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_many_pieces_is_the_one_written_whole(tokenizer, monkeypatch):
+    model = generator(tokenizer)
+    (whole,) = model.generate_tokens(1, steps=3, inference="full")
+    monkeypatch.setattr("rpglib.model.rpg.PIECE", 8)
+    for part in (1, 5, 8, 11):
+        (pieces,) = model.generate_tokens(1, steps=3, part=part)
+        torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_offloaded_weights_are_there_only_while_a_layer_computes(tokenizer, recurrence):
+    model = generator(tokenizer, recurrence=recurrence)
+    wanted = model.generate(2, steps=3)
+    model.offload("cpu")
+    for _ in range(2):
+        assert all(x.is_meta for x in model.recurrent.layers.parameters())
+        assert largest_difference(model.generate(2, steps=3), wanted) == 0
+
+
+def test_prototypes_of_one_state_are_computed_once(tokenizer, monkeypatch):
+    model, counts, piece = generator(tokenizer), [], RecurrentModel.piece
+    monkeypatch.setattr(RecurrentModel, "piece", lambda self, n, *rest: counts.append(n) or piece(self, n, *rest))
+    states = [1, 1, 1, 1, 1, 1, 2, 1, 0]
+    found = model.generate(9, steps=3, permutation=states, part=3 * len(model.recurrent.position))
+    assert counts == [1, 3]  # three networks at a time; the second three have the first three's state
+    alone = [model.generate(1, steps=3, permutation=[state], seed=i)[0] for i, state in enumerate(states)]
+    assert largest_difference(found, alone) < 1e-4
+
+
+def test_threads_share_the_tokens(tokenizer):
+    model, before = generator(tokenizer), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(model.generate(2, steps=3, kernel="native"))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(largest_difference(other, found[0]) < 1e-5 for other in found[1:])

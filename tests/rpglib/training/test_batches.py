@@ -1,0 +1,75 @@
+"""Batches follow from seed and step alone, read no more than they need, and a thread changes nothing in them."""
+
+import threading
+
+import pytest
+import torch
+from launch_training import MODEL
+
+from rpglib.model.rpg import RPG
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training import batches
+from rpglib.training.batches import Batches, ahead
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.store import Zoo
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    torch.manual_seed(0)
+    architecture = Architecture("cnn_digits", 10, 1, 8)
+    checkpoints = [architecture.build().state_dict() for _ in range(6)]
+    facts = {"architecture": architecture, "runs": range(6), "accuracies": [0.0] * 6}
+    return Zoo.write(tmp_path_factory.mktemp("zoo"), checkpoints, **facts)
+
+
+def drawn(zoo, **options):
+    model = RPG(MODEL, ParameterTokenizer.fit(zoo, 64))
+    return Batches(model, zoo, **{"batch_size": 4, "diffusion_batch": 7} | options)
+
+
+def equal(a, b):
+    # The generators go on to draw the same noise.
+    draws = [torch.randn(3, generator=x["generator"]) for x in (a, b)]
+    return draws[0].equal(draws[1]) and all(a[name].equal(b[name]) for name in ("tokens", "permutation", "chosen"))
+
+
+def test_a_step_has_one_batch_in_memory_from_files_and_ahead(zoo, monkeypatch):
+    kept = drawn(zoo)
+    monkeypatch.setattr(batches, "CACHED_VALUES", 0)
+    streamed = drawn(zoo)
+    assert kept.kept is not None and streamed.kept is None
+    for step, batch in zip(range(2, 6), ahead(streamed, range(2, 6)), strict=True):
+        assert equal(kept(step), batch)
+    assert not equal(kept(2), kept(3)) and not equal(kept(2), drawn(zoo, seed=1)(2))
+    assert not equal(kept(2), drawn(zoo, process=1)(2))
+
+
+def test_chosen_tokens_are_those_of_the_whole_batch(zoo):
+    some, whole = drawn(zoo)(0), drawn(zoo, whole=True)(0)
+    assert some["tokens"].shape == (7, 64) and whole["tokens"].flatten(0, 1)[some["chosen"]].equal(some["tokens"])
+
+
+def test_what_fails_in_the_thread_is_raised_at_its_step_and_the_thread_ends():
+    seen = []
+
+    def make(step):
+        if step == 2:
+            raise ValueError("step 2")
+        return step
+
+    with pytest.raises(ValueError, match="step 2"):
+        for item in ahead(make, range(5)):
+            seen.append(item)
+    assert seen == [0, 1]
+    iterator = ahead(make, range(2))
+    next(iterator)
+    iterator.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+    assert list(ahead(make, range(0))) == []
+
+
+def test_loading_ahead_leaves_the_cores_to_the_computation():
+    before = torch.get_num_threads()
+    assert list(ahead(lambda step: torch.get_num_threads(), range(2))) == [1, 1]
+    assert torch.get_num_threads() == before

@@ -1,0 +1,229 @@
+"""Training: it learns, resumes to the same weights, streams, averages, and runs in two processes."""
+
+import copy
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from launch_training import MODEL, TRAIN, trained
+
+from experiments.sweeps.memory import training_bytes
+from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
+from rpglib.runtime.hardware import has_bf16
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training import batches
+from rpglib.training.loop import train
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.collect import CollectConfig, collect
+from rpglib.zoo.images import load_images
+
+SHORT = dataclasses.replace(TRAIN, steps=7, save_every=2, ema=0.5)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits")
+
+
+@pytest.fixture(scope="module")
+def zoo_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("zoo") / "zoo"
+
+
+@pytest.fixture(scope="module")
+def zoo(digits, zoo_folder):
+    config = CollectConfig(epochs=4, finetune_learning_rate=3e-4, checkpoints=6)
+    return collect(Architecture("cnn_digits", 10, 1, 8), digits, config, zoo_folder, progress=False)
+
+
+def fresh(zoo, **changes):
+    torch.manual_seed(0)
+    config = dataclasses.replace(MODEL, **changes)
+    return RPG(config, ParameterTokenizer.fit(zoo, 64, normalisation="residual"))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def loss_of_all(model, zoo):
+    """The loss over all tokens at fixed steps and noise: single batches differ by more than a short training gains."""
+    tokens = torch.stack([model.tokenizer.encode(checkpoint)[0] for checkpoint in zoo])
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # on a copy: BatchNorm's statistics follow whatever passes in training mode
+        copied = copy.deepcopy(model).train()
+        return float(copied(tokens, model.tokenizer.mask, torch.arange(len(zoo)), generator=generator))
+
+
+def mean_accuracy(networks, zoo, digits):
+    return float(accuracy(predictions(zoo.build(), networks, digits.test.images), digits.test.labels).mean())
+
+
+def test_the_loss_falls_and_the_networks_work(zoo, digits):
+    model = fresh(zoo)
+    before = loss_of_all(model, zoo)
+    result = train(model, zoo, dataclasses.replace(TRAIN, steps=150), progress=False)
+    assert len(result.losses) == 150 and result.seconds > 0
+    assert loss_of_all(model, zoo) < 0.98 * before  # an untrained copy gives the very same number
+    assert not model.training
+    assert abs(mean_accuracy(model.generate(4, steps=10), zoo, digits) - float(zoo.accuracies.mean())) < 3
+
+
+def test_two_runs_are_bitwise_equal_and_another_seed_is_not(zoo):
+    models = [fresh(zoo) for _ in range(3)]
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        train(model, zoo, dataclasses.replace(SHORT, seed=seed), progress=False)
+    assert same(models[0], models[1]) and not same(models[0], models[2])
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 4, 6])
+def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, tmp_path, stop):
+    unbroken = fresh(zoo)
+    losses = train(unbroken, zoo, SHORT, progress=False).losses
+
+    def kill(step, model):
+        if step == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(zoo), zoo, SHORT, tmp_path, progress=False, on_step=kill)
+    resumed = fresh(zoo)
+    result = train(resumed, zoo, SHORT, tmp_path, progress=False)
+    assert same(unbroken, resumed) and result.losses == losses
+
+
+def test_state_of_another_run_or_a_broken_one_is_refused(zoo, tmp_path):
+    train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
+    with pytest.raises(InputError, match="another configuration"):
+        train(fresh(zoo), zoo, dataclasses.replace(SHORT, learning_rate=1.0), tmp_path, progress=False)
+    other = fresh(zoo)
+    other.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
+    with pytest.raises(InputError, match="another configuration"):
+        train(other, zoo, SHORT, tmp_path, progress=False)
+    (tmp_path / "training.pt").write_bytes(b"broken")
+    with pytest.raises(InputError, match="delete it to start again"):
+        train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
+
+
+def test_streaming_from_disk_gives_the_weights_of_the_cached_zoo(zoo, monkeypatch):
+    cached, streamed = fresh(zoo), fresh(zoo)
+    train(cached, zoo, SHORT, progress=False)
+    monkeypatch.setattr(batches, "CACHED_VALUES", 0)
+    train(streamed, zoo, SHORT, progress=False)
+    assert same(cached, streamed)
+
+
+def test_gradient_checkpointing_gives_the_same_weights_in_less_memory(zoo):
+    kept, recomputed = fresh(zoo), fresh(zoo)
+    config = dataclasses.replace(SHORT, gradient_checkpointing=True)
+    assert training_bytes(recomputed, config) < 0.7 * training_bytes(kept, SHORT)
+    train(kept, zoo, SHORT, progress=False)
+    train(recomputed, zoo, config, progress=False)
+    # BatchNorm's averages are among what is compared: a second pass must not move them.
+    assert same(kept, recomputed)
+
+
+def test_bf16_runs_and_auto_asks_the_hardware(zoo):
+    config = dataclasses.replace(SHORT, steps=2)
+    assert train(fresh(zoo), zoo, dataclasses.replace(config, precision="bf16"), progress=False).precision == "bf16"
+    expected = "bf16" if has_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "fp32"
+    assert train(fresh(zoo), zoo, config, progress=False).precision == expected
+
+
+def test_precision_of_one_training_does_not_reach_the_next(zoo):
+    model = fresh(zoo)
+    train(model, zoo, dataclasses.replace(SHORT, steps=1, precision="bf16"), progress=False)
+    seen = []
+    model.recurrent.layers[0].in_proj.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    train(model, zoo, dataclasses.replace(SHORT, steps=1, precision="fp32"), progress=False)
+    assert set(seen) == {torch.float32}
+
+
+def test_averaged_weights_are_what_is_returned(zoo):
+    config = dataclasses.replace(SHORT, steps=2, ema=0.9)
+    seen = []
+
+    def look(step, model):
+        seen.append(model.denoiser.condi_embedder.bias.detach().clone())
+
+    model = fresh(zoo)
+    train(model, zoo, config, progress=False, on_step=look)
+    # The average starts as the first step's weights.
+    assert torch.allclose(model.denoiser.condi_embedder.bias, 0.9 * seen[0] + 0.1 * seen[1], atol=1e-6)
+
+
+def test_permutation_by_run_and_tasks(zoo):
+    assert trained(zoo, steps=1, permutation="run")
+    with pytest.raises(InputError, match="set RPGConfig"):
+        train(fresh(zoo, permutation_states=5), zoo, SHORT, progress=False)
+    with pytest.raises(InputError, match="conditioned on 10 bits, the zoo has no tasks"):
+        train(fresh(zoo, task_bits=10), zoo, SHORT, progress=False)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(zoo):
+    model = fresh(zoo)
+    with torch.no_grad():
+        model.denoiser.condi_embedder.bias.fill_(torch.nan)
+    with pytest.raises(InputError, match="lower learning_rate"):
+        train(model, zoo, SHORT, progress=False)
+
+
+def test_bad_recipes():
+    with pytest.raises(InputError, match="known: auto, fp32, bf16"):
+        dataclasses.replace(TRAIN, precision="fp8")
+    with pytest.raises(InputError, match="unknown weighting 'layer'; known: value, token"):
+        dataclasses.replace(TRAIN, weighting="layer")
+    with pytest.raises(InputError, match="at least 1"):
+        dataclasses.replace(TRAIN, steps=0)
+
+
+def test_prototype_loss_needs_the_skip_that_it_is_about(zoo):
+    config = dataclasses.replace(SHORT, steps=1, prototype_loss=0.5)
+    with pytest.raises(InputError, match="needs a generator with prototype_skip=True"):
+        train(fresh(zoo), zoo, config, progress=False)
+    assert train(fresh(zoo, prediction="sample", prototype_skip=True), zoo, config, progress=False).losses
+
+
+def test_weighting_and_prototype_loss_reach_the_loss(zoo):
+    def first_loss(**changes):
+        model = fresh(zoo, prediction="sample", prototype_skip=True)
+        return train(model, zoo, dataclasses.replace(SHORT, steps=1, **changes), progress=False).losses[0]
+
+    plain = first_loss()
+    assert first_loss(weighting="token") != plain and first_loss() == plain
+    # The error of the prototypes counts as often as it is asked to.
+    once, twice = (first_loss(prototype_loss=weight) for weight in (1.0, 2.0))
+    assert once > plain and twice - plain == pytest.approx(2 * (once - plain), rel=1e-4)
+
+
+def launch(how, zoo_folder, out, **changes):
+    script = Path(__file__).parents[2] / "helpers" / "launch_training.py"
+    # "--cpu" alone would want an MPI installation; these forms start two processes through torch.distributed.
+    command = [sys.executable, "-m", "accelerate.commands.launch", *how, "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += [str(script), str(zoo_folder), str(out), json.dumps(changes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    call = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert call.returncode == 0, call.stderr[-2000:]
+
+
+def test_two_processes_train_to_the_accuracy_of_one(zoo, zoo_folder, digits, tmp_path):
+    launch(["--multi_gpu"], zoo_folder, tmp_path / "out", seed=9)
+    two = mean_accuracy(RPG.from_pretrained(tmp_path / "out").generate(4, steps=10), zoo, digits)
+    one = torch.tensor([mean_accuracy(trained(zoo, seed).generate(4, steps=10), zoo, digits) for seed in range(3)])
+    # Within the spread of seeds; half a point is two of the 360 test images.
+    assert abs(two - float(one.mean())) <= max(3 * float(one.std()), 0.5)
+
+
+def test_sharded_training_resumes_and_ends_as_the_unsharded(zoo, zoo_folder, tmp_path):
+    wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_transformer_layer_cls_to_wrap", "Mamba2"]
+    changes = {"steps": 6, "ema": 0.5, "save_every": 2, "gradient_checkpointing": True}
+    launch(["--use_fsdp", "--fsdp_version", "2", *wrap], zoo_folder, tmp_path / "out", **changes)
+    assert RPG.from_pretrained(tmp_path / "out").generate(1, steps=2)
