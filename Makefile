@@ -12,9 +12,9 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 # In a home of its own: a first try must not replace the committed records, which the README and the tests quote.
 quickstart: $(STAMP)  ## train a generator on digit classifiers and look at what it writes
 	RPG_HOME=$(CURDIR)/data/runs/quickstart $(BIN)/python -m experiments.run notebooks/$(NOTEBOOK).ipynb \
-		--output data/runs/digits/$(NOTEBOOK).ipynb -p profile digits -p fresh true
+		--output data/runs/cpu/$(NOTEBOOK).ipynb -p profile cpu -p fresh true
 	@mkdir -p figures && cp data/runs/quickstart/figures/$(NOTEBOOK).* figures/
-	@echo "executed notebook: data/runs/digits/$(NOTEBOOK).ipynb"
+	@echo "executed notebook: data/runs/cpu/$(NOTEBOOK).ipynb"
 	@echo "figures:" figures/$(NOTEBOOK).png
 
 # Two workers share the cores: without the limit each would start a thread per core.
@@ -29,8 +29,8 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-reproduce: $(STAMP)  ## all notebooks, computed afresh in profile digits, into data/runs/digits
-	$(BIN)/snakemake --cores $(CORES) --config profile=digits fresh=true
+reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu, into data/runs/cpu
+	$(BIN)/snakemake --cores $(CORES) --config profile=cpu fresh=true
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

@@ -1,20 +1,20 @@
-# All notebooks as a graph: snakemake --cores 2 [--config profile=digits fresh=true seed=0 threads=2]
+# All notebooks as a graph: snakemake --cores 2 [--config profile=cpu fresh=true seed=0 threads=2]
 import sys
 from pathlib import Path
 
-PROFILE = config.get("profile", "digits")
+PROFILE = config.get("profile", "cpu")
 FRESH = str(config.get("fresh", True)).lower()
 SEED = config.get("seed", 0)
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
 CODE = sorted(str(path) for package in ("rpglib", "experiments") for path in Path(package).rglob("*.py"))
 
-# Every notebook starts from images, unless named here. The ablations share cells: 03 computes those of their base first.
-NEEDS = {"02_main_results": ["01_collect_checkpoints"]}
-NEEDS["14_efficiency"] = ["02_main_results", "10_unseen_tasks"]  # whose generators it times
-NEEDS |= dict.fromkeys(("11_pca", "12_language", "13_explore"), ["10_unseen_tasks"])
-ABLATIONS = ("04", "05", "06", "07", "08", "09", "17", "18")
-NEEDS |= {name: ["03_recurrent_and_positions"] for name in NOTEBOOKS if name.startswith(ABLATIONS)}
-NEEDS["08_similarity"] = ["07_linear_mode_connectivity"]  # whose networks of two runs it takes apart
+# Every notebook starts from images, unless named here. The ablations share cells: 07 computes those of their base first.
+NEEDS = {"04_main_results": ["02_collect_checkpoints"]}
+NEEDS["19_efficiency"] = ["04_main_results", "15_unseen_tasks"]  # whose generators it times
+NEEDS |= dict.fromkeys(("16_pca", "17_language", "18_explore"), ["15_unseen_tasks"])
+ABLATIONS = ("03", "08", "09", "10", "11", "12", "13", "14")
+NEEDS |= {name: ["07_recurrent_and_positions"] for name in NOTEBOOKS if name.startswith(ABLATIONS)}
+NEEDS["12_similarity"] = ["11_linear_mode_connectivity"]  # whose networks of two runs it takes apart
 
 
 def needs(wildcards):

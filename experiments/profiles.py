@@ -1,6 +1,6 @@
 """Recipes by profile: which images, which network, how its zoo is collected, and how its generator is trained.
 
-"smoke" tests the code path in seconds, "digits" runs on a CPU in minutes, "cifar10" wants one GPU, "paper" is the
+"smoke" tests the code path in seconds, "cpu" runs on a CPU in minutes, "gpu" wants one GPU, "paper" is the
 paper's recipe. A notebook asks for recipes by profile; an ablation is `dataclasses.replace` on one of their fields.
 """
 
@@ -15,8 +15,7 @@ from rpglib.model.rpg import RPGConfig
 from rpglib.tasks import all_tasks
 from rpglib.training.loop import TrainConfig
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.collect import CollectConfig
-from rpglib.zoo.collect import Recipe as TrainingRecipe
+from rpglib.zoo.collect import CollectConfig, Schedule
 
 NETWORKS = 10
 """Generated networks per result, as in the paper (section 3.1)."""
@@ -46,7 +45,7 @@ class Recipe:
     pretrained: bool = False
 
 
-PRETRAIN = TrainingRecipe(60, learning_rate=5e-3, batch_size=32, weight_decay=0.3, decay=True)
+PRETRAIN = Schedule(60, learning_rate=5e-3, batch_size=32, weight_decay=0.3, decay=True)
 TASK_TRAIN = TrainConfig(
     steps=3000,
     batch_size=16,
@@ -70,7 +69,7 @@ class TaskRecipe(Recipe):
     starts, after `finetune_epochs`, with the best of `finetune_rates`; few: images in the small training set.
     """
 
-    pretrain: TrainingRecipe = PRETRAIN
+    pretrain: Schedule = PRETRAIN
     count: int | None = None
     seen: float = 0.8
     splits: tuple[int, ...] = (0, 1, 2)
@@ -297,26 +296,26 @@ UNSEEN = {
         finetune_epochs=(0, 1),
         finetune_rates=(1e-3,),
     ),
-    "digits": UNSEEN_DIGITS,
-    "cifar10": UNSEEN_CIFAR10,
+    "cpu": UNSEEN_DIGITS,
+    "gpu": UNSEEN_CIFAR10,
     "paper": UNSEEN_PAPER,
 }
 QUICK = {
     "smoke": _smoke(QUICKSTART),
-    "digits": QUICKSTART,
-    "cifar10": replace(CNN_S, name="quickstart"),
+    "cpu": QUICKSTART,
+    "gpu": replace(CNN_S, name="quickstart"),
     "paper": replace(PAPER_CNN_S, name="quickstart"),
 }
 ROWS = {
     "smoke": (_smoke(VIT_DIGITS), _smoke(CNN_DIGITS)),
-    "digits": (VIT_DIGITS, CNN_DIGITS, CNN_S),
-    "cifar10": (CNN_S, CNN_M, CIFAR10_RESNET18),
+    "cpu": (VIT_DIGITS, CNN_DIGITS, CNN_S),
+    "gpu": (CNN_S, CNN_M, CIFAR10_RESNET18),
     "paper": (PAPER_CNN_S, PAPER_RESNET18),
 }
 CIFAR10_ROWS = {
     "smoke": (_smoke(CNN_DIGITS),),
-    "digits": (CNN_M,),
-    "cifar10": (CNN_M, CIFAR10_MOBILENET, CIFAR10_RESNET18, CIFAR10_VIT_TINY),
+    "cpu": (CNN_M,),
+    "gpu": (CNN_M, CIFAR10_MOBILENET, CIFAR10_RESNET18, CIFAR10_VIT_TINY),
     "paper": (paper_recipe(CNN_M, "tiny"), PAPER_RESNET18),
 }
 

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import importlib.metadata
+import json
 import math
 import os
 import platform
@@ -12,8 +13,10 @@ from pathlib import Path
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import read_json, write_json
 
-PROFILES = ("smoke", "digits", "cifar10", "paper")
-DEFAULT_PROFILE = "digits"
+PROFILES = ("smoke", "cpu", "gpu", "paper")
+DEFAULT_PROFILE = "cpu"
+WRITTEN = ("data", "figures", "notebooks/*.ipynb", "README.md", "RESULTS.md")
+"""What runs write; a change anywhere else makes a record dirty."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors", "accelerate", "mamba-ssm")
 
 
@@ -166,9 +169,25 @@ def _commit() -> tuple[str | None, bool | None]:
         except (OSError, subprocess.CalledProcessError):
             return None
 
-    # A run writes data/ and figures/ itself: that makes its code no dirtier.
-    changes = git("status", "--porcelain", "--", ":/", ":(top,exclude)data", ":(top,exclude)figures")
-    return git("rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
+    root = git("rev-parse", "--show-toplevel")
+    if root is None:
+        return None, None
+    excluded = [f":(top,exclude){path}" for path in WRITTEN]
+    changes = bool(git("status", "--porcelain", "--", ":/", *excluded))
+    # Notebooks hold variants and rules: a run writes their outputs, only a person their cells.
+    notebooks = (git("diff", "--name-only", "HEAD", "--", ":(top)notebooks/*.ipynb") or "").splitlines()
+    changes = changes or any(
+        _cells(git("show", f"HEAD:{path}")) != _cells(_text(Path(root, path))) for path in notebooks
+    )
+    return git("rev-parse", "--verify", "HEAD"), changes
+
+
+def _cells(notebook: str | None) -> list | None:
+    return None if notebook is None else [cell["source"] for cell in json.loads(notebook)["cells"]]
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _cpu_model() -> str:

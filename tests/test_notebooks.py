@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(home|root|Users|tmp|mnt|usr|opt|var)/|[A-Z]:\\\\|" + re.escape(str(ROOT)))
 # All nine networks take minutes; tests/test_large_networks.py takes them one by one.
-SMOKE_PARAMETERS = {"15_imagenet": ("-p", "network", "convnext_atto")}
+SMOKE_PARAMETERS = {"06_imagenet": ("-p", "network", "convnext_atto")}
 SMOKE_LIMIT = 300  # seconds, against hanging only: a smoke run should take 15
 
 
@@ -112,7 +112,7 @@ def test_smoke(path, scratch_home):
 
 # The lint itself, on a small notebook that is good, and on one variant per fault.
 
-PARAMETERS = 'profile: str = "digits"\nfresh: bool = False\nseed: int = 0\ndevice: str = "auto"'
+PARAMETERS = 'profile: str = "cpu"\nfresh: bool = False\nseed: int = 0\ndevice: str = "auto"'
 
 
 def small_notebook():
@@ -173,7 +173,7 @@ SPOILERS = {
     "two parameter cells": lambda nb: nb.cells[2].metadata.update(tags=["parameters"]),
     "derived parameter": lambda nb: nb.cells[1].update(source=PARAMETERS + "\nhalf: int = seed"),
     "no annotation": lambda nb: nb.cells[1].update(source=PARAMETERS + "\nn = 3"),
-    "parameter missing": lambda nb: nb.cells[1].update(source='profile: str = "digits"'),
+    "parameter missing": lambda nb: nb.cells[1].update(source='profile: str = "cpu"'),
 }
 
 

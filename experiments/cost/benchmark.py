@@ -66,7 +66,7 @@ def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeat
 
 def task_zoo_cost() -> dict:
     """Seconds of pretraining and of collecting the checkpoints of all digit tasks, in one run, and their accuracy."""
-    recipe = unseen_tasks("digits")
+    recipe = unseen_tasks("cpu")
     images, tasks = images_of(recipe.images), recipe.tasks()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -103,13 +103,13 @@ COSTS = {
 
 
 def record(name: str) -> dict:
-    """Measure one of `COSTS`, write its record in profile "digits" and return it. Raises `InputError` for others."""
+    """Measure one of `COSTS`, write its record in profile "cpu" and return it. Raises `InputError` for others."""
     measure, repeats, source = COSTS[choice("cost", name, COSTS)]
     start = time.perf_counter()
     numbers = measure()
     return write_record(
         f"{name}_cost",
-        "digits",
+        "cpu",
         numbers,
         config={},
         seeds={},

@@ -1,4 +1,4 @@
-"""14: what generation costs, in time, memory and accuracy: ours against the plain path, samplers, modes, and growth."""
+"""19: what generation costs, in time, memory and accuracy: ours against the plain path, samplers, modes, and growth."""
 
 import functools
 import threading

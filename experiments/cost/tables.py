@@ -1,4 +1,4 @@
-"""Tables of what generation and training cost, from the record of 14."""
+"""Tables of what generation and training cost, from the record of 19."""
 
 import statistics
 from collections.abc import Sequence

@@ -142,7 +142,7 @@ def preset_cost(name: str, steps: int) -> dict:
     resident_bytes is the most that the process held, Python and its libraries included; counted_bytes counts tensors.
     Small batches: the weights are what these presets are heavy with. Where they cannot fit, "reason" says so.
     """
-    recipe = quickstart("digits")
+    recipe = quickstart("cpu")
     state = recipe.architecture.build().state_dict()
     model = replace(RPGConfig.preset(name), permutation_states=2)
     train = TrainConfig(batch_size=2, diffusion_batch=16, precision="fp32")

@@ -1,4 +1,4 @@
-"""14: whether generation and training cost as little as promised, and whether the cost grows as it should."""
+"""19: whether generation and training cost as little as promised, and whether the cost grows as it should."""
 
 import math
 import statistics

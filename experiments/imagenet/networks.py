@@ -102,7 +102,7 @@ def rows(
 ) -> dict[str, dict]:
     """The numbers of each row: computed and recorded (`fresh`), or read from its record.
 
-    A row without record is left out, and a line says so; so are all in the profiles "digits" and "cifar10", which have
+    A row without record is left out, and a line says so; so are all in the profiles "cpu" and "gpu", which have
     no ImageNet. Fresh rows also hold `process_seconds` (with the start of the process) and `peak_gb` (1e9 bytes, its
     highest resident memory). Raises `InputError` where a fresh row has no images or weights, with what to put where.
     """

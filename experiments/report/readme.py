@@ -29,9 +29,9 @@ ROW = (
 
 
 def results() -> str:
-    """Markdown of the recorded results of profile `digits`, every figure with its n, spread and hardware."""
-    recipes = (quickstart("digits"), *main_results("digits"), *cifar10_rows("digits"))
-    records = {recipe.name: read_record(recipe.name, "digits") for recipe in recipes}
+    """Markdown of the recorded results of profile `cpu`, every figure with its n, spread and hardware."""
+    recipes = (quickstart("cpu"), *main_results("cpu"), *cifar10_rows("cpu"))
+    records = {recipe.name: read_record(recipe.name, "cpu") for recipe in recipes}
     hardware = records[recipes[0].name]["provenance"]["hardware"]
     lines = [
         "Test accuracy in percent, mean ± standard deviation of n = 50 originals and n = 10 generated networks, on "
@@ -57,9 +57,9 @@ def results() -> str:
                 minutes=sum(numbers["seconds"].values()) / 60,
             )
         )
-    gain = read_record("collect_checkpoints", "digits")["numbers"]["batching"]
-    tokenizer = read_record("tokenizer_cost", "digits")["numbers"]
-    commands = read_record("commands", "digits")["numbers"]
+    gain = read_record("collect_checkpoints", "cpu")["numbers"]["batching"]
+    tokenizer = read_record("tokenizer_cost", "cpu")["numbers"]
+    commands = read_record("commands", "cpu")["numbers"]
     peaks = tokenizer["peak_in_checkpoints"]
     lines += [
         "",
@@ -82,8 +82,8 @@ def results() -> str:
 
 
 def cost() -> list[str]:
-    """Markdown lines on what generation and training cost, from the record of 14."""
-    numbers = read_record(generation_cost.EXPERIMENT, "digits")["numbers"]
+    """Markdown lines on what generation and training cost, from the record of 19."""
+    numbers = read_record(generation_cost.EXPERIMENT, "cpu")["numbers"]
     lines = ["**Cost.** " + COST_TEXT, ""]
     lines += ["| what | plain port (s) | rpglib (s) | times faster |", "|---|---|---|---|"]
     for name, row in numbers["speed"].items():
@@ -101,8 +101,8 @@ def _cost_row(what: str, plain: list[float], ours: list[float]) -> str:
 
 def unseen() -> list[str]:
     """Markdown lines of the experiment on unseen tasks, from its record."""
-    numbers = read_record(unseen_tasks("digits").name, "digits")["numbers"]
-    cost = read_record("task_zoo_cost", "digits")["numbers"]
+    numbers = read_record(unseen_tasks("cpu").name, "cpu")["numbers"]
+    cost = read_record("task_zoo_cost", "cpu")["numbers"]
     splits, zoo = numbers["splits"], numbers["zoo"]
     first, table = splits[0], task_tables.methods(splits)
     flipped, unflipped = (
@@ -120,7 +120,8 @@ def unseen() -> list[str]:
         f"|---{'|---' * len(table.columns)}|",
         *(f"| {name} | {' | '.join(row)} |" for name, row in table.iterrows()),
         "",
-        "The rivals learn from the same networks; *head-only conditioning* is RPG as its released code conditions it. "
+        "The baselines learn from the same networks; *head-only conditioning* is RPG as its released code conditions "
+        "it. "
         f"With every bit flipped, accuracy by the flipped labels is {flipped} in the three splits, unflipped "
         f"{unflipped} "
         f"({sum(split['flipped']['pairs'] for split in splits)} pairs of opposite tasks, one network each). Error-IoU "
@@ -133,14 +134,14 @@ def unseen() -> list[str]:
 
 def reproduced() -> list[str]:
     """Markdown lines of all verdicts from the records: the paper's claims first, then our questions."""
-    records = {number: read_record(make("digits").experiment, "digits") for number, make in SWEEPS.items()}
+    records = {number: read_record(make("cpu").experiment, "cpu") for number, make in SWEEPS.items()}
     verdicts = [(number, found) for number, record in records.items() for found in VERDICTS[number](record["numbers"])]
     n = max(record["n"] for record in records.values())
     return [
         "### What reproduced",
         "",
         f"The paper's ablations and analyses on networks for digits, {n} seeds each: originals, generators and all "
-        "(16: CNN (m) on CIFAR-10, one zoo for all seeds). A "
+        "(05: CNN (m) on CIFAR-10, one zoo for all seeds). A "
         f"difference counts where it exceeds {MARGIN} points and twice its standard error; generation *fails* "
         f"{FAILED:.0f} points below the originals. The words follow from the numbers.",
         "",

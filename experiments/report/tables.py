@@ -1,6 +1,11 @@
 """Tables that notebooks print, from the numbers of records, rounded so that a recomputation prints the same."""
 
+import dataclasses
+from collections.abc import Iterator
+
 import pandas as pd
+
+from experiments.profiles import Recipe
 
 
 def zoos(reports: dict[str, dict]) -> pd.DataFrame:
@@ -111,3 +116,17 @@ def novelty(name: str, numbers: dict) -> str:
 
 def _table(rows: dict[str, dict], entries: dict) -> pd.DataFrame:
     return pd.DataFrame({name: {label: entry(r) for label, entry in entries.items()} for name, r in rows.items()})
+
+
+def recipe(chosen: Recipe) -> pd.DataFrame:
+    """The fields of a recipe that have another value than their default, those of nested configurations with dots."""
+    return pd.DataFrame({"value": {name: str(value) for name, value in _chosen(chosen)}})
+
+
+def _chosen(config, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _chosen(value, f"{prefix}{field.name}.")
+        elif value != field.default:
+            yield prefix + field.name, value

@@ -46,18 +46,18 @@ class Job(Protocol):
 class Cell:
     """One recipe, its seeds included: collect, train, generate, compare.
 
-    looks: the training steps after which the generator is tried, too. shared_zoo: the name under which the zoo of a
-    results row with the same collection is kept; by default a zoo has a name of its own.
+    evaluations: the training steps after which the generator is evaluated, too. shared_zoo: the name under which the
+    zoo of a results row with the same collection is kept; by default a zoo has a name of its own.
     """
 
     recipe: Recipe
     profile: str
-    looks: tuple[int, ...] = ()
+    evaluations: tuple[int, ...] = ()
     device: str = "auto"
     shared_zoo: str | None = None
 
     def facts(self) -> dict:
-        return plain({"recipe": replace(self.recipe, name=""), "looks": self.looks, "networks": NETWORKS})
+        return plain({"recipe": replace(self.recipe, name=""), "evaluations": self.evaluations, "networks": NETWORKS})
 
     @property
     def zoo_recipe(self) -> Recipe:
@@ -82,19 +82,19 @@ class Cell:
         recipe, device = self.recipe, pick(self.device)
         zoo = self.zoo()
         answers = _answers(zoo_dir(self.profile, self.zoo_recipe.name), json.dumps(zoo.config), recipe.images, device)
-        found: dict = {"looks": []}
-        looked = 0.0
+        found: dict = {"evaluations": []}
+        evaluating = 0.0
         began = time.perf_counter()
 
-        def look(step: int, model: RPG) -> None:
-            nonlocal looked
-            if step + 1 in self.looks:
+        def evaluation(step: int, model: RPG) -> None:
+            nonlocal evaluating
+            if step + 1 in self.evaluations:
                 now = time.perf_counter()
                 measured = self._measured(model, zoo, answers)
-                found["looks"].append({"step": step + 1, "seconds": now - began - looked, **measured})
-                looked += time.perf_counter() - now
+                found["evaluations"].append({"step": step + 1, "seconds": now - began - evaluating, **measured})
+                evaluating += time.perf_counter() - now
 
-        model, training = fit(recipe, zoo, device, progress=False, on_step=look if self.looks else None)
+        model, training = fit(recipe, zoo, device, progress=False, on_step=evaluation if self.evaluations else None)
         model.to(device)
         trained = time.perf_counter()
         found |= self._measured(model, zoo, answers)
@@ -106,7 +106,7 @@ class Cell:
             "generator_parameters": sum(p.numel() for p in model.parameters()),
             "training_bytes": training_bytes(model, recipe.train, device),
             "loss": thinned(training),
-            "seconds": {"train": trained - began, "look": looked, "generate": time.perf_counter() - trained},
+            "seconds": {"train": trained - began, "evaluate": evaluating, "generate": time.perf_counter() - trained},
         }
 
     def _measured(self, model: RPG, zoo: Zoo, answers: Tensor) -> dict:
@@ -117,7 +117,7 @@ class Cell:
 
 @functools.lru_cache(maxsize=1)
 def _answers(zoo: Path, _collected: str, images: str, device: torch.device) -> Tensor:
-    """What a zoo's networks say of the test images: the same at every look, and in all cells with that zoo."""
+    """What a zoo's networks say of the test images: the same at every evaluation, and in all cells with that zoo."""
     networks = Zoo.open(zoo)
     return predictions(networks.build(), networks, images_of(images).test.images, device=device)
 

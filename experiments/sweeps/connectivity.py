@@ -1,4 +1,4 @@
-"""07: accuracy along the line between two networks, trained or generated, of one basin or of two (paper, table 18)."""
+"""11: accuracy along the line between two networks, trained or generated, of one basin or of two (paper, table 18)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,16 +22,13 @@ TREATMENTS = ("as they are", "recalibrated", "aligned", "aligned and recalibrate
 Pairs = list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 
 
-def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+def measure(sweep: Sweep) -> dict:
     """Curves and barriers of all kinds of pairs: "pairs" {kind: {treatment: {"curve", "barrier", ...}}}.
 
     curve (points,): accuracy in percent, mean over pairs and seeds; barrier: summary over seeds of the mean over pairs,
     in points. Networks that are no plain sequence have no aligned curves.
     """
-    by_seed = [
-        _kinds(one, two)
-        for one, two in zip(*(sweep.cells(name, profile, seed, device) for name in sweep.variants), strict=True)
-    ]
+    by_seed = [_kinds(one, two) for one, two in zip(*(sweep.cells(name) for name in sweep.variants), strict=True)]
     images = images_of(sweep.base.images)
     calibration = take(images.train, CALIBRATION).images
     module = sweep.base.architecture.build()
@@ -44,7 +41,7 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
         return torch.stack([line(module, a, b, *test, points, measured_on) for a, b in pairs])
 
     points = POINTS
-    if profile == "smoke":
+    if sweep.profile == "smoke":
         points = 3
         by_seed = [{kind: pairs[:1] for kind, pairs in kinds.items()} for kinds in by_seed]
     result: dict = {}

@@ -353,7 +353,7 @@ LEVERS = {
 def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
     """Draw, above, accuracy against the originals' and, below, error-IoU against seconds of training, by lever.
 
-    Lines are means over seeds, bands reach from the lowest seed to the highest; a variant without looks is a point.
+    Lines are means over seeds, bands reach from the lowest seed to the highest; one without evaluations is a point.
     """
     variants = numbers["variants"]
     every = [name for name, variant in variants.items() if variant["changes"]]
@@ -407,15 +407,15 @@ def convergence(axes: Sequence[plt.Axes], numbers: dict, normalisation: str) -> 
     names = [f"{prediction}, {normalisation}" for prediction in PREDICTIONS]
     every = [value for name in names for value in accuracies(numbers, name, "original")]
     for name, (colour, marker, line) in zip(names, PREDICTIONS.values(), strict=True):
-        looks = on_the_way(numbers, name)
-        steps = [step for step, _, _ in looks]
+        evaluations = on_the_way(numbers, name)
+        steps = [step for step, _, _ in evaluations]
         for ax, index in ((upper, 1), (lower, 2)):
-            values = np.array([look[index] for look in looks])
+            values = np.array([evaluation[index] for evaluation in evaluations])
             style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2}
             ax.plot(steps, values.mean(1), label=name.partition(",")[0], **style)
             ax.fill_between(steps, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
-        failed = [look for look in looks if np.mean(look[1]) < np.mean(every) - FAILS]
-        places = [look[0] for look in failed], [np.mean(look[2]) for look in failed]
+        failed = [evaluation for evaluation in evaluations if np.mean(evaluation[1]) < np.mean(every) - FAILS]
+        places = [evaluation[0] for evaluation in failed], [np.mean(evaluation[2]) for evaluation in failed]
         lower.plot(*places, color=colour, marker=marker, linestyle="", markersize=3.2, markerfacecolor="white")
     alike = [value for name in names for value in alikeness(numbers, name, "among_originals")]
     upper.axhline(np.mean(every), color=BLACK, linewidth=0.8, zorder=1.5)

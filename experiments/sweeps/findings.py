@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 REPRODUCED, IN_PART, NOT_REPRODUCED = "reproduced", "reproduced in part", "not reproduced"
 NOT_TESTABLE = "not testable at this scale"
 MARGIN = 0.5
@@ -52,14 +54,14 @@ class Difference:
         return f"{self.mean:+.2f} ± {self.error:.2f}"
 
 
-def accuracies(numbers: dict, variant: str, group: str = "generated") -> list[float]:
-    """Mean accuracy in percent of every seed's networks."""
-    return [cell[group]["mean"] for cell in numbers["variants"][variant]["cells"]]
+def accuracies(numbers: dict, variant: str, group: str = "generated") -> np.ndarray:
+    """Mean accuracy in percent of every seed's networks; group: "generated" or "original"."""
+    return np.array([cell[group]["mean"] for cell in numbers["variants"][variant]["cells"]])
 
 
 def mean(values: Sequence[float]) -> float:
     """The mean over seeds."""
-    return statistics.fmean(values)
+    return float(statistics.fmean(values))
 
 
 def difference(values: Sequence[float], others: Sequence[float]) -> Difference:
@@ -79,9 +81,9 @@ def gap(numbers: dict, variant: str) -> Difference:
     return difference(accuracies(numbers, variant), accuracies(numbers, variant, "original"))
 
 
-def alikeness(numbers: dict, variant: str, key: str = "to_nearest_original") -> list[float]:
+def alikeness(numbers: dict, variant: str, key: str = "to_nearest_original") -> np.ndarray:
     """One of the error-IoUs of `diversity` of every seed."""
-    return [cell["diversity"][key] for cell in numbers["variants"][variant]["cells"]]
+    return np.array([cell["diversity"][key] for cell in numbers["variants"][variant]["cells"]])
 
 
 def side(d: Difference, margin: float = 0.0) -> int:

@@ -34,12 +34,12 @@ SCATTERED = 50
 Networks = list[dict[str, Tensor]]
 
 
-def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+def measure(sweep: Sweep) -> dict:
     """The audit of every variant: "audit" {variant: {"seeds": [...]}}, one entry per seed, see `judge`.
 
     Only the first seed's audit keeps its single networks ("points"), for the figure.
     """
-    audits = {name: [Audit(cell) for cell in sweep.cells(name, profile, seed, device)] for name in sweep.variants}
+    audits = {name: [Audit(cell) for cell in sweep.cells(name)] for name in sweep.variants}
     numbers = iter(run([job for row in audits.values() for job in row], "audits"))
     found = {name: {"seeds": [next(numbers) for _ in row]} for name, row in audits.items()}
     for variant in found.values():
@@ -68,11 +68,11 @@ class Audit:
 
 
 def audit(cell: Cell, images: Images) -> dict:
-    """Judge a cell's generator beside simple rivals, as many networks of each kind as there are originals.
+    """Judge a cell's generator beside simple baselines, as many networks of each kind as there are originals.
 
-    Rivals: noise on originals, of fixed sizes and of the size that goes as far as the generator does; and, of originals
-    as they are and aligned, means of several, places between two, and independent Gaussians of every parameter. Rivals
-    that mix networks get BatchNorm's statistics measured afresh on training images.
+    Baselines: noise on originals, of fixed sizes and of the size that goes as far as the generator does; and, of
+    originals as they are and aligned, means of several, places between two, and independent Gaussians of every
+    parameter. Those that mix networks get BatchNorm's statistics measured afresh on training images.
     """
     zoo, module = cell.zoo(), cell.recipe.architecture.build()
     seed, n = cell.recipe.train.seed, len(zoo)

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from experiments.profiles import CIFAR10_RESNET18, CNN_DIGITS, CNN_M, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
 from experiments.records import PROFILES
-from experiments.sweeps.sweep import SEEDS, Sweep
+from experiments.sweeps.sweep import Sweep
 from rpglib.errors import choice
 from rpglib.model.rpg import RPGConfig
 from rpglib.zoo.collect import CollectConfig
 
 # The paper's tokens (normalised by layer) and states (one per checkpoint), because a generator that sees residuals
 # knows the mean network before it has learned anything. Sample prediction, because epsilon needs many times these
-# steps: 18_training_objective measures both choices.
+# steps: 03_training_objective measures both choices.
 DIGITS = replace(
     CNN_DIGITS,
     name="ablation_base",
@@ -39,8 +39,8 @@ BASES = {
         train=replace(DIGITS.train, steps=3, batch_size=2, diffusion_batch=16),
         sampling_steps=2,
     ),
-    "digits": DIGITS,
-    "cifar10": replace(
+    "cpu": DIGITS,
+    "gpu": replace(
         RESNET18,
         name="ablation_base",
         normalisation="layer",
@@ -57,31 +57,17 @@ def base(profile: str) -> Recipe:
 
 
 def _sweep(experiment: str, profile: str, variants: dict, start: Recipe | None = None, **options) -> Sweep:
-    seeds = SEEDS[:1] if profile == "smoke" else SEEDS
+    seeds = (0,) if profile == "smoke" else (0, 1, 2)
     start = base(profile) if start is None else replace(start, name=experiment)
-    return Sweep(experiment, start, variants, seeds, **options)
+    return Sweep(experiment, profile, start, variants, seeds, **options)
 
 
-# ---- 03 to 05 -------------------------------------------------------------------------------------------------------
-
-
-def recurrent_and_positions(profile: str) -> Sweep:
-    """Paper, table 4."""
-    return _sweep(
-        "recurrent_and_positions",
-        profile,
-        {
-            "base": {},
-            "no recurrence": {"model.recurrence": "none"},
-            "by index": {"model.position": "1d"},
-            "learned": {"model.position": "learned"},
-        },
-    )
+# ---- 07 to 09 -------------------------------------------------------------------------------------------------------
 
 
 def tokenization(profile: str) -> Sweep:
     """Paper, figure 4 (how a network is cut) and table 6 (how long a token is)."""
-    sizes = {"smoke": (64,), "digits": (16, 32, 64, 256, 512)}.get(profile, (1024, 2048, 4096, 16384))
+    sizes = {"smoke": (64,), "cpu": (16, 32, 64, 256, 512)}.get(profile, (1024, 2048, 4096, 16384))
     return _sweep(
         "tokenization",
         profile,
@@ -103,7 +89,7 @@ def structure(profile: str) -> Sweep:
     )
 
 
-# ---- 06 to 09 -------------------------------------------------------------------------------------------------------
+# ---- 10 to 14 -------------------------------------------------------------------------------------------------------
 
 
 def permutation_state(profile: str) -> Sweep:
@@ -145,7 +131,7 @@ def similarity(profile: str) -> Sweep:
     counts = {"smoke": (1, 2)}.get(profile, (1, 10, 50, 200, 400))
     start = base(profile)
     most = max(counts)
-    if profile in ("smoke", "digits"):
+    if profile in ("smoke", "cpu"):
         # 400 checkpoints of one epoch on 1,078 images: two images a step, and a rate that suits so few.
         collect = replace(start.collect, checkpoints=most, finetune_batch_size=2, finetune_learning_rate=2e-4)
     else:
@@ -160,7 +146,7 @@ def similarity(profile: str) -> Sweep:
 
 def sensitivity(profile: str) -> Sweep:
     """Paper, tables 16 / 24: networks of several sizes; the token grows with the network, as in the presets."""
-    if profile in ("smoke", "digits"):
+    if profile in ("smoke", "cpu"):
         # A vision transformer takes longer to become a network that tells digits apart.
         longer = {} if profile == "smoke" else {"collect.epochs": 60}
         larger = {
@@ -186,14 +172,14 @@ def sensitivity(profile: str) -> Sweep:
 def cifar10_convergence(profile: str) -> Sweep:
     """What a generator's convergence depends on, around a row of `profiles.cifar10_rows` and on its zoo."""
     if profile == "smoke":
-        start, steps, looks, zoo = base(profile), 4, (2,), None
-    elif profile == "digits":
+        start, steps, evaluations, zoo = base(profile), 4, (2,), None
+    elif profile == "cpu":
         # Fewer steps than the row's, and fewer of sampling: the question is who gets there first.
-        start, steps, looks, zoo = replace(CNN_M, sampling_steps=20), 200, (10, 30, 100), CNN_M.name
+        start, steps, evaluations, zoo = replace(CNN_M, sampling_steps=20), 200, (10, 30, 100), CNN_M.name
     else:
         start = PAPER_RESNET18 if profile == "paper" else CIFAR10_RESNET18
         steps, zoo = start.train.steps, start.name
-        looks = tuple(steps // k for k in (16, 8, 4, 2))
+        evaluations = tuple(steps // k for k in (16, 8, 4, 2))
     train = replace(start.train, steps=steps)
     changes = {
         name: {"model.prediction": name} for name in ("epsilon", "sample", "velocity") if name != start.model.prediction
@@ -204,7 +190,12 @@ def cifar10_convergence(profile: str) -> Sweep:
     changes["half the tokens"] = {"train.diffusion_batch": train.diffusion_batch // 2}
     changes["twice the tokens"] = {"train.diffusion_batch": 2 * train.diffusion_batch}
     return _sweep(
-        "cifar10_convergence", profile, {"base": {}} | changes, replace(start, train=train), looks=looks, zoo=zoo
+        "cifar10_convergence",
+        profile,
+        {"base": {}} | changes,
+        replace(start, train=train),
+        evaluations=evaluations,
+        zoo=zoo,
     )
 
 
@@ -215,7 +206,7 @@ def memorisation(profile: str) -> Sweep:
     """Checkpoints of one run, as the paper collects them, of three, and as many independent networks."""
     start = base(profile)
     each = max(1, start.collect.checkpoints // 3)
-    # As in 06: telling basins apart takes longer than learning one.
+    # As in 10: telling basins apart takes longer than learning one.
     longer = {} if profile == "smoke" else {"train.steps": 4 * start.train.steps}
     three = {"collect.runs": 3, "collect.checkpoints": each}
     if start.model.permutation_states != 3 * each:
@@ -230,9 +221,9 @@ def memorisation(profile: str) -> Sweep:
 def training_objective(profile: str) -> Sweep:
     """What the denoiser is asked for, and what it sees: three predictions on three normalisations."""
     start = base(profile)
-    steps, looks = (4, (2,)) if profile == "smoke" else (2 * start.train.steps, ())
-    if not looks:
-        looks = tuple(steps // k for k in (16, 8, 4, 2))
+    steps, evaluations = (4, (2,)) if profile == "smoke" else (2 * start.train.steps, ())
+    if not evaluations:
+        evaluations = tuple(steps // k for k in (16, 8, 4, 2))
     start = replace(start, train=replace(start.train, steps=steps))
     variants = {}
     for prediction in ("epsilon", "sample", "velocity"):
@@ -240,19 +231,18 @@ def training_objective(profile: str) -> Sweep:
             changes = {"model.prediction": prediction, "normalisation": normalisation}
             same = {"model.prediction": start.model.prediction, "normalisation": start.normalisation}
             variants[f"{prediction}, {normalisation}"] = {k: v for k, v in changes.items() if v != same[k]}
-    return _sweep("training_objective", profile, variants, start, looks=looks)
+    return _sweep("training_objective", profile, variants, start, evaluations=evaluations)
 
 
 SWEEPS = {
-    "03": recurrent_and_positions,
-    "04": tokenization,
-    "05": structure,
-    "06": permutation_state,
-    "07": connectivity,
-    "08": similarity,
-    "09": sensitivity,
-    "16": cifar10_convergence,
-    "17": memorisation,
-    "18": training_objective,
+    "08": tokenization,
+    "09": structure,
+    "10": permutation_state,
+    "11": connectivity,
+    "12": similarity,
+    "14": sensitivity,
+    "05": cifar10_convergence,
+    "13": memorisation,
+    "03": training_objective,
 }
 """By the number of the notebook that runs them; every one takes a profile."""

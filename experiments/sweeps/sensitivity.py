@@ -1,4 +1,4 @@
-"""09: how much noise on the weights costs, against how much being generated costs (paper, tables 16 / 24)."""
+"""14: how much noise on the weights costs, against how much being generated costs (paper, tables 16 / 24)."""
 
 from experiments.pipeline import images_of
 from experiments.sweeps.sweep import Sweep
@@ -10,22 +10,22 @@ SIGMAS = (0.01, 0.1, 1.0)
 DRAWS = 10
 
 
-def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+def measure(sweep: Sweep) -> dict:
     """Loss of accuracy in points: "noise" {network: {"absolute" | "relative": {sigma: summary over seeds}}}.
 
     Each seed's value is the mean over ten noisy copies of its first checkpoint, against that checkpoint's accuracy.
     """
     test = images_of(sweep.base.images).test
-    draws = 2 if profile == "smoke" else DRAWS
+    draws = 2 if sweep.profile == "smoke" else DRAWS
     result: dict = {}
     for name in sweep.variants:
         losses: dict = {}
-        for cell in sweep.cells(name, profile, seed, device):
+        for cell in sweep.cells(name):
             module, original = cell.recipe.architecture.build(), cell.zoo()[0]
             intact = float(accuracy(predictions(module, [original], test.images), test.labels)[0])
             for kind in ("absolute", "relative"):
                 for sigma in SIGMAS:
-                    noisy = [noised(original, sigma, seed + k, relative=kind == "relative") for k in range(draws)]
+                    noisy = [noised(original, sigma, sweep.seed + k, relative=kind == "relative") for k in range(draws)]
                     found = accuracy(predictions(module, noisy, test.images), test.labels)
                     losses.setdefault(kind, {}).setdefault(str(sigma), []).append(intact - float(found.mean()))
         result[name] = {kind: {s: summarise(v) for s, v in row.items()} for kind, row in losses.items()}

@@ -1,4 +1,4 @@
-"""08: how alike generated networks are to originals (paper, figures 3 and 9, tables 25 and 26), and exchanged parts."""
+"""12: how alike generated networks are to originals (paper, figures 3 and 9, tables 25 and 26), and exchanged parts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,6 @@ from torch import Tensor
 
 from experiments.pipeline import NETWORKS, generate, images_of
 from experiments.sweeps.cells import Cell
-from experiments.sweeps.recipes import connectivity
 from experiments.sweeps.sweep import Sweep
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.perturbation import exchanged, noised
@@ -20,7 +19,7 @@ SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Noise on originals, as shares of each tensor's standard deviation."""
 
 
-def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+def measure(sweep: Sweep, basins: Sequence[Cell]) -> dict:
     """What a sweep over the number of checkpoints leaves open.
 
     scatter {kind: {"similarity", "accuracy"}}: the highest error-IoU with an original (for an original, with another
@@ -32,8 +31,7 @@ def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> 
     counts = [name for name in sweep.variants if name.isdigit()]
     fifty = min(counts, key=lambda name: abs(int(name) - 50))
     most = max(counts, key=int)
-    cells = {name: sweep.cells(name, profile, seed, device) for name in {fifty: 0, most: 0, "without diffusion": 0}}
-    basins = connectivity(profile).cells("two basins", profile, seed, device)
+    cells = {name: sweep.cells(name) for name in {fifty: 0, most: 0, "without diffusion": 0}}
     return {
         "scatter": _scatter(cells[fifty][0], test),
         "ensemble": {name: _ensemble(row, test) for name, row in cells.items()},

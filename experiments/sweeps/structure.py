@@ -1,4 +1,4 @@
-"""05: the autoregressive decoder that the paper's appendix C.9 argues against, beside the sweep over structures."""
+"""09: the autoregressive decoder that the paper's appendix C.9 argues against, beside the sweep over structures."""
 
 import time
 from dataclasses import dataclass, replace
@@ -62,16 +62,16 @@ class Decoder:
         }
 
 
-def measure(sweep: Sweep, profile: str, seed: int = 0, device: str = "auto") -> dict:
+def measure(sweep: Sweep) -> dict:
     """The decoder on the base's checkpoints: "decoder" [one per seed: {"free", "forced", "spread", ...}].
 
     free: what it writes when fed with its own tokens; forced: with the true tokens of an original. Both hold a summary
     of accuracies and error (L,): each token's root mean squared distance from the nearest original, in units of the
     layer's standard deviation. spread (L,): how far originals lie from their mean, in the same unit.
     """
-    config = AutoregressiveConfig(steps=3) if profile == "smoke" else AutoregressiveConfig()
+    config = AutoregressiveConfig(steps=3) if sweep.profile == "smoke" else AutoregressiveConfig()
     jobs = [
-        Decoder(cell.recipe, profile, replace(config, seed=cell.recipe.train.seed), device)
-        for cell in sweep.cells("base", profile, seed, device)
+        Decoder(cell.recipe, sweep.profile, replace(config, seed=cell.recipe.train.seed), sweep.device)
+        for cell in sweep.cells("base")
     ]
-    return {"decoder": run(jobs, "decoders"), **timing.measure(sweep, profile, seed, device)}
+    return {"decoder": run(jobs, "decoders"), **timing.measure(sweep)}

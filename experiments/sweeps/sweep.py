@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,6 @@ from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 
-SEEDS = (0, 1, 2)
-
-
 # ---- variants -------------------------------------------------------------------------------------------------------
 
 
@@ -29,33 +26,95 @@ SEEDS = (0, 1, 2)
 class Sweep:
     """A base recipe and its variants: name -> {field: value}, fields of nested configurations with dots.
 
-    looks: after which training steps the generator is tried on the way, besides the end; not where weights are
-    averaged, because the average is there at the end only. zoo: one zoo for all seeds, which move the training alone
-    then, kept under this name; by default every seed has its own.
+    Every variant has a cell per seed, with networks, generator and samples of its own; `seed` moves them all on.
+    evaluations: after which training steps the generator is evaluated on the way, besides the end; not where weights
+    are averaged, because the average is there at the end only. zoo: one zoo for all seeds, which move the training
+    alone then, kept under this name; by default every seed has its own.
     """
 
     experiment: str
+    profile: str
     base: Recipe
     variants: Mapping[str, Mapping[str, Any]]
-    seeds: tuple[int, ...] = SEEDS
-    looks: tuple[int, ...] = ()
+    seeds: Sequence[int]
+    evaluations: tuple[int, ...] = ()
     zoo: str | None = None
+    seed: int = 0
+    device: str = "auto"
 
     def recipe(self, variant: str) -> Recipe:
         """The recipe of one variant."""
         return vary(self.base, self.variants[variant])
 
-    def cells(self, variant: str, profile: str, seed: int = 0, device: str = "auto") -> list["Cell"]:
-        """The cells of one variant, one per seed, all moved on by `seed`."""
-        return [self.cell(self.recipe(variant), s, profile, seed, device) for s in self.seeds]
+    def cells(self, variant: str) -> list[Cell]:
+        """The cells of one variant, one per seed."""
+        return [self.cell(self.recipe(variant), s) for s in self.seeds]
 
-    def cell(self, recipe: Recipe, s: int, profile: str, seed: int = 0, device: str = "auto") -> "Cell":
-        """The cell of one recipe and one of the sweep's seeds, moved on by `seed`."""
-        moved = seeded(recipe, s + seed)
+    def cell(self, recipe: Recipe, s: int) -> Cell:
+        """The cell of one recipe and one of the sweep's seeds."""
+        moved = seeded(recipe, s + self.seed)
         if self.zoo is not None:
-            moved = replace(moved, collect=seeded(recipe, seed).collect)
-        looks = () if recipe.train.ema else tuple(step for step in self.looks if step < recipe.train.steps)
-        return Cell(moved, profile, looks, device, self.zoo)
+            moved = replace(moved, collect=seeded(recipe, self.seed).collect)
+        evaluations = () if recipe.train.ema else tuple(step for step in self.evaluations if step < recipe.train.steps)
+        return Cell(moved, self.profile, evaluations, self.device, self.zoo)
+
+    def record(self, fresh: bool, more: Callable[["Sweep"], dict] | None = None) -> dict:
+        """Run all cells and record them (`fresh`), or read the record. Returns the record.
+
+        numbers: "variants" {name: {"changes", "cells"}} and what `more(sweep)` adds, which is called after all cells
+        are there. Raises `InputError` where the record was made with other variants or another seed.
+        """
+        return self._run(more) if fresh else self._read()
+
+    def _read(self) -> dict:
+        record = read_record(self.experiment, self.profile)
+        known, recipes = record["config"], {name: self.recipe(name) for name in self.variants}
+        if known.keys() != recipes.keys() or not all(agrees(known[name], recipe) for name, recipe in recipes.items()):
+            raise InputError(f"the record of {self.experiment} was made with other variants; run with fresh=True")
+        if record["seeds"] != {"cells": [s + self.seed for s in self.seeds]}:
+            raise InputError(f"the record of {self.experiment} was made with another seed; run with fresh=True")
+        return record
+
+    def _run(self, more: Callable[["Sweep"], dict] | None) -> dict:
+        began = time.perf_counter()
+        cells = {name: self.cells(name) for name in self.variants}
+        found = iter(run([cell for row in cells.values() for cell in row], self.experiment))
+        variants = {
+            name: {"changes": dict(self.variants[name]), "cells": [_brief(next(found)) for _ in row]}
+            for name, row in cells.items()
+        }
+        cell, folder = self._kept()
+        cell.model().save_pretrained(folder)
+        return write_record(
+            self.experiment,
+            self.profile,
+            {"variants": variants, **(more(self) if more else {})},
+            config={name: self.recipe(name) for name in self.variants},
+            seeds={"cells": [s + self.seed for s in self.seeds]},
+            n=len(self.seeds),
+            wall_seconds=time.perf_counter() - began,
+            data_source=images_of(self.base.images).source,
+        )
+
+    def check_live(self, record: dict, n: int = 2, tolerance: float = 0.6) -> str:
+        """Generate the first `n` networks of the base again and compare their accuracies with the record (in points).
+
+        Other processors round differently, which may change the answer on an image or two. Returns one sentence;
+        raises `AssertionError` where the record does not hold.
+        """
+        cell, folder = self._kept()
+        split = images_of(cell.recipe.images).test
+        networks = generate(cell.recipe, RPG.from_pretrained(folder), n, cell.recipe.train.seed)
+        found = accuracy(predictions(cell.recipe.architecture.build(), networks, split.images), split.labels)
+        unchanged = next(row for row in record["numbers"]["variants"].values() if not row["changes"])
+        recorded = torch.tensor(unchanged["cells"][0]["generated"]["accuracies"][:n], dtype=found.dtype)
+        largest = float((found - recorded).abs().max())
+        assert largest <= tolerance, f"{self.experiment}: recomputed accuracies differ from the record by {largest:.2f}"
+        return f"{n} networks of the base generated and evaluated again; they agree with the record"
+
+    def _kept(self) -> tuple[Cell, Path]:
+        """The unchanged base with its first seed, and where its generator is kept; equal bases share a place."""
+        return self.cell(self.base, self.seeds[0]), generator_dir(self.profile, self.base.name)
 
 
 def vary(recipe: Any, changes: Mapping[str, Any]) -> Any:
@@ -92,85 +151,16 @@ def source_digest(*parts: Any) -> str:
     return hashlib.sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:16]
 
 
-# ---- records --------------------------------------------------------------------------------------------------------
-
-
-def record_of(sweep: Sweep, profile: str, fresh: bool, seed: int = 0, device: str = "auto", more=None) -> dict:
-    """Run a sweep and record it (`fresh`), or read its record. Returns the record.
-
-    numbers: "variants" {name: {"changes", "cells"}} and what `more(sweep, profile, seed, device)` adds, which is called
-    after all cells are there. Raises `InputError` where the record was made with another sweep or seed.
-    """
-    recipes = {name: sweep.recipe(name) for name in sweep.variants}
-    if not fresh:
-        record = read_record(sweep.experiment, profile)
-        known = record["config"]
-        if known.keys() != recipes.keys() or not all(agrees(known[name], recipe) for name, recipe in recipes.items()):
-            raise InputError(f"the record of {sweep.experiment} was made with another sweep; run with fresh=True")
-        if record["seeds"] != {"cells": [s + seed for s in sweep.seeds]}:
-            raise InputError(f"the record of {sweep.experiment} was made with another seed; run with fresh=True")
-        return record
-    began = time.perf_counter()
-    cells = {name: sweep.cells(name, profile, seed, device) for name in recipes}
-    found = iter(run([cell for row in cells.values() for cell in row], sweep.experiment))
-    variants = {
-        name: {"changes": dict(sweep.variants[name]), "cells": [_brief(next(found)) for _ in row]}
-        for name, row in cells.items()
-    }
-    _keep(sweep, profile, seed)
-    return write_record(
-        sweep.experiment,
-        profile,
-        {"variants": variants, **(more(sweep, profile, seed, device) if more else {})},
-        config=recipes,
-        seeds={"cells": [s + seed for s in sweep.seeds]},
-        n=len(sweep.seeds),
-        wall_seconds=time.perf_counter() - began,
-        data_source=images_of(sweep.base.images).source,
-    )
-
-
 def _brief(numbers: dict) -> dict:
     """A cell's numbers without the long lists: of its originals the summary, of its loss the last tenth's mean."""
     losses = numbers["loss"]["losses"]
     last = losses[-max(1, len(losses) // 10) :]
     return _without(numbers, "original") | {
         "loss": sum(last) / len(last),
-        "looks": [_without(look, "original") for look in numbers["looks"]],
+        "evaluations": [_without(evaluation, "original") for evaluation in numbers["evaluations"]],
     }
 
 
 def _without(numbers: dict, group: str) -> dict:
     kept = {key: value for key, value in numbers[group].items() if key != "accuracies"}
     return numbers | {group: kept}
-
-
-# ---- the base's generator, kept ------------------------------------------------------------------------------------
-
-
-def _kept(sweep: Sweep, profile: str, seed: int) -> tuple[Cell, Path]:
-    """The sweep's unchanged base with its first seed, and where its generator is kept; equal bases share a place."""
-    cell = sweep.cell(sweep.base, sweep.seeds[0], profile, seed)
-    return cell, generator_dir(profile, sweep.base.name)
-
-
-def _keep(sweep: Sweep, profile: str, seed: int) -> None:
-    cell, folder = _kept(sweep, profile, seed)
-    cell.model().save_pretrained(folder)
-
-
-def check_live(sweep: Sweep, record: dict, profile: str, seed: int = 0, n: int = 2, tolerance: float = 0.6) -> str:
-    """Generate the first `n` networks of the base again and compare their accuracies with the record (in points).
-
-    Other processors round differently, which may change the answer on an image or two. Returns one sentence; raises
-    `AssertionError` where the record does not hold.
-    """
-    cell, folder = _kept(sweep, profile, seed)
-    split = images_of(cell.recipe.images).test
-    networks = generate(cell.recipe, RPG.from_pretrained(folder), n, cell.recipe.train.seed)
-    found = accuracy(predictions(cell.recipe.architecture.build(), networks, split.images), split.labels)
-    unchanged = next(row for row in record["numbers"]["variants"].values() if not row["changes"])
-    recorded = torch.tensor(unchanged["cells"][0]["generated"]["accuracies"][:n], dtype=found.dtype)
-    largest = float((found - recorded).abs().max())
-    assert largest <= tolerance, f"{sweep.experiment}: recomputed accuracies differ from the record by {largest:.2f}"
-    return f"{n} networks of the base generated and evaluated again; they agree with the record"

@@ -12,7 +12,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 def methods(ax: plt.Axes, split: dict) -> None:
     """Draw the accuracy (percent) on every unseen task of one split, a row per method, and the mean as a bar."""
-    rows = {"original": split["original"], "RPG": split["generated"], **split["rivals"]}
+    rows = {"original": split["original"], "RPG": split["generated"], **split["baselines"]}
     random = np.random.default_rng(0)
     for row, (name, found) in enumerate(rows.items()):
         values = np.asarray(found["accuracies"])

@@ -8,7 +8,7 @@ from experiments.profiles import TaskRecipe
 from experiments.tasks.task_zoo import TaskZoo
 from rpglib.analysis.accuracy import summarise
 from rpglib.model.rpg import RPG
-from rpglib.zoo.collect import Recipe, State, init_population, score, train_population
+from rpglib.zoo.collect import Schedule, State, init_population, score, train_population
 from rpglib.zoo.images import Images, Split, Stream, take
 
 BATCH_SIZE = 20
@@ -52,7 +52,7 @@ def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split | Stream,
     module, seeds = recipe.architecture.build(), list(range(len(bits)))
     later, curves = recipe.finetune_epochs[1:], []
     for rate in recipe.finetune_rates:
-        training = Recipe(later[-1], rate, min(BATCH_SIZE, len(split)))
+        training = Schedule(later[-1], rate, min(BATCH_SIZE, len(split)))
         steps = training.steps(len(split)) // later[-1]
         states = train_population(
             module, start, split, training, seeds, bits, save_at=[steps * epoch for epoch in later]

@@ -1,4 +1,4 @@
-"""Where the classifier heads of generated networks lie among those of all tasks: the measures of `11_pca`."""
+"""Where the classifier heads of generated networks lie among those of all tasks: the measures of `16_pca`."""
 
 import time
 

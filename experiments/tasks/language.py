@@ -1,4 +1,4 @@
-"""Words to bits to network: the measures of `12_language` (paper, appendix C.2 and table 22)."""
+"""Words to bits to network: the measures of `17_language` (paper, appendix C.2 and table 22)."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The panel of `13_explore`: choose a task by hand or in words, press, and see a network that was written for it."""
+"""The panel of `18_explore`: choose a task by hand or in words, press, and see a network that was written for it."""
 
 import html
 import time

@@ -8,7 +8,7 @@ WITHIN, FLIP_WITHIN = 1.0, 2.0
 
 def methods(splits: list[dict]) -> pd.DataFrame:
     """Mean test accuracy (percent) over the unseen tasks, a column per split, and the worst task of all splits."""
-    names = ["original", "RPG", *splits[0]["rivals"]]
+    names = ["original", "RPG", *splits[0]["baselines"]]
     found = {name: [_of(split, name) for split in splits] for name in names}
     rows = {
         name: {
@@ -23,7 +23,7 @@ def methods(splits: list[dict]) -> pd.DataFrame:
 
 
 def _of(split: dict, name: str) -> dict:
-    return {"original": split["original"], "RPG": split["generated"]}.get(name) or split["rivals"][name]
+    return {"original": split["original"], "RPG": split["generated"]}.get(name) or split["baselines"][name]
 
 
 def _mean(results: list[dict]) -> float:
@@ -96,7 +96,7 @@ def finetuning(numbers: dict) -> pd.DataFrame:
 
 
 def verdict(splits: list[dict]) -> str:
-    """Sentences from the numbers: within `WITHIN` points of the originals, above every rival, in every split?
+    """Sentences from the numbers: within `WITHIN` points of the originals, above every baseline, in every split?
 
     Behind ± stands the standard error of the mean difference over tasks.
     """
@@ -104,17 +104,17 @@ def verdict(splits: list[dict]) -> str:
     for split in splits:
         generated = split["generated"]["mean"]
         gap = round(generated - split["original"]["mean"], 2)
-        best, result = max(split["rivals"].items(), key=lambda item: item[1]["mean"])
+        best, result = max(split["baselines"].items(), key=lambda item: item[1]["mean"])
         lead = round(generated - result["mean"], 2)
         differences = pd.Series(split["generated"]["accuracies"]) - pd.Series(result["accuracies"])
         lines.append(
             f"split {split['split']}: {gap:+.2f} points from the originals ({'within' if gap >= -WITHIN else 'beyond'} "
-            f"{WITHIN}); {lead:+.2f} ± {differences.sem():.2f} from the best rival, {best} "
+            f"{WITHIN}); {lead:+.2f} ± {differences.sem():.2f} from the best baseline, {best} "
             f"({'above' if lead > 0 else 'NOT above'} it)"
         )
     good = all(
         split["generated"]["mean"] - split["original"]["mean"] >= -WITHIN
-        and split["generated"]["mean"] > max(rival["mean"] for rival in split["rivals"].values())
+        and split["generated"]["mean"] > max(baseline["mean"] for baseline in split["baselines"].values())
         for split in splits
     )
     return "\n".join([*lines, f"networks for unseen tasks: {'reproduced' if good else 'not reproduced'}"])

@@ -1,7 +1,7 @@
-"""Networks for tasks nobody trained: from a zoo of binary tasks to the records of `10_unseen_tasks` and `11_pca`.
+"""Networks for tasks nobody trained: from a zoo of binary tasks to the records of `15_unseen_tasks` and `16_pca`.
 
 Tasks are rows of bits, one per class (paper, section 4). A generator learns from the checkpoints of the seen tasks;
-what it writes for the unseen ones is compared with networks trained for them and with rivals that need no generator.
+what it writes for the unseen ones is compared with networks trained for them and with baselines that need no generator.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ EVALUATED_TOGETHER = 4096
 """Images that a network sees at a time where they are read from disk; small data sets come in one piece."""
 
 
-# ---- rivals ---------------------------------------------------------------------------------------------------------
+# ---- baselines ------------------------------------------------------------------------------------------------------
 
 
-def rivals(head: Tensor) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
-    """The rivals that write weights: each takes seen bits, seen weights and bits; `head` (P,) bool marks the head."""
+def baselines(head: Tensor) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """The baselines that write weights: each takes seen bits, seen weights, bits; `head` (P,) bool marks the head."""
     return {
         "mean network": mean_network,
         "nearest seen task": nearest_task,
@@ -55,13 +55,13 @@ def rivals(head: Tensor) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]
     }
 
 
-def measure_rivals(recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, images: Images, device) -> dict:
-    """The accuracies on the unseen tasks of every rival that needs no training, by name."""
+def measure_baselines(recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, images: Images, device) -> dict:
+    """The accuracies on the unseen tasks of every baseline that needs no training, by name."""
     bits, test = tasks.bits[unseen], images.test
     constant = majority_class(bits, labels_of(images.train).bincount(minlength=images.num_classes))
     result = {"majority class": of_tasks(percent(constant[:, None] == bits[:, labels_of(test)]))}
-    for name, rival in rivals(tasks.columns(HEAD)).items():
-        written = unflatten(rival(tasks.bits[seen], tasks.weights[seen], bits), tasks.start)
+    for name, baseline in baselines(tasks.columns(HEAD)).items():
+        written = unflatten(baseline(tasks.bits[seen], tasks.weights[seen], bits), tasks.start)
         result[name] = of_tasks(percent(correct(recipe, written, bits, test, device)))
     return result
 
@@ -156,7 +156,7 @@ def measure_split(
         "std_within_tasks": of_tasks(accuracies.std(1)),
         "worst_of_networks": of_tasks(accuracies.amin(1)),
         "best_of_networks": of_tasks(accuracies.amax(1)),
-        "rivals": measure_rivals(recipe, tasks, seen, unseen, images, device)
+        "baselines": measure_baselines(recipe, tasks, seen, unseen, images, device)
         | {"head-only conditioning": of_tasks(by_head.accuracies.mean(1))},
         "seen": {
             "original": summarise(percent(_originals(recipe, tasks, seen, test, device)).mean(1)),
@@ -220,7 +220,7 @@ def mean_diversity(generated: Tensor, originals: Tensor) -> dict[str, float]:
 
 
 def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: torch.device, folder: Path) -> dict:
-    """Accuracy on the unseen tasks of the first split against the number of seen tasks: the generator and its rivals.
+    """Accuracy on the unseen tasks of the first split against the number of seen tasks: the generator, its baselines.
 
     The generator trains as `recipe.curve_train` says for every number, and writes one network per unseen task. A
     smaller number's tasks are among a larger one's.
@@ -235,7 +235,7 @@ def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: to
         model, _ = _fit(shorter, tasks.checkpoints(chosen), device, folder / f"curve{count}", spent)
         found = answers(shorter, model, tasks.bits[unseen], images.test, 1)
         methods = {"RPG": summarise(found.accuracies.mean(1))}
-        for name, result in measure_rivals(recipe, tasks, chosen, unseen, images, device).items():
+        for name, result in measure_baselines(recipe, tasks, chosen, unseen, images, device).items():
             methods[name] = {key: value for key, value in result.items() if key != "accuracies"}
         rows.append({"seen_tasks": count, "methods": methods})
     return {"rows": rows, "seconds": _seconds(began, spent)}

@@ -11,7 +11,7 @@ def ridge(seen: Tensor, weights: Tensor, tasks: Tensor, order: int = 1, columns:
 
     The features are all products of at most `order` different bits, as -1 and 1; the penalty is chosen by leave-one-out
     error on the seen tasks. columns (P,) bool: what is predicted; all other weights get their mean over the seen tasks
-    (of the head alone, this is the rival of a generator that conditions the head alone).
+    (of the head alone, this is the baseline of a generator that conditions the head alone).
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline

@@ -34,7 +34,7 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Schedule:
     """How long and how fast to train with AdamW.
 
     epochs: passes over the images, each without its last incomplete batch; decay: warm up over the first tenth of the
@@ -80,12 +80,12 @@ class CollectConfig:
     shared_order: bool = False
 
     @property
-    def training(self) -> Recipe:
-        return Recipe(self.epochs, self.learning_rate, self.batch_size, self.weight_decay, decay=True)
+    def training(self) -> Schedule:
+        return Schedule(self.epochs, self.learning_rate, self.batch_size, self.weight_decay, decay=True)
 
     @property
-    def finetuning(self) -> Recipe:
-        return Recipe(1, self.finetune_learning_rate, self.finetune_batch_size, self.weight_decay)
+    def finetuning(self) -> Schedule:
+        return Schedule(1, self.finetune_learning_rate, self.finetune_batch_size, self.weight_decay)
 
 
 def collect(
@@ -127,7 +127,7 @@ def collect(
                 maps = None if label_maps is None else label_maps[[task for _, task in chosen]]
                 state = init_population(architecture, [_seed(config, run) for run, _ in chosen], start)
 
-                def phase(state: State, number: int, recipe: Recipe, save_at=None, chosen=chosen, maps=maps):
+                def phase(state: State, number: int, recipe: Schedule, save_at=None, chosen=chosen, maps=maps):
                     seeds = [_seed(config, run, 0 if config.shared_order else task, number) for run, task in chosen]
                     return advance(module, state, train, recipe, seeds, maps, save_at=save_at, tick=bar.update)
 
@@ -192,7 +192,7 @@ def train_population(
     module: nn.Module,
     state: State,
     split: Split | Stream,
-    recipe: Recipe,
+    recipe: Schedule,
     seeds: Sequence[int],
     label_maps: Tensor | None = None,
     *,
@@ -218,7 +218,7 @@ def advance(
     module: nn.Module,
     state: State,
     split: Split | Stream,
-    recipe: Recipe,
+    recipe: Schedule,
     seeds: Sequence[int],
     label_maps: Tensor | None = None,
     *,
@@ -286,7 +286,7 @@ class _Alone:
         return {name: tensor.detach().clone().unsqueeze(0) for name, tensor in self._module.state_dict().items()}
 
 
-def _shuffled(split: Split, recipe: Recipe, seeds: Sequence[int], label_maps: Tensor | None):
+def _shuffled(split: Split, recipe: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
     """Yield images (N, b, C, S, S) and labels (N, b) of every step, each member in the order of its own seed."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     count, device = len(split), split.images.device
@@ -298,7 +298,7 @@ def _shuffled(split: Split, recipe: Recipe, seeds: Sequence[int], label_maps: Te
             yield split.images[chosen], labels.gather(1, chosen)
 
 
-def _streamed(stream: Stream, recipe: Recipe, seeds: Sequence[int], label_maps: Tensor | None):
+def _streamed(stream: Stream, recipe: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
     """Yield the same for a stream: its loader shuffles, by torch's own random state, alike for all members."""
     for _ in range(recipe.epochs):
         for images, labels in stream.batches(recipe.batch_size):
@@ -332,7 +332,7 @@ def batching_gain(
     seeds = [_seed(config, member) for member in range(members)]
     module, state = architecture.build(), init_population(architecture, seeds)
     # The first step of a process loads parts of PyTorch, which is no part of the comparison.
-    train_population(module, state, Split(images.train.images[:1], images.train.labels[:1]), Recipe(1, 0.0, 1), seeds)
+    train_population(module, state, Split(images.train.images[:1], images.train.labels[:1]), Schedule(1, 0.0, 1), seeds)
     results, seconds = [], []
     for chunk in (CHUNK, 1):
         begin = time.perf_counter()

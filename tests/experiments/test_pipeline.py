@@ -21,7 +21,7 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split
 
-GENERATORS = Path(__file__).parents[2] / "data" / "generators" / "digits"
+GENERATORS = Path(__file__).parents[2] / "data" / "generators" / "cpu"
 SMOKE = profiles.main_results("smoke")[1]  # the small CNN: BatchNorm statistics and counters are in its state dict
 TRAINING_IMAGES = {"digits": 1077, "cifar10": 45_000}
 IMAGE_SHAPES = {"digits": (1, 8), "cifar10": (3, 32)}
@@ -270,7 +270,7 @@ def test_available_leaves_out_what_has_no_images(tmp_path, monkeypatch, capsys):
     pipeline.images_of.cache_clear()
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("RPG_DATA", str(tmp_path / "empty"))
-    recipes = profiles.main_results("digits")
+    recipes = profiles.main_results("cpu")
     assert [recipe.images for recipe in recipes] == ["digits", "digits", "cifar10"]
     assert pipeline.available(recipes, fresh=True) == recipes[:2]
     (line,) = capsys.readouterr().out.splitlines()
@@ -286,7 +286,7 @@ def test_available_leaves_out_what_has_no_published_weights(monkeypatch, capsys)
         raise InputError("no weights at hand")
 
     monkeypatch.setattr(Architecture, "pretrained", absent)
-    recipes = profiles.cifar10_rows("cifar10")
+    recipes = profiles.cifar10_rows("gpu")
     assert pipeline.available(recipes, fresh=True) == recipes[:1]
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{recipe.name}: not measured (no weights at hand)" for recipe in recipes[1:]]
@@ -385,7 +385,7 @@ def test_the_recipes_of_a_profile_do_not_overwrite_each_other(profile):
 
 @pytest.mark.parametrize("function", [profiles.quickstart, profiles.main_results, profiles.cifar10_rows])
 def test_unknown_profiles_are_input_errors(function):
-    with pytest.raises(InputError, match="unknown profile 'mnist'; known: smoke, digits, cifar10, paper"):
+    with pytest.raises(InputError, match="unknown profile 'mnist'; known: smoke, cpu, gpu, paper"):
         function("mnist")
 
 
@@ -396,12 +396,12 @@ def changed(one, other) -> set[str]:
 
 @pytest.mark.parametrize("name", ["quickstart", "vit_digits", "cnn_digits"])
 def test_smoke_shortens_a_digits_recipe_and_changes_nothing_else(name):
-    smoke, digits = RECIPES[f"smoke-{name}"], RECIPES[f"digits-{name}"]
-    assert changed(smoke, digits) == {"collect", "model", "train", "sampling_steps"}
-    assert changed(smoke.model, digits.model) == {"widths", "d_state", "channels", "permutation_states"}
-    assert changed(smoke.train, digits.train) == {"steps", "diffusion_batch"}
-    assert smoke.collect == profiles.SMOKE_COLLECT and smoke.collect.seed == digits.collect.seed
-    assert smoke.train.steps < digits.train.steps and smoke.sampling_steps < digits.sampling_steps
+    smoke, cpu = RECIPES[f"smoke-{name}"], RECIPES[f"cpu-{name}"]
+    assert changed(smoke, cpu) == {"collect", "model", "train", "sampling_steps"}
+    assert changed(smoke.model, cpu.model) == {"widths", "d_state", "channels", "permutation_states"}
+    assert changed(smoke.train, cpu.train) == {"steps", "diffusion_batch"}
+    assert smoke.collect == profiles.SMOKE_COLLECT and smoke.collect.seed == cpu.collect.seed
+    assert smoke.train.steps < cpu.train.steps and smoke.sampling_steps < cpu.sampling_steps
 
 
 def test_the_paper_profile_is_the_papers_recipe():
@@ -420,7 +420,7 @@ def test_a_trained_generator_gives_the_same_networks_in_every_mode_and_after_a_s
     """To an absolute 1e-5: trained weights and real statistics, whose values are far larger than those of new ones."""
     folder = GENERATORS / name
     if not (folder / "model.safetensors").exists():
-        pytest.skip(f"data/generators/digits/{name} is not there; run the notebooks with fresh=True to train it")
+        pytest.skip(f"data/generators/cpu/{name} is not there; run the notebooks with fresh=True to train it")
     model = RPG.from_pretrained(folder)
     options = {"n": 2, "sampler": "ddim", "steps": 10, "seed": 0}
     reference = model.generate(inference="partial", **options)

@@ -31,7 +31,7 @@ class Config:
     inner: Inner = field(default_factory=Inner)
 
 
-def write(numbers, profile="digits", **changes):
+def write(numbers, profile="cpu", **changes):
     facts = {"config": Config(), "seeds": [0], "n": 2, "wall_seconds": 1.5, "data_source": "scikit-learn digits"}
     return records.write_record("try", profile, numbers, **{**facts, **changes})
 
@@ -45,7 +45,7 @@ def test_round_trip_of_everything_a_notebook_holds(project):
         "nested": {1: {"a": 2}},
     }
     written = write(numbers, seeds=range(2))
-    record = records.read_record("try", "digits")
+    record = records.read_record("try", "cpu")
     assert record == written
     assert record["numbers"] == {
         "float32": 0.5,
@@ -56,8 +56,8 @@ def test_round_trip_of_everything_a_notebook_holds(project):
     }
     assert record["config"] == {"steps": 3, "inner": {"path": "a/b"}}
     assert (record["seeds"], record["n"], record["wall_seconds"]) == ([0, 1], 2, 1.5)
-    assert (record["experiment"], record["profile"], record["data_source"]) == ("try", "digits", "scikit-learn digits")
-    assert (project / "data" / "results" / "digits" / "try.json").exists()
+    assert (record["experiment"], record["profile"], record["data_source"]) == ("try", "cpu", "scikit-learn digits")
+    assert (project / "data" / "results" / "cpu" / "try.json").exists()
 
 
 def test_provenance_names_code_machine_and_time():
@@ -155,7 +155,7 @@ def test_not_finite_numbers_are_refused_by_place(project, bad):
     write({"mean": 1})
     with pytest.raises(InputError, match=r"record try\.numbers\.table\[0\]\.mean.* is (nan|inf|-inf); .* finite"):
         write({"table": [{"mean": bad}]})
-    assert records.read_record("try", "digits")["numbers"] == {"mean": 1}
+    assert records.read_record("try", "cpu")["numbers"] == {"mean": 1}
 
 
 def test_unknown_types_are_refused(project):
@@ -165,13 +165,13 @@ def test_unknown_types_are_refused(project):
 
 def test_absent_record_tells_the_remedy(project):
     with pytest.raises(InputError, match="run its notebook with fresh=True"):
-        records.read_record("none", "digits")
+        records.read_record("none", "cpu")
 
 
 def test_unknown_profile_is_refused_everywhere(project):
     folders = (records.results_dir, records.figures_dir, lambda profile: records.zoo_dir(profile, "x"))
     for folder in (*folders, lambda profile: records.generator_dir(profile, "x")):
-        with pytest.raises(InputError, match="unknown profile 'tiny'; known: smoke, digits, cifar10, paper"):
+        with pytest.raises(InputError, match="unknown profile 'tiny'; known: smoke, cpu, gpu, paper"):
             folder("tiny")
 
 
@@ -186,12 +186,12 @@ def test_places(project):
                 records.figures_dir(profile),
             )
         ]
-        for profile in ("smoke", "digits", "cifar10")
+        for profile in ("smoke", "cpu", "gpu")
     }
     assert places == {
         "smoke": [f"data/runs/smoke/{kind}" for kind in ("results", "zoos/vit", "generators/vit", "figures")],
-        "digits": ["data/results/digits", "data/zoos/digits/vit", "data/generators/digits/vit", "figures"],
-        "cifar10": ["data/results/cifar10", "data/zoos/cifar10/vit", "data/generators/cifar10/vit", "figures/cifar10"],
+        "cpu": ["data/results/cpu", "data/zoos/cpu/vit", "data/generators/cpu/vit", "figures"],
+        "gpu": ["data/results/gpu", "data/zoos/gpu/vit", "data/generators/gpu/vit", "figures/gpu"],
     }
 
 
@@ -210,10 +210,15 @@ def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypa
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
+    def notebook(source, output):
+        text = json.dumps({"cells": [{"source": [source], "outputs": [output]}]})
+        (tmp_path / "notebooks" / "a.ipynb").write_text(text)
+
     code = tmp_path / "rpglib" / "records.py"
-    for path in (code, tmp_path / "data" / "a.json", tmp_path / "figures" / "a.pdf"):
+    for path in (code, tmp_path / "data" / "a.json", tmp_path / "figures" / "a.pdf", tmp_path / "notebooks" / "b.py"):
         path.parent.mkdir()
         path.write_text("1")
+    notebook("print(1)", "1")
     monkeypatch.setattr(records, "__file__", str(code))
     assert records._commit() == (None, None)
     git("init", "-q")
@@ -222,10 +227,14 @@ def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypa
     git("commit", "-qm", "first")
     commit, dirty = records._commit()
     assert len(commit) == 40 and dirty is False
-    for path in (tmp_path / "data" / "a.json", tmp_path / "figures" / "b.pdf"):
+    for path in (tmp_path / "data" / "a.json", tmp_path / "figures" / "b.pdf", tmp_path / "RESULTS.md"):
         path.write_text("2")
+    notebook("print(1)", "2")
     assert records._commit() == (commit, False)
     assert f"commit {commit[:10]}" in records.versions_line() and "changes" not in records.versions_line()
+    notebook("print(2)", "2")
+    assert records._commit() == (commit, True), "the cells of a notebook are code"
+    notebook("print(1)", "2")
     code.write_text("2")
     assert records._commit() == (commit, True)
     assert records.versions_line().endswith("with changes")

@@ -6,7 +6,7 @@ import pytest
 from experiments.run import main, normalise, parameters
 from rpglib.errors import InputError
 
-CELL = 'profile: str = "digits"  # one of the profiles\nseed: int = 0\nrate: float = 1\nfresh: bool = False\nn = -3'
+CELL = 'profile: str = "cpu"  # one of the profiles\nseed: int = 0\nrate: float = 1\nfresh: bool = False\nn = -3'
 
 
 def notebook(source="print(profile, seed, rate, fresh, n)", cell=CELL):
@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch):
 
 
 def write(project, *arguments, **options):
-    path = project / "notebooks" / "03_try.ipynb"
+    path = project / "notebooks" / "07_try.ipynb"
     nbformat.write(notebook(*arguments, **options), path)
     return path
 
@@ -42,7 +42,7 @@ def printed(path):
 def test_parameters_are_read_without_running():
     found = parameters(notebook())
     assert {name: (p.type, p.default, p.annotated) for name, p in found.items()} == {
-        "profile": ("str", "digits", True),
+        "profile": ("str", "cpu", True),
         "seed": ("int", 0, True),
         "rate": ("float", 1.0, True),
         "fresh": ("bool", False, True),
@@ -62,11 +62,11 @@ def test_only_literals_of_the_annotated_type(cell):
 @pytest.mark.parametrize(
     "given, message",
     [
-        (("sed", "1"), "unknown parameter of 03_try.ipynb 'sed'; known: profile, seed, rate, fresh, n"),
+        (("sed", "1"), "unknown parameter of 07_try.ipynb 'sed'; known: profile, seed, rate, fresh, n"),
         (("seed", "1.5"), "parameter seed takes a whole number, not '1.5'"),
         (("rate", "nan"), "parameter rate takes a finite number, not 'nan'"),
         (("fresh", "yes"), "parameter fresh takes true or false, not 'yes'"),
-        (("profile", "huge"), "unknown profile 'huge'; known: smoke, digits, cifar10, paper"),
+        (("profile", "huge"), "unknown profile 'huge'; known: smoke, cpu, gpu, paper"),
     ],
 )
 def test_wrong_parameters_end_in_one_line_before_the_start(project, capsys, given, message):
@@ -90,7 +90,7 @@ def test_given_values_reach_the_notebook_with_their_types(project, capsys):
     before = path.read_bytes()
     values = {"profile": "smoke", "seed": "7", "rate": "2", "fresh": "True", "n": "-1"}
     assert main([str(path), *(word for pair in values.items() for word in ("-p", *pair))]) == 0
-    output = project / "data" / "runs" / "smoke" / "03_try.ipynb"
+    output = project / "data" / "runs" / "smoke" / "07_try.ipynb"
     assert capsys.readouterr().out == f"{output}\n"
     assert printed(output) == "smoke 7 2.0 True -1\n"
     assert path.read_bytes() == before
@@ -101,7 +101,7 @@ def test_failing_notebook_keeps_what_ran_and_the_old_result(project, capsys):
     output = project / "result.ipynb"
     output.write_text("old")
     assert main([str(path), "--output", str(output)]) == 1
-    assert capsys.readouterr().err == "error: 03_try.ipynb: cell [2]: ValueError: two lines\n"
+    assert capsys.readouterr().err == "error: 07_try.ipynb: cell [2]: ValueError: two lines\n"
     assert output.read_text() == "old"
     assert "so far" in (project / "result.failed.ipynb").read_text()
 
@@ -110,7 +110,7 @@ def test_in_place_is_repeatable_and_leaves_no_trace_of_the_machine(project):
     path = write(project, source="import os\nprint(profile, 'in', os.getcwd() + '/x')")
     assert main([str(path), "--in-place"]) == 0
     first = path.read_bytes()
-    assert printed(path) == "digits in notebooks/x\n"
+    assert printed(path) == "cpu in notebooks/x\n"
     cells = nbformat.read(path, as_version=4).cells
     assert [cell.id for cell in cells] == ["title", "parameters", "work"]
     assert [cell.get("execution_count") for cell in cells] == [None, 1, 2]

@@ -8,15 +8,15 @@ from experiments.sweeps.verdicts.novelty import memorisation
 from experiments.sweeps.verdicts.objective import training_objective
 
 VERDICTS = {
-    "03": recurrent_and_positions,
-    "04": tokenization,
-    "05": structure,
-    "06": permutation_state,
-    "07": linear_mode_connectivity,
-    "08": similarity,
-    "09": sensitivity,
-    "16": cifar10_convergence,
-    "17": memorisation,
-    "18": training_objective,
+    "07": recurrent_and_positions,
+    "08": tokenization,
+    "09": structure,
+    "10": permutation_state,
+    "11": linear_mode_connectivity,
+    "12": similarity,
+    "14": sensitivity,
+    "05": cifar10_convergence,
+    "13": memorisation,
+    "03": training_objective,
 }
 """By the number of the notebook that prints them."""

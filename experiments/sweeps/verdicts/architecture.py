@@ -1,4 +1,4 @@
-"""03 to 05: recurrence and positions, tokens, the structure of the recurrent model."""
+"""07 to 09: recurrence and positions, tokens, the structure of the recurrent model."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""06 and 07: several training runs in one generator, and lines between the networks that it writes."""
+"""10 and 11: several training runs in one generator, and lines between the networks that it writes."""
 
 from experiments.sweeps.findings import FAILED, MARGIN, Verdict, accuracies, against, alikeness, gap, mean, word, yes
 

@@ -1,4 +1,4 @@
-"""16: what a generator's convergence depends on."""
+"""05: what a generator's convergence depends on."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from experiments.sweeps.findings import MARGIN, Verdict, accuracies, alikeness, 
 from experiments.sweeps.verdicts.objective import ALIKE, excess_iou, on_the_way, stands
 
 SOONER = 0.75
-"""Share of the base's training time that counts as less: looks are rare, and seconds differ from run to run."""
+"""Share of the base's training time that counts as less: evaluations are rare, and seconds differ from run to run."""
 BASE, SHORT, AVERAGED = "base", "half the steps", "averaged weights"
 
 
@@ -22,19 +22,19 @@ class Point:
 
 
 def path(numbers: dict, variant: str) -> list[Point]:
-    """A variant's looks and its end, by seed; seconds are of training alone, of the seed that was disturbed least."""
+    """A variant's evaluations and its end; seconds are of training alone, of the seed that was disturbed least."""
     cells = numbers["variants"][variant]["cells"]
-    seconds = [[look["seconds"] for look in cell["looks"]] + [_trained(cell)] for cell in cells]
+    seconds = [[evaluation["seconds"] for evaluation in cell["evaluations"]] + [_trained(cell)] for cell in cells]
     found = on_the_way(numbers | {"steps": numbers["steps"][variant]}, variant)
     return [Point(step, min(s), *rest) for (step, *rest), s in zip(found, zip(*seconds, strict=True), strict=True)]
 
 
 def _trained(cell: dict) -> float:
-    return cell["seconds"]["train"] - cell["seconds"]["look"]
+    return cell["seconds"]["train"] - cell["seconds"]["evaluate"]
 
 
 def seconds_to_work(numbers: dict, variant: str) -> float:
-    """Training seconds at the first look with a mean accuracy within `MARGIN` of the originals'; infinity if none."""
+    """Training seconds at the first evaluation with a mean accuracy within `MARGIN` of the originals', or infinity."""
     wanted = mean(accuracies(numbers, variant, "original")) - MARGIN
     return next((p.seconds for p in path(numbers, variant) if mean(p.accuracies) >= wanted), math.inf)
 

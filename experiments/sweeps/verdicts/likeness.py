@@ -1,4 +1,4 @@
-"""08 and 09: how alike generated networks are to originals, and how sensitive those are."""
+"""12 and 14: how alike generated networks are to originals, and how sensitive those are."""
 
 from itertools import combinations, pairwise
 

@@ -1,4 +1,4 @@
-"""17: are generated networks new?"""
+"""13: are generated networks new?"""
 
 from collections.abc import Sequence
 
@@ -68,10 +68,10 @@ def _novelty(name: str, audits: list[dict], multiples: Sequence[float]) -> list[
             f"{mean(distance):.3g}",
         ),
         Verdict(
-            f"{name}: more of RPG's networks are both new and good than of every simple rival",
+            f"{name}: more of RPG's networks are both new and good than of every simple baseline",
             "",
             yes(not better and not level, not better),
-            f"mean share over distances of 1 unit and more, with the rivals that are not behind: {', '.join(rows)}",
+            f"mean share over distances of 1 unit and more, with the baselines that are not behind: {', '.join(rows)}",
         ),
     ]
 

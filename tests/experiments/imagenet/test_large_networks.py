@@ -64,7 +64,7 @@ def random_state(name: str, seed: int) -> dict[str, torch.Tensor]:
 def test_paper_has_the_seven_networks_of_the_table_and_smoke_two_more():
     assert NETWORKS.keys() == MILLIONS.keys()
     seven = {name for name in MILLIONS if name not in ("mobilenetv3_large_100", "swin_tiny_patch4_window7_224")}
-    for profile in ("digits", "cifar10", "paper"):
+    for profile in ("cpu", "gpu", "paper"):
         assert large_networks.recipes(profile).keys() == seven
     assert large_networks.recipes("smoke").keys() == MILLIONS.keys()
 
@@ -154,7 +154,7 @@ def test_decode_undoes_encode_for_every_kind_of_tensor(name):
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-@pytest.mark.parametrize("profile", ["digits", "cifar10"])
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_profiles_without_imagenet_say_what_to_run(profile, fresh, capsys):
     chosen = large_networks.recipes(profile)
     assert large_networks.rows(chosen, profile, fresh) == {}

@@ -28,7 +28,7 @@ def test_saved_twice_is_equal_and_holds_no_date(tmp_path):
     for name in ("one", "two"):
         figure, ax = axes()
         figures.loss_curve(ax, range(100), np.linspace(1, 0.1, 100), label="epsilon")
-        assert str(figures.save(figure, name, "digits")) == f"figures/{name}.png"
+        assert str(figures.save(figure, name, "cpu")) == f"figures/{name}.png"
     for suffix in (".pdf", ".png"):
         one, two = ((tmp_path / "figures" / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
         assert one == two

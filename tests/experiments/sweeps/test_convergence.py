@@ -1,4 +1,4 @@
-"""16: verdicts on hand-made numbers, on both sides of every rule; one zoo for all seeds; looks and their seconds."""
+"""05: verdicts on hand-made numbers, on both sides of every rule; one zoo for all seeds; what evaluations take."""
 
 import math
 from dataclasses import replace
@@ -32,21 +32,21 @@ def at(accuracy, iou=0.9):
 
 
 def cell(early, middle, end, iou=0.9, seconds=1.0):
-    """Originals have 68 %; looks after 10 and 20 steps of `seconds`, the end after 40, 5 s spent on looks."""
-    looks = [{"step": s, "seconds": s * seconds} | at(a, iou) for s, a in ((10, early), (20, middle))]
-    times = {"train": 40 * seconds + 5, "look": 5.0}
-    return at(end, iou) | {"original": {"mean": 68.0}, "looks": looks, "seconds": times}
+    """Originals have 68 %; evaluations after 10 and 20 steps of `seconds`, the end after 40, 5 s spent on them."""
+    evaluations = [{"step": s, "seconds": s * seconds} | at(a, iou) for s, a in ((10, early), (20, middle))]
+    times = {"train": 40 * seconds + 5, "evaluate": 5.0}
+    return at(end, iou) | {"original": {"mean": 68.0}, "evaluations": evaluations, "seconds": times}
 
 
 def numbers(**changed):
     """All variants alike, working after 20 steps, but for those named in `changed` (arguments of `cell`)."""
-    study = cifar10_convergence("digits")
+    study = cifar10_convergence("cpu")
     variants = {}
     for name, changes in study.variants.items():
         one = cell(**({"early": 60, "middle": 68, "end": 68} | changed.get(name.replace(" ", "_"), {})))
         if name in ("half the steps", "averaged weights"):
-            one["looks"] = []
-            one["seconds"] |= {"look": 0.0}
+            one["evaluations"] = []
+            one["seconds"] |= {"evaluate": 0.0}
         variants[name] = {"changes": changes, "cells": [one, one]}
     steps = dict.fromkeys(variants, 40) | {"half the steps": 20}
     return {"variants": variants, "steps": steps}
@@ -92,7 +92,7 @@ def test_what_never_works_is_never_sooner():
 )
 def test_a_fallen_rate_is_compared_at_the_same_step(end, expected):
     assert words(half_the_steps={"end": end})["fallen rate"] == expected
-    # With the base's end out of sight: only its look after as many steps counts.
+    # With the base's end out of sight: only its evaluation after as many steps counts.
     assert words(half_the_steps={"end": end}, base={"end": 60})["fallen rate"] == expected
 
 
@@ -144,27 +144,29 @@ def test_every_variant_is_drawn_once_and_the_base_in_every_panel():
 
 
 def test_seeds_share_the_zoo_of_the_row():
-    study = cifar10_convergence("digits")
-    first, second = study.cells("base", "digits")[:2]
+    study = cifar10_convergence("cpu")
+    first, second = study.cells("base", "cpu")[:2]
     assert differences(first.recipe, second.recipe) == {"train.seed"}
     assert first.zoo_recipe.name == second.zoo_recipe.name == CNN_M.name
     assert first.recipe.collect == CNN_M.collect and first.recipe.architecture == CNN_M.architecture
-    moved = study.cells("base", "digits", seed=3)[1]
+    moved = study.cells("base", "cpu", seed=3)[1]
     assert (moved.recipe.collect.seed, moved.recipe.train.seed) == (CNN_M.collect.seed + 3, CNN_M.train.seed + 4)
 
 
 def test_looks_are_taken_where_they_say_something():
-    study = cifar10_convergence("digits")
-    looks = {name: study.cells(name, "digits")[0].looks for name in study.variants}
+    study = cifar10_convergence("cpu")
+    evaluations = {name: study.cells(name, "cpu")[0].evaluations for name in study.variants}
     half = study.recipe("half the steps").train.steps
-    assert half in study.looks, "the fallen rate is compared with the base's look after as many steps"
-    assert looks["averaged weights"] == ()
-    assert looks["base"] == study.looks and looks["half the steps"] == tuple(s for s in study.looks if s < half)
+    assert half in study.evaluations, "the fallen rate is compared with the base's evaluation after as many steps"
+    assert evaluations["averaged weights"] == ()
+    assert evaluations["base"] == study.evaluations and evaluations["half the steps"] == tuple(
+        s for s in study.evaluations if s < half
+    )
 
 
 def test_base_of_the_study_is_the_row_but_for_its_length():
-    (row,) = cifar10_rows("digits")
-    study = cifar10_convergence("digits")
+    (row,) = cifar10_rows("cpu")
+    study = cifar10_convergence("cpu")
     assert differences(row, study.base) == {"name", "train.steps", "sampling_steps"}
 
 
@@ -173,22 +175,22 @@ def test_looks_know_their_seconds_and_originals_are_asked_once(tmp_path, monkeyp
     asked = []
     recipe = base("smoke")
     longer = replace(recipe, train=replace(recipe.train, steps=4))
-    study = Sweep("looks", longer, {"base": {}, "1d": {"model.position": "1d"}}, seeds=(0,), looks=(1, 3))
+    study = Sweep("evaluations", longer, {"base": {}, "1d": {"model.position": "1d"}}, seeds=(0,), evaluations=(1, 3))
     real = cells.predictions
     monkeypatch.setattr(cells, "predictions", lambda *a, **k: asked.append(1) or real(*a, **k))
     cells._answers.cache_clear()
     first, _ = run([*study.cells("base", "smoke"), *study.cells("1d", "smoke")])
     assert len(asked) == 1
-    one, three = first["looks"]
+    one, three = first["evaluations"]
     seconds = first["seconds"]
-    assert 0 < one["seconds"] < three["seconds"] < seconds["train"] - seconds["look"]
+    assert 0 < one["seconds"] < three["seconds"] < seconds["train"] - seconds["evaluate"]
     assert one["original"] == first["original"]
-    # What was kept is what a cell without looks finds.
+    # What was kept is what a cell without evaluations finds.
     plain_cell = Cell(longer, "smoke")
     cells._answers.cache_clear()
     (alone,) = run([plain_cell])
     assert alone["generated"] == first["generated"] and alone["diversity"] == first["diversity"]
-    assert alone["seconds"]["look"] == 0
+    assert alone["seconds"]["evaluate"] == 0
 
 
 def test_a_zoo_of_a_row_is_not_collected_again(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The audit of 17 on populations whose answer is known, and verdicts of 17 and 18 whose words flip with the numbers."""
+"""The audit of 13 on populations whose answer is known, and verdicts of 13 and 03 whose words flip with the numbers."""
 
 import copy
 
@@ -76,7 +76,7 @@ def test_far_networks_are_new_and_good_only_where_they_work(judged):
     assert found["new_and_good"][1] == pytest.approx(sum(works) / 5)
 
 
-# ---- 17 -------------------------------------------------------------------------------------------------------------
+# ---- 13 -------------------------------------------------------------------------------------------------------------
 
 
 def group(distance=1.0, similarity=0.9, apart=1.0, rates=(1.0, 0.5, 0.0), accuracy=97.0) -> dict:
@@ -90,11 +90,13 @@ def group(distance=1.0, similarity=0.9, apart=1.0, rates=(1.0, 0.5, 0.0), accura
     }
 
 
-def audited(rpg: dict, rival: dict | None = None, shifts=(-0.01, 0.0, 0.01)) -> dict:
+def audited(rpg: dict, baseline: dict | None = None, shifts=(-0.01, 0.0, 0.01)) -> dict:
     seeds = []
     for shift in shifts:
         ours = rpg | {"aligned_distance": {"median": rpg["aligned_distance"]["median"] + shift}}
-        seeds.append({"groups": {"original": group(), "RPG": ours, "noise 0.1": rival or group(rates=(1.0, 0.2, 0.0))}})
+        seeds.append(
+            {"groups": {"original": group(), "RPG": ours, "noise 0.1": baseline or group(rates=(1.0, 0.2, 0.0))}}
+        )
     return {"audit": {"one run": {"seeds": seeds}}, "multiples": [0, 1, 2]}
 
 
@@ -112,7 +114,7 @@ def test_near_copies_and_new_networks():
 
 def test_a_difference_within_the_errors_is_none():
     assert words(audited(group(1.001, apart=1.001)))[0] == "no clear difference"
-    assert words(audited(group(), group()))[3] == "no clear difference", "level with its best rival"
+    assert words(audited(group(), group()))[3] == "no clear difference", "level with its best baseline"
 
 
 def test_without_accuracy_nothing_is_said_of_novelty():
@@ -127,7 +129,7 @@ def test_tables_of_17():
     assert tables.new_and_good(numbers, "one run").loc["RPG"].to_dict() == {">= 0": "100", ">= 1": "50", ">= 2": "0"}
 
 
-# ---- 18 -------------------------------------------------------------------------------------------------------------
+# ---- 03 -------------------------------------------------------------------------------------------------------------
 
 NAMES = [f"{p}, {n}" for p in ("epsilon", "sample", "velocity") for n in ("layer", "element", "residual")]
 
@@ -139,7 +141,7 @@ def objective(found: dict[str, tuple[float, float]], others=(97.0, 0.6), early=(
         return {"generated": {"mean": accuracy}, "diversity": {"among_generated": alike, "among_originals": 0.6}}
 
     cells = {
-        name: at(*found.get(name, others)) | {"original": {"mean": 97.0}, "looks": [{"step": 10} | at(*early)]}
+        name: at(*found.get(name, others)) | {"original": {"mean": 97.0}, "evaluations": [{"step": 10} | at(*early)]}
         for name in NAMES
     }
     return {"variants": {name: {"changes": {}, "cells": [cell, cell]} for name, cell in cells.items()}, "steps": 20}
@@ -187,7 +189,7 @@ def test_a_default_stands_while_nothing_is_clearly_better(residual, sample, word
 
 
 def test_the_defaults_are_those_of_the_recipes():
-    base = recipes.base("digits")
+    base = recipes.base("cpu")
     assert DEFAULTS == {
         "the main results": f"{SMALL_MODEL.prediction}, {MAIN.normalisation}",
         "the ablations": f"{base.model.prediction}, {base.normalisation}",

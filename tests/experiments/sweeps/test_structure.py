@@ -1,4 +1,4 @@
-"""The decoder beside the sweep over structures in smoke size, and verdicts of 04 and 05 that must turn with numbers."""
+"""The decoder beside the sweep over structures in smoke size, and verdicts of 08 and 09 that must turn with numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The measures behind 07 to 09, where an answer is known beforehand."""
+"""The measures behind 11 to 14, where an answer is known beforehand."""
 
 from dataclasses import replace
 

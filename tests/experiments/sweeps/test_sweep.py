@@ -37,7 +37,7 @@ def test_no_variant_differs_in_an_undeclared_field(number, profile):
 
 @pytest.mark.parametrize("number", SWEEPS)
 def test_every_sweep_has_its_base_once(number):
-    study = SWEEPS[number]("digits")
+    study = SWEEPS[number]("cpu")
     assert [name for name, changes in study.variants.items() if not changes]
     recipes = [study.recipe(name) for name in study.variants]
     assert len(set(map(repr, recipes))) == len(recipes)
@@ -47,19 +47,19 @@ def test_every_sweep_has_its_base_once(number):
 @pytest.mark.parametrize("number", SWEEPS)
 def test_equal_names_of_generators_mean_equal_bases(number):
     """Sweeps that keep their base's generator in one place must have one base."""
-    study = SWEEPS[number]("digits")
-    assert (study.base.name == base("digits").name) == (study.base == base("digits"))
+    study = SWEEPS[number]("cpu")
+    assert (study.base.name == base("cpu").name) == (study.base == base("cpu"))
 
 
 def test_differences_sees_every_level():
-    start = base("digits")
+    start = base("cpu")
     other = replace(start, slicing="flatten", model=replace(start.model, token_size=7))
     assert differences(start, other) == {"slicing", "model.token_size"}
     assert differences(start, start) == set()
 
 
 def test_vary():
-    start = base("digits")
+    start = base("cpu")
     other = vary(start, {"slicing": "flatten", "model.token_size": 7})
     assert (other.slicing, other.model.token_size, other.collect) == ("flatten", 7, start.collect)
     with pytest.raises(InputError, match="no field 'tokens'"):
@@ -105,7 +105,7 @@ def test_cells_in_processes_agree_with_cells_in_this_one(home, small):
     jobs = [*small.cells("base", "smoke"), *small.cells("1d", "smoke")]
     here = cells.run(jobs)
     # Only smoke runs stay in one process; the profile is no part of what a cell computes.
-    there = cells.run([replace(job, profile="digits") for job in jobs])
+    there = cells.run([replace(job, profile="cpu") for job in jobs])
     for a, b in zip(here, there, strict=True):
         assert a["generated"]["accuracies"] == b["generated"]["accuracies"]
         assert a["loss"]["losses"] == pytest.approx(b["loss"]["losses"], rel=1e-4)
@@ -129,8 +129,8 @@ def test_records_are_read_back_and_checked(home, small):
 
 
 def test_seeds_move_everything():
-    study = recurrent_and_positions("digits")
-    first, second = study.cells("base", "digits")[:2]
+    study = recurrent_and_positions("cpu")
+    first, second = study.cells("base", "cpu")[:2]
     assert differences(first.recipe, second.recipe) == {"collect.seed", "train.seed"}
     assert first.zoo_recipe.name != second.zoo_recipe.name
 
@@ -175,7 +175,7 @@ class _Zoo(list):
 def test_collecting_config_of_the_base_fits_its_images():
     """So many checkpoints must fit into the fine-tuning epoch of every sweep's zoos: 1,078 training images."""
     for make in SWEEPS.values():
-        study = make("digits")
+        study = make("cpu")
         for name in study.variants:
             config: CollectConfig = study.recipe(name).collect
             assert config.checkpoints <= config.finetuning.steps(IMAGES[study.base.images])

@@ -23,15 +23,15 @@ def summary(*accuracies: float) -> dict:
 
 
 def test_methods_have_a_row_each_and_print_their_mean(axes):
-    split = {"original": summary(97, 98), "generated": summary(96, 97), "rivals": {"a rival": summary(50, 60)}}
+    split = {"original": summary(97, 98), "generated": summary(96, 97), "baselines": {"a baseline": summary(50, 60)}}
     task_figures.methods(axes[0], split)
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["original", "RPG", "a rival"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["original", "RPG", "a baseline"]
     assert [text.get_text() for text in axes[0].texts] == ["97.5", "96.5", "55.0"]
     assert [len(points.get_offsets()) for points in axes[0].collections] == [2, 2, 2]
 
 
 def test_the_curve_has_a_line_per_method(axes):
-    names = ["RPG", *(f"rival {k}" for k in range(7))]
+    names = ["RPG", *(f"baseline {k}" for k in range(7))]
     rows = [{"seen_tasks": n, "methods": {name: {"mean": 50 + n} for name in names}} for n in (16, 64)]
     task_figures.curve(axes[0], rows)
     assert [line.get_label() for line in axes[0].lines] == names

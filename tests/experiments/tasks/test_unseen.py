@@ -18,7 +18,7 @@ from rpglib.tasks import split_tasks
 
 ROOT = Path(__file__).parents[3]
 SMOKE = profiles.unseen_tasks("smoke")
-DIGITS = profiles.unseen_tasks("digits")
+DIGITS = profiles.unseen_tasks("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_the_record_counts_every_unseen_task(result):
     (split,) = result.numbers["splits"]
     _, unseen_rows = split_tasks(SMOKE.count, 0, SMOKE.seen)
     assert split["unseen_tasks"] == len(split["tasks"]) == len(unseen_rows)
-    assert set(split["rivals"]) == {
+    assert set(split["baselines"]) == {
         "majority class",
         "mean network",
         "nearest seen task",
@@ -89,7 +89,7 @@ def test_the_record_counts_every_unseen_task(result):
         "mean backbone + ridge head",
         "head-only conditioning",
     }
-    for found in (split["original"], split["generated"], *split["rivals"].values()):
+    for found in (split["original"], split["generated"], *split["baselines"].values()):
         assert found["n"] == len(found["accuracies"]) == len(unseen_rows)
         assert 0 <= found["min"] <= found["mean"] <= found["max"] <= 100
     worst, best = split["worst_of_networks"]["mean"], split["best_of_networks"]["mean"]
@@ -225,7 +225,7 @@ def test_a_prompt_that_is_refused_is_recorded_with_its_reason():
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def numbers_of(generated: float, rival: float, flipped: float = 96.0) -> dict:
+def numbers_of(generated: float, baseline: float, flipped: float = 96.0) -> dict:
     def summary(mean):
         return {"n": 2, "mean": mean, "std": 1.0, "min": mean - 1, "max": mean + 1, "accuracies": [mean - 1, mean + 1]}
 
@@ -233,21 +233,21 @@ def numbers_of(generated: float, rival: float, flipped: float = 96.0) -> dict:
         "split": 0,
         "original": summary(97.0),
         "generated": summary(generated),
-        "rivals": {"weak": summary(50.0), "strong": summary(rival)},
+        "baselines": {"weak": summary(50.0), "strong": summary(baseline)},
         "flipped": {"pairs": 2, "unflipped": summary(96.0), "flipped": summary(flipped)},
     }
 
 
 @pytest.mark.parametrize(
-    "generated, rival, words",
+    "generated, baseline, words",
     [
-        (96.5, 96.0, ("within 1.0", "+0.50 ± 0.00 from the best rival, strong (above", "tasks: reproduced")),
+        (96.5, 96.0, ("within 1.0", "+0.50 ± 0.00 from the best baseline, strong (above", "tasks: reproduced")),
         (95.9, 95.0, ("beyond 1.0", "(above", "not reproduced")),
         (96.5, 96.6, ("within 1.0", "NOT above", "not reproduced")),
     ],
 )
-def test_the_verdict_follows_the_numbers(generated, rival, words):
-    text = task_tables.verdict([numbers_of(generated, rival)])
+def test_the_verdict_follows_the_numbers(generated, baseline, words):
+    text = task_tables.verdict([numbers_of(generated, baseline)])
     assert all(word in text for word in words), text
 
 
@@ -275,12 +275,12 @@ def test_tables_of_the_smoke_record(result):
 @pytest.fixture
 def committed(monkeypatch):
     monkeypatch.setenv("RPG_HOME", str(ROOT))
-    return unseen.unseen_tasks(DIGITS, "digits", fresh=False, device="cpu")
+    return unseen.unseen_tasks(DIGITS, "cpu", fresh=False, device="cpu")
 
 
 def test_the_committed_generator_gives_what_its_record_says(committed):
     assert "agree with the record" in unseen.check_live(committed, count=3)
-    weights = ROOT / "data" / "generators" / "digits" / "unseen_tasks" / "model.safetensors"
+    weights = ROOT / "data" / "generators" / "cpu" / "unseen_tasks" / "model.safetensors"
     assert weights.stat().st_size <= 4_000_000
 
 

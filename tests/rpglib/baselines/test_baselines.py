@@ -1,4 +1,4 @@
-"""Rivals against closed forms: what ridge shrinks and what it cannot see, and the others by hand."""
+"""Baselines against closed forms: what ridge shrinks and what it cannot see, and the others by hand."""
 
 import itertools
 

@@ -60,7 +60,7 @@ WRITERS = {
     "json": ("from rpglib.runtime.files import write_json", "write_json('old', 'x' * 100_000)"),
     "record": (
         "from experiments.records import write_record",
-        "write_record('old', 'digits', {'a': [0.5] * 9999}, config={}, seeds=[0], n=1, wall_seconds=1, data_source='')",
+        "write_record('old', 'cpu', {'a': [0.5] * 9999}, config={}, seeds=[0], n=1, wall_seconds=1, data_source='')",
     ),
 }
 
@@ -69,7 +69,7 @@ WRITERS = {
 def test_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch, writer):
     imports, write = WRITERS[writer]
     monkeypatch.setenv("RPG_HOME", str(tmp_path))
-    target = tmp_path / "old" if writer == "json" else tmp_path / "data" / "results" / "digits" / "old.json"
+    target = tmp_path / "old" if writer == "json" else tmp_path / "data" / "results" / "cpu" / "old.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("old")
     script = textwrap.dedent(FULL_DISK).format(imports=imports, write=write)

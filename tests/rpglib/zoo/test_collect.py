@@ -7,7 +7,7 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.collect import CollectConfig, Recipe, batching_gain, collect, init_population, train_population
+from rpglib.zoo.collect import CollectConfig, Schedule, batching_gain, collect, init_population, train_population
 from rpglib.zoo.images import Images, Split, load_images
 from rpglib.zoo.store import Zoo
 
@@ -37,7 +37,7 @@ def test_a_member_does_not_depend_on_the_others(digits, architecture):
             architecture.build(),
             state,
             digits.train,
-            Recipe(2, 1e-3, 32, decay=True),
+            Schedule(2, 1e-3, 32, decay=True),
             seeds,
             maps,
             save_at=[3, 8],
@@ -58,7 +58,7 @@ def test_a_member_does_not_depend_on_the_others(digits, architecture):
 def test_the_loop_is_adamw_on_the_mean_loss(digits):
     """Against a loop written out by hand, with the data order that the seed promises."""
     state = init_population(VIT, [0])
-    found = train_population(VIT.build(), state, digits.train, Recipe(1, 2e-3, 64, 0.1), [9], chunk=1)
+    found = train_population(VIT.build(), state, digits.train, Schedule(1, 2e-3, 64, 0.1), [9], chunk=1)
     network = VIT.build()
     network.load_state_dict({name: tensor[0] for name, tensor in state.items()})
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.1)
@@ -79,10 +79,10 @@ def test_initial_networks_follow_from_their_seed_and_leave_the_random_state_alon
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
-    recipe = Recipe(1, 2.0, 1, decay=True)
+    recipe = Schedule(1, 2.0, 1, decay=True)
     rates = [recipe.rate(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and max(rates) == pytest.approx(2.0, abs=0.1) and rates[-1] < 0.01
-    assert {Recipe(1, 2.0, 1).rate(step, 100) for step in range(100)} == {2.0}
+    assert {Schedule(1, 2.0, 1).rate(step, 100) for step in range(100)} == {2.0}
 
 
 def test_a_zoo_of_runs(digits, tmp_path):
