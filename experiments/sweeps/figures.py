@@ -7,10 +7,9 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from experiments.report.figures import BLACK, COLOURS, GREY
+from experiments.sweeps.evaluations import on_the_way, path
 from experiments.sweeps.findings import accuracies, alikeness, gap
-from experiments.sweeps.verdicts.architecture import token_sizes as sizes_of
-from experiments.sweeps.verdicts.convergence import BASE, path
-from experiments.sweeps.verdicts.objective import on_the_way
+from experiments.sweeps.findings import token_sizes as sizes_of
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -275,7 +274,7 @@ def along_sequence(ax: plt.Axes, decoders: Sequence[dict]) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-# ---- 17 -------------------------------------------------------------------------------------------------------------
+# ---- 13 -------------------------------------------------------------------------------------------------------------
 
 ACCURACY_TICKS = (10, 50, 80, 90, 95, 97, 98, 99, 100)
 FAILS = 5
@@ -340,7 +339,7 @@ def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
     ax.minorticks_off()
 
 
-# ---- 16 -------------------------------------------------------------------------------------------------------------
+# ---- 05 -------------------------------------------------------------------------------------------------------------
 
 LEVERS = {
     "prediction": ("model.prediction",),
@@ -359,7 +358,7 @@ def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
     every = [name for name, variant in variants.items() if variant["changes"]]
     for column, fields in zip(np.transpose(axes), LEVERS.values(), strict=True):
         names = [name for name in every if variants[name]["changes"].keys() <= set(fields)]
-        for place, name in enumerate((BASE, *names)):
+        for place, name in enumerate(("base", *names)):
             colour, marker, line = (GREY, *COLOURS)[place], "oxs^"[place], ("-", "--", "-.", ":")[place]
             points = path(numbers, name)
             original = np.array(accuracies(numbers, name, "original"))
@@ -374,7 +373,7 @@ def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
                 ax.fill_between(seconds, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
         upper, lower = column
         upper.axhline(0, color=BLACK, linewidth=0.8, zorder=1.5)
-        lower.axhline(np.mean(alikeness(numbers, BASE, "among_originals")), color=BLACK, linewidth=0.8, zorder=1.5)
+        lower.axhline(np.mean(alikeness(numbers, "base", "among_originals")), color=BLACK, linewidth=0.8, zorder=1.5)
         # Straight within a point of the originals, logarithmic beyond it.
         upper.set_yscale("symlog", linthresh=1)
         upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -387,7 +386,7 @@ def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
             ax.minorticks_off()
 
 
-# ---- 18 -------------------------------------------------------------------------------------------------------------
+# ---- 03 -------------------------------------------------------------------------------------------------------------
 
 PREDICTIONS = {
     "epsilon": (COLOURS[0], "o", "-"),

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,6 +85,27 @@ def gap(numbers: dict, variant: str) -> Difference:
 def alikeness(numbers: dict, variant: str, key: str = "to_nearest_original") -> np.ndarray:
     """One of the error-IoUs of `diversity` of every seed."""
     return np.array([cell["diversity"][key] for cell in numbers["variants"][variant]["cells"]])
+
+
+def excess_iou(numbers: dict, variant: str) -> np.ndarray:
+    """By seed, how much more alike (error-IoU) a variant's generated networks are than its originals."""
+    return alikeness(numbers, variant, "among_generated") - alikeness(numbers, variant, "among_originals")
+
+
+def token_sizes(numbers: dict) -> dict[int, str]:
+    """The variants cut within layers, the base included, by the number of values in a token, the smallest first."""
+    found = {}
+    for name, variant in numbers["variants"].items():
+        if not variant["changes"].keys() - {"model.token_size"}:
+            first = variant["cells"][0]
+            found[round(first["parameters"] / (first["tokens"] * (1 - first["padding"])))] = name
+    return dict(sorted(found.items()))
+
+
+def fifths(values: Sequence[float]) -> list[float]:
+    """Means over five equal stretches of a sequence."""
+    cuts = [round(k * len(values) / 5) for k in range(6)]
+    return [mean(values[a:b]) for a, b in pairwise(cuts)]
 
 
 def side(d: Difference, margin: float = 0.0) -> int:

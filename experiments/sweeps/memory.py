@@ -12,7 +12,7 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
 
     Counted, not sampled: the same on every machine, and free of what an allocator holds in reserve. Tensors that share
     memory count once; weights that autograd keeps are not counted again. Temporary buffers inside an operation are not
-    seen, so a device needs somewhat more (deviation from the paper's table 5, which reads the driver's figure).
+    seen, so a device needs somewhat more (deviation from v1's table 5, which reports what the device uses).
     """
     tokenizer, states, bits = model.tokenizer, model.config.permutation_states, model.config.task_bits
     n = config.batch_size

@@ -5,7 +5,7 @@ Fields that must follow a varied one (a permutation state for every checkpoint, 
 
 from dataclasses import replace
 
-from experiments.profiles import CIFAR10_RESNET18, CNN_DIGITS, CNN_M, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
+from experiments.profiles import CNN_DIGITS, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
 from experiments.records import PROFILES
 from experiments.sweeps.sweep import Sweep
 from rpglib.errors import choice
@@ -60,33 +60,6 @@ def _sweep(experiment: str, profile: str, variants: dict, start: Recipe | None =
     seeds = (0,) if profile == "smoke" else (0, 1, 2)
     start = base(profile) if start is None else replace(start, name=experiment)
     return Sweep(experiment, profile, start, variants, seeds, **options)
-
-
-# ---- 07 to 09 -------------------------------------------------------------------------------------------------------
-
-
-def tokenization(profile: str) -> Sweep:
-    """Paper, figure 4 (how a network is cut) and table 6 (how long a token is)."""
-    sizes = {"smoke": (64,), "cpu": (16, 32, 64, 256, 512)}.get(profile, (1024, 2048, 4096, 16384))
-    return _sweep(
-        "tokenization",
-        profile,
-        {
-            "base": {},
-            "flatten": {"slicing": "flatten"},
-            "channel": {"slicing": "channel"},
-            **{f"{size} values": {"model.token_size": size} for size in sizes},
-        },
-    )
-
-
-def structure(profile: str) -> Sweep:
-    """Paper, table 5."""
-    return _sweep(
-        "structure",
-        profile,
-        {"base": {}, "LSTM": {"model.recurrence": "lstm"}, "Transformer": {"model.recurrence": "transformer"}},
-    )
 
 
 # ---- 10 to 14 -------------------------------------------------------------------------------------------------------
@@ -166,40 +139,7 @@ def sensitivity(profile: str) -> Sweep:
     )
 
 
-# ---- 16 -------------------------------------------------------------------------------------------------------------
-
-
-def cifar10_convergence(profile: str) -> Sweep:
-    """What a generator's convergence depends on, around a row of `profiles.cifar10_rows` and on its zoo."""
-    if profile == "smoke":
-        start, steps, evaluations, zoo = base(profile), 4, (2,), None
-    elif profile == "cpu":
-        # Fewer steps than the row's, and fewer of sampling: the question is who gets there first.
-        start, steps, evaluations, zoo = replace(CNN_M, sampling_steps=20), 200, (10, 30, 100), CNN_M.name
-    else:
-        start = PAPER_RESNET18 if profile == "paper" else CIFAR10_RESNET18
-        steps, zoo = start.train.steps, start.name
-        evaluations = tuple(steps // k for k in (16, 8, 4, 2))
-    train = replace(start.train, steps=steps)
-    changes = {
-        name: {"model.prediction": name} for name in ("epsilon", "sample", "velocity") if name != start.model.prediction
-    }
-    changes["three times the rate"] = {"train.learning_rate": 3 * train.learning_rate}
-    changes["half the steps"] = {"train.steps": steps // 2}
-    changes["averaged weights"] = {"train.ema": 0.99}
-    changes["half the tokens"] = {"train.diffusion_batch": train.diffusion_batch // 2}
-    changes["twice the tokens"] = {"train.diffusion_batch": 2 * train.diffusion_batch}
-    return _sweep(
-        "cifar10_convergence",
-        profile,
-        {"base": {}} | changes,
-        replace(start, train=train),
-        evaluations=evaluations,
-        zoo=zoo,
-    )
-
-
-# ---- 17, 18 ---------------------------------------------------------------------------------------------------------
+# ---- 13 -------------------------------------------------------------------------------------------------------------
 
 
 def memorisation(profile: str) -> Sweep:
@@ -218,31 +158,11 @@ def memorisation(profile: str) -> Sweep:
     return _sweep("memorisation", profile, variants)
 
 
-def training_objective(profile: str) -> Sweep:
-    """What the denoiser is asked for, and what it sees: three predictions on three normalisations."""
-    start = base(profile)
-    steps, evaluations = (4, (2,)) if profile == "smoke" else (2 * start.train.steps, ())
-    if not evaluations:
-        evaluations = tuple(steps // k for k in (16, 8, 4, 2))
-    start = replace(start, train=replace(start.train, steps=steps))
-    variants = {}
-    for prediction in ("epsilon", "sample", "velocity"):
-        for normalisation in ("layer", "residual") if profile == "smoke" else ("layer", "element", "residual"):
-            changes = {"model.prediction": prediction, "normalisation": normalisation}
-            same = {"model.prediction": start.model.prediction, "normalisation": start.normalisation}
-            variants[f"{prediction}, {normalisation}"] = {k: v for k, v in changes.items() if v != same[k]}
-    return _sweep("training_objective", profile, variants, start, evaluations=evaluations)
-
-
 SWEEPS = {
-    "08": tokenization,
-    "09": structure,
     "10": permutation_state,
     "11": connectivity,
     "12": similarity,
     "14": sensitivity,
-    "05": cifar10_convergence,
     "13": memorisation,
-    "03": training_objective,
 }
 """By the number of the notebook that runs them; every one takes a profile."""

@@ -1,4 +1,4 @@
-"""09: the autoregressive decoder that the paper's appendix C.9 argues against, beside the sweep over structures."""
+"""09: the autoregressive decoder that the paper (v2, appendix C.9) argues against, beside the sweep over structures."""
 
 import time
 from dataclasses import dataclass, replace

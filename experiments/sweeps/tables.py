@@ -6,21 +6,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from experiments.sweeps.findings import accuracies, alikeness, gap, mean
-from experiments.sweeps.verdicts.architecture import fifths
-from experiments.sweeps.verdicts.convergence import path, seconds_to_work
-from experiments.sweeps.verdicts.objective import on_the_way
+from experiments.sweeps.evaluations import on_the_way, path, seconds_to_work
+from experiments.sweeps.findings import accuracies, alikeness, fifths, gap, mean
 
 
 def accuracy(numbers: dict) -> pd.DataFrame:
-    """Accuracy in percent by variant: mean ± std over seeds; spread within a seed; best and worst network of all."""
+    """Accuracy in percent by variant: mean ± std over seeds; std within a seed; median, worst, best of all networks."""
 
     def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
         return {
             "original": over_seeds(accuracies(numbers, name, "original")),
             "generated": over_seeds(accuracies(numbers, name)),
             "std within a seed": f"{mean([cell['generated']['std'] for cell in cells]):.2f}",
-            "median": f"{mean([cell['generated']['median'] for cell in cells]):.2f}",
+            "median": f"{statistics.median(a for cell in cells for a in cell['generated']['accuracies']):.2f}",
             "worst": f"{min(cell['generated']['min'] for cell in cells):.2f}",
             "best": f"{max(cell['generated']['max'] for cell in cells):.2f}",
             "generated - original": str(gap(numbers, name)),

@@ -1,4 +1,4 @@
-"""The audit of 13 on populations whose answer is known, and verdicts of 13 and 03 whose words flip with the numbers."""
+"""The audit of 13 on populations whose answer is known, and verdicts of 13 whose words flip with the numbers."""
 
 import copy
 
@@ -6,12 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.profiles import SMALL_MODEL
-from experiments.profiles import VIT_DIGITS as MAIN
-from experiments.sweeps import recipes, tables, verdicts
-from experiments.sweeps.findings import Verdict
+from experiments.sweeps import tables, verdicts
 from experiments.sweeps.memorisation import MULTIPLES, SCATTERED, judge
-from experiments.sweeps.verdicts.objective import DEFAULTS, choice_of
 from rpglib.analysis.alignment import permute
 from rpglib.zoo.images import Split
 
@@ -127,75 +123,3 @@ def test_tables_of_17():
     numbers = audited(group(3.0))
     assert tables.novelty(numbers, "one run").loc["RPG", "aligned distance"] == "3.00 ± 0.01"
     assert tables.new_and_good(numbers, "one run").loc["RPG"].to_dict() == {">= 0": "100", ">= 1": "50", ">= 2": "0"}
-
-
-# ---- 03 -------------------------------------------------------------------------------------------------------------
-
-NAMES = [f"{p}, {n}" for p in ("epsilon", "sample", "velocity") for n in ("layer", "element", "residual")]
-
-
-def objective(found: dict[str, tuple[float, float]], others=(97.0, 0.6), early=(50.0, 0.6)) -> dict:
-    """Numbers of a sweep: accuracy and error-IoU among generated networks by variant; originals 97 % and 0.6."""
-
-    def at(accuracy: float, alike: float) -> dict:
-        return {"generated": {"mean": accuracy}, "diversity": {"among_generated": alike, "among_originals": 0.6}}
-
-    cells = {
-        name: at(*found.get(name, others)) | {"original": {"mean": 97.0}, "evaluations": [{"step": 10} | at(*early)]}
-        for name in NAMES
-    }
-    return {"variants": {name: {"changes": {}, "cells": [cell, cell]} for name, cell in cells.items()}, "steps": 20}
-
-
-def _shown(numbers: dict) -> list[Verdict]:
-    return verdicts.training_objective(numbers)
-
-
-def test_sample_collapses_and_epsilon_keeps_the_spread():
-    alike = {name: (97.2, 0.9) for name in NAMES if name.startswith("sample")}
-    sample, epsilon, slower, *kinds = [verdict.word for verdict in _shown(objective(alike))][:6]
-    assert (sample, epsilon, slower) == ("yes", "yes", "no")
-    assert kinds == ["2 kept, 1 lost"] * 3
-    sample, epsilon, *_ = [verdict.word for verdict in _shown(objective({}))]
-    assert (sample, epsilon) == ("no", "yes")
-
-
-def test_epsilon_that_fails_has_no_spread_to_keep_and_is_slower():
-    failing = {name: (20.0, 0.1) for name in NAMES if name.startswith("epsilon")}
-    words = [verdict.word for verdict in _shown(objective(failing))]
-    assert words[1:3] == ["nothing is accurate", "yes"]
-    assert "epsilon, layer not reached; sample, layer 20 steps" in _shown(objective(failing))[2].evidence
-
-
-def test_the_rule_takes_accuracy_first_and_spread_second():
-    numbers = objective({"epsilon, residual": (97.0, 0.6), "velocity, element": (90.0, 0.6)}, others=(97.2, 0.9))
-    chosen, deviation = choice_of(numbers, NAMES)
-    assert chosen == "epsilon, residual"
-    assert "velocity, element" not in deviation
-    assert deviation["sample, layer"] == pytest.approx([0.3, 0.3])
-
-
-@pytest.mark.parametrize(
-    ("residual", "sample", "word"),
-    [
-        ((97.0, 0.62), (97.0, 0.60), ["yes", "yes", "yes"]),
-        ((97.0, 0.75), (97.0, 0.60), ["no", "yes", "yes"]),
-        ((95.0, 0.60), (97.0, 0.90), ["no", "no", "no"]),
-    ],
-)
-def test_a_default_stands_while_nothing_is_clearly_better(residual, sample, word):
-    numbers = objective({"velocity, residual": residual, "sample, layer": sample})
-    assert [verdict.word for verdict in _shown(numbers)[-3:]] == word
-
-
-def test_the_defaults_are_those_of_the_recipes():
-    base = recipes.base("cpu")
-    assert DEFAULTS == {
-        "the main results": f"{SMALL_MODEL.prediction}, {MAIN.normalisation}",
-        "the ablations": f"{base.model.prediction}, {base.normalisation}",
-    }
-
-
-def test_convergence_lists_the_looks_and_the_end():
-    row = tables.convergence(objective({"sample, layer": (97.2, 0.9)})).loc["sample, layer"]
-    assert row.to_dict() == {"step 10": "50.0 / 0.60", "step 20": "97.2 / 0.90"}

@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from experiments.records import PROFILES
-from experiments.sweeps import cells, sweep
+from experiments.pipeline import images_of, obtain_zoo
+from experiments.profiles import CNN_DIGITS
+from experiments.records import PROFILES, generator_dir
+from experiments.sweeps import cells
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.memory import training_bytes
-from experiments.sweeps.recipes import SWEEPS, base, recurrent_and_positions
+from experiments.sweeps.recipes import base
 from experiments.sweeps.sweep import Sweep, differences, vary
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig, train
-from rpglib.zoo.collect import CollectConfig
 
-IMAGES = {"digits": 1078, "cifar10": 45_000}
-"""How many images each data set trains on."""
+DIGITS_TRAINED_ON = 1078
 
 
 @pytest.fixture
@@ -27,28 +27,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("number", SWEEPS)
-def test_no_variant_differs_in_an_undeclared_field(number, profile):
-    study = SWEEPS[number](profile)
-    for name, changes in study.variants.items():
-        assert differences(study.base, study.recipe(name)) == set(changes), name
-
-
-@pytest.mark.parametrize("number", SWEEPS)
-def test_every_sweep_has_its_base_once(number):
-    study = SWEEPS[number]("cpu")
-    assert [name for name, changes in study.variants.items() if not changes]
-    recipes = [study.recipe(name) for name in study.variants]
-    assert len(set(map(repr, recipes))) == len(recipes)
-    assert len(study.seeds) >= 3
-
-
-@pytest.mark.parametrize("number", SWEEPS)
-def test_equal_names_of_generators_mean_equal_bases(number):
-    """Sweeps that keep their base's generator in one place must have one base."""
-    study = SWEEPS[number]("cpu")
-    assert (study.base.name == base("cpu").name) == (study.base == base("cpu"))
+# ---- variants -------------------------------------------------------------------------------------------------------
 
 
 def test_differences_sees_every_level():
@@ -68,23 +47,96 @@ def test_vary():
         vary(start, {"model.token_size": start.model.token_size})
 
 
-@pytest.fixture
-def small():
-    """Two variants of the smoke base."""
-    return Sweep("small", base("smoke"), {"base": {}, "1d": {"model.position": "1d"}}, seeds=(0,))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_has_a_base_that_a_variant_differs_from_in_what_it_declares(profile):
+    changes = {"model.recurrence": "none", "model.position": "1d"}
+    study = Sweep("any", profile, base(profile), {"base": {}, "other": changes}, (0, 1))
+    assert study.recipe("base") == study.base
+    assert differences(study.base, study.recipe("other")) == set(changes)
 
 
-def test_cells_are_computed_once_and_shared(home, small, monkeypatch):
-    first = cells.run(small.cells("base", "smoke"))
+def test_checkpoints_of_the_base_fit_into_its_last_epoch():
+    collect = base("cpu").collect
+    assert collect.checkpoints <= collect.finetuning.steps(DIGITS_TRAINED_ON)
+
+
+# ---- cells ----------------------------------------------------------------------------------------------------------
+
+
+def study_of(start=None, seeds=(0, 1), **options) -> Sweep:
+    return Sweep(
+        "small", "smoke", start or base("smoke"), {"base": {}, "1d": {"model.position": "1d"}}, seeds, **options
+    )
+
+
+def test_seeds_move_everything():
+    first, second = study_of().cells("base")
+    assert differences(first.recipe, second.recipe) == {"collect.seed", "train.seed"}
+    assert first.zoo_recipe.name != second.zoo_recipe.name
+    (moved, _) = study_of(seed=1).cells("base")
+    assert moved == second
+
+
+def test_seeds_that_share_a_zoo_move_the_training_alone():
+    first, second = study_of(CNN_DIGITS, zoo="cnn_digits").cells("base")
+    assert differences(first.recipe, second.recipe) == {"train.seed"}
+    assert first.zoo_recipe.name == second.zoo_recipe.name == "cnn_digits"
+    assert first.recipe.collect == CNN_DIGITS.collect
+    moved = study_of(CNN_DIGITS, zoo="cnn_digits", seed=3).cells("base")[1]
+    assert moved.recipe.collect.seed == CNN_DIGITS.collect.seed + 3
+    assert moved.recipe.train.seed == CNN_DIGITS.train.seed + 4
+
+
+def test_a_shared_zoo_is_not_collected_again(home, monkeypatch):
+    recipe = replace(base("smoke"), name="row")
+    obtain_zoo(recipe, "smoke", images_of("digits"))
+    monkeypatch.setattr("experiments.pipeline.collect", lambda *_, **__: pytest.fail("collected again"))
+    for job in study_of(recipe, zoo="row").cells("base"):
+        assert len(job.zoo()) == recipe.collect.checkpoints
+
+
+def test_evaluations_are_taken_where_they_say_something():
+    variants = {"base": {}, "half": {"train.steps": 20}, "averaged": {"train.ema": 0.99}}
+    start = base("smoke")
+    start = replace(start, train=replace(start.train, steps=40))
+    study = Sweep("any", "smoke", start, variants, (0,), evaluations=(10, 20, 30))
+    taken = {name: study.cells(name)[0].evaluations for name in variants}
+    assert taken == {"base": (10, 20, 30), "half": (10,), "averaged": ()}
+
+
+def test_evaluations_know_their_seconds_and_originals_are_asked_once(home, monkeypatch):
+    asked = []
+    start = base("smoke")
+    start = replace(start, train=replace(start.train, steps=4))
+    study = study_of(start, seeds=(0,), evaluations=(1, 3))
+    real = cells.predictions
+    monkeypatch.setattr(cells, "predictions", lambda *a, **k: asked.append(1) or real(*a, **k))
+    cells._answers.cache_clear()
+    first, _ = cells.run([*study.cells("base"), *study.cells("1d")])
+    assert len(asked) == 1
+    one, three = first["evaluations"]
+    seconds = first["seconds"]
+    assert 0 < one["seconds"] < three["seconds"] < seconds["train"] - seconds["evaluate"]
+    assert one["original"] == first["original"]
+    # What was kept is what a cell without evaluations finds.
+    cells._answers.cache_clear()
+    (alone,) = cells.run([Cell(start, "smoke")])
+    assert alone["generated"] == first["generated"] and alone["diversity"] == first["diversity"]
+    assert alone["seconds"]["evaluate"] == 0
+
+
+def test_cells_are_computed_once_and_shared(home, monkeypatch):
+    study = study_of(seeds=(0,))
+    first = cells.run(study.cells("base"))
     monkeypatch.setattr(Cell, "compute", lambda *_: pytest.fail("computed again"))
-    assert cells.run(small.cells("base", "smoke")) == first
+    assert cells.run(study.cells("base")) == first
     # Another experiment with the same recipe under another name is the same cell.
-    renamed = replace(small, experiment="other", base=replace(small.base, name="other"))
-    assert cells.run(renamed.cells("base", "smoke")) == first
+    renamed = replace(study, experiment="other", base=replace(study.base, name="other"))
+    assert cells.run(renamed.cells("base")) == first
 
 
-def test_a_broken_run_goes_on_where_it_stopped(home, small, monkeypatch):
-    compute, done = Cell.compute, []
+def test_a_broken_run_goes_on_where_it_stopped(home, monkeypatch):
+    study, compute, done = study_of(seeds=(0,)), Cell.compute, []
 
     def interrupted(cell, folder):
         if cell.recipe.model.position == "1d" and not done:
@@ -93,7 +145,7 @@ def test_a_broken_run_goes_on_where_it_stopped(home, small, monkeypatch):
         return compute(cell, folder)
 
     monkeypatch.setattr(Cell, "compute", interrupted)
-    both = [*small.cells("base", "smoke"), *small.cells("1d", "smoke")]
+    both = [*study.cells("base"), *study.cells("1d")]
     with pytest.raises(KeyboardInterrupt):
         cells.run(both)
     assert both[0].numbers()["tokens"] > 0
@@ -101,8 +153,9 @@ def test_a_broken_run_goes_on_where_it_stopped(home, small, monkeypatch):
     assert ["second" in found for found in cells.run(both)] == [False, True]
 
 
-def test_cells_in_processes_agree_with_cells_in_this_one(home, small):
-    jobs = [*small.cells("base", "smoke"), *small.cells("1d", "smoke")]
+def test_cells_in_processes_agree_with_cells_in_this_one(home):
+    study = study_of(seeds=(0,))
+    jobs = [*study.cells("base"), *study.cells("1d")]
     here = cells.run(jobs)
     # Only smoke runs stay in one process; the profile is no part of what a cell computes.
     there = cells.run([replace(job, profile="cpu") for job in jobs])
@@ -111,28 +164,77 @@ def test_cells_in_processes_agree_with_cells_in_this_one(home, small):
         assert a["loss"]["losses"] == pytest.approx(b["loss"]["losses"], rel=1e-4)
 
 
-def test_records_are_read_back_and_checked(home, small):
-    record = sweep.record_of(small, "smoke", fresh=True, more=lambda *_: {"extra": 1})
-    assert sweep.record_of(small, "smoke", fresh=False) == record
-    assert record["numbers"]["extra"] == 1
-    assert record["numbers"]["variants"]["1d"]["changes"] == {"model.position": "1d"}
-    assert "agree with the record" in sweep.check_live(small, record, "smoke")
-    record["numbers"]["variants"]["base"]["cells"][0]["generated"]["accuracies"][0] += 5
+# ---- records --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A sweep with two seeds, its record, and the sweep that `more` was called with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RPG_HOME", str(tmp_path_factory.mktemp("home")))
+        study, called = study_of(), []
+        yield study, study.record(fresh=True, more=lambda sweep: called.append(sweep) or {"extra": 1}), called
+
+
+def test_a_record_is_read_back(recorded):
+    study, record, called = recorded
+    assert study.record(fresh=False, more=lambda _: pytest.fail("measured again")) == record
+    assert called == [study] and record["numbers"]["extra"] == 1
+    assert (record["n"], record["seeds"]) == (2, {"cells": [0, 1]})
+
+
+def test_a_record_holds_every_cell_and_what_was_changed(recorded):
+    study, record, _ = recorded
+    variants = record["numbers"]["variants"]
+    assert {name: variant["changes"] for name, variant in variants.items()} == study.variants
+    for variant in variants.values():
+        assert len(variant["cells"]) == len(study.seeds)
+        for cell in variant["cells"]:
+            assert len(cell["generated"]["accuracies"]) == cell["generated"]["n"]
+            assert "accuracies" not in cell["original"] and isinstance(cell["loss"], float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "made with another seed"),
+        ({"seeds": (0,)}, "made with another seed"),
+        ({"variants": {"base": {}}}, "made with other variants"),
+        ({"variants": {"base": {}, "1d": {"model.position": "learned"}}}, "made with other variants"),
+        ({"variants": {"base": {}, "by index": {"model.position": "1d"}}}, "made with other variants"),
+        ({"base": vary(base("smoke"), {"sampling_steps": 3})}, "made with other variants"),
+        ({"experiment": "absent"}, "no record of 'absent'"),
+    ],
+)
+def test_a_record_of_something_else_is_refused(recorded, changes, message):
+    with pytest.raises(InputError, match=message):
+        replace(recorded[0], **changes).record(fresh=False)
+
+
+def test_the_base_generated_again_agrees_with_the_record(recorded):
+    study, record, _ = recorded
+    assert (
+        study.check_live(record) == "2 networks of the base generated and evaluated again; they agree with the record"
+    )
+
+
+def test_a_changed_record_is_found_by_what_is_generated_again(recorded):
+    study, record, _ = recorded
+    cell = record["numbers"]["variants"]["base"]["cells"][0]["generated"]
+    other = cell | {"accuracies": [cell["accuracies"][0] + 5, *cell["accuracies"][1:]]}
+    changed = {"numbers": {"variants": {"base": {"changes": {}, "cells": [{"generated": other}]}}}}
     with pytest.raises(AssertionError, match="differ from the record by 5"):
-        sweep.check_live(small, record, "smoke")
-    with pytest.raises(InputError, match="another seed"):
-        sweep.record_of(small, "smoke", fresh=False, seed=1)
-    with pytest.raises(InputError, match="another sweep"):
-        sweep.record_of(replace(small, variants={"base": {}}), "smoke", fresh=False)
-    with pytest.raises(InputError, match="no record of 'absent'"):
-        sweep.record_of(replace(small, experiment="absent"), "smoke", fresh=False)
+        study.check_live(changed)
 
 
-def test_seeds_move_everything():
-    study = recurrent_and_positions("cpu")
-    first, second = study.cells("base", "cpu")[:2]
-    assert differences(first.recipe, second.recipe) == {"collect.seed", "train.seed"}
-    assert first.zoo_recipe.name != second.zoo_recipe.name
+def test_the_base_s_generator_is_kept_for_the_live_check(recorded):
+    study, _, _ = recorded
+    kept, computed = RPG.from_pretrained(generator_dir("smoke", study.base.name)), study.cells("base")[0].model()
+    for name, x in kept.state_dict().items():
+        assert torch.equal(x, computed.state_dict()[name])
+
+
+# ---- what cells report ----------------------------------------------------------------------------------------------
 
 
 def test_training_memory_counts_and_leaves_no_trace():
@@ -170,12 +272,3 @@ def test_without_diffusion_the_skip_alone_learns():
 
 class _Zoo(list):
     runs, tasks = torch.zeros(2, dtype=torch.int64), None
-
-
-def test_collecting_config_of_the_base_fits_its_images():
-    """So many checkpoints must fit into the fine-tuning epoch of every sweep's zoos: 1,078 training images."""
-    for make in SWEEPS.values():
-        study = make("cpu")
-        for name in study.variants:
-            config: CollectConfig = study.recipe(name).collect
-            assert config.checkpoints <= config.finetuning.steps(IMAGES[study.base.images])

@@ -69,15 +69,6 @@ def test_gap_is_paired_by_seed():
     assert gap(numbers, "x").mean == -5.5
 
 
-@pytest.mark.parametrize(("without", "expected"), [(60, REPRODUCED), (97, NOT_REPRODUCED)])
-def test_recurrence(without, expected):
-    variants = {"base": cells([97, 97]), "no recurrence": cells([without] * 2)}
-    variants |= {"by index": cells([97, 97]), "learned": cells([97, 97.2])}
-    assert words(verdicts.recurrent_and_positions({"variants": variants})) == [expected, REPRODUCED]
-    variants["learned"] = cells([98, 98])
-    assert words(verdicts.recurrent_and_positions({"variants": variants}))[1] == NOT_REPRODUCED
-
-
 def test_permutation_states():
     def found(with_3, with_10, without_3=12, without_10=10):
         variants = {"1, learned": cells([97, 97]), "1, none": cells([97, 97])}

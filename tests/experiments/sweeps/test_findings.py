@@ -1,0 +1,69 @@
+"""What a sweep's numbers say, on hand-made cells with known answers; tables print it."""
+
+import numpy as np
+import pytest
+
+from experiments.sweeps import tables
+from experiments.sweeps.findings import excess_iou, fifths, token_sizes
+
+
+def cell(accuracies, original=90.0, size=128, alike=0.7, among_originals=0.6) -> dict:
+    tokens = 2000 // size
+    return {
+        "generated": {
+            "mean": float(np.mean(accuracies)),
+            "median": float(np.median(accuracies)),
+            "std": 0.5,
+            "min": min(accuracies),
+            "max": max(accuracies),
+            "n": len(accuracies),
+            "accuracies": accuracies,
+        },
+        "original": {"mean": original},
+        "diversity": {"among_generated": alike, "among_originals": among_originals},
+        "parameters": 1000,
+        "tokens": tokens,
+        "padding": 1 - 1000 / (tokens * size),
+    }
+
+
+def numbers(cells, **others) -> dict:
+    return {"variants": {"base": {"changes": {}, "cells": cells}, **others}}
+
+
+def test_the_median_is_that_of_all_networks():
+    # The seeds' medians are 10, 80 and 90, and their mean is 60.
+    found = numbers([cell([10.0, 10.0, 95.0]), cell([80.0, 80.0, 80.0]), cell([90.0, 90.0, 90.0])])
+    row = tables.accuracy(found).loc["base"]
+    assert (row["median"], row["worst"], row["best"], row["n"]) == ("80.00", "10.00", "95.00", "3 x 3")
+
+
+def test_excess_is_paired_by_seed():
+    found = numbers([cell([90.0], alike=0.9), cell([90.0], alike=0.5)])
+    assert excess_iou(found, "base") == pytest.approx([0.3, -0.1])
+
+
+def test_token_sizes_are_read_from_cells_in_order():
+    others = {
+        "512 values": {"changes": {"model.token_size": 512}, "cells": [cell([90.0], size=512)]},
+        "16 values": {"changes": {"model.token_size": 16}, "cells": [cell([90.0], size=16)]},
+        "flatten": {"changes": {"slicing": "flatten"}, "cells": [cell([90.0])]},
+    }
+    assert token_sizes(numbers([cell([90.0])], **others)) == {16: "16 values", 128: "base", 512: "512 values"}
+
+
+def test_fifths_cover_a_sequence():
+    assert fifths([1, 1, 2, 2, 3, 3, 4, 4, 5, 5]) == [1, 2, 3, 4, 5]
+
+
+def test_table_of_the_decoder():
+    decoder = {
+        "free": {"mean": 10.0, "error": [0.1] * 4 + [0.5] * 12 + [1.3] * 4},
+        "forced": {"mean": 80.0, "error": [0.1] * 4 + [0.2] * 12 + [0.1] * 4},
+        "spread": [0.05] * 20,
+    }
+    originals = [cell([90.0], original=90.0 + k / 10) for k in range(3)]
+    table = tables.decoder(numbers(originals) | {"decoder": [decoder] * 3})
+    assert table.loc["free-running", "last fifth"] == "1.300 ± 0.000"
+    assert table.loc["teacher-forced", "second"] == "0.200 ± 0.000"
+    assert table.loc["spread of originals", "accuracy"] == "90.10 ± 0.10"
