@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import save_tensors
-from rpglib.zoo.checkpoints import Checkpoint, tied
+from rpglib.runtime.state_dicts import Checkpoint, tied
 
 SLICINGS = ("layer", "flatten", "channel")
 NORMALISATIONS = ("layer", "residual", "element")

@@ -9,7 +9,7 @@ from experiments.profiles import CIFAR10_RESNET18, CNN_DIGITS, CNN_M, PAPER_RESN
 from experiments.records import PROFILES
 from experiments.sweeps.sweep import Sweep
 from rpglib.errors import choice
-from rpglib.model.rpg import RPGConfig
+from rpglib.model.config import RPGConfig
 from rpglib.zoo.collect import CollectConfig
 
 # The paper's tokens (normalised by layer) and states (one per checkpoint), because a generator that sees residuals

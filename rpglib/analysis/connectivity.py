@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import accuracy, load, predictions
 from rpglib.errors import InputError
-from rpglib.zoo.checkpoints import check_alike
+from rpglib.runtime.state_dicts import check_alike
 
 
 def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Simple ways to new networks from old ones: what a generator of networks must be compared with.
 
 Noise, averages and independent Gaussians are the baselines of Zeng et al. (arXiv 2506.07998, "weight_memorization").
-Zoos are matrices (N, P), as from `checkpoints.flatten`. Every seed starts a random stream of its own.
+Zoos are matrices (N, P), as from `state_dicts.flatten`. Every seed starts a random stream of its own.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError
-from rpglib.zoo.checkpoints import STATISTICS, check_alike
+from rpglib.runtime.state_dicts import STATISTICS, check_alike
 
 
 def noised(network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False) -> dict[str, Tensor]:

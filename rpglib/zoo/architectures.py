@@ -182,6 +182,8 @@ def cnn_m(num_classes: int, channels: int, image_size: int) -> nn.Sequential:
 class CentreCrop(nn.Module):
     """Keep the centre of `size` x `size` pixels."""
 
+    by_channel = True  # for weight matching, `analysis.alignment.hidden_layers`
+
     def __init__(self, size: int):
         super().__init__()
         self.size = size

@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError
 from rpglib.runtime.allocator import keep_freed_memory
+from rpglib.runtime.state_dicts import digest
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.checkpoints import digest
 from rpglib.zoo.images import Images, Split, Stream
 from rpglib.zoo.store import Zoo
 

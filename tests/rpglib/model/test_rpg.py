@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
+from rpglib.model.config import PRESETS, RPGConfig
 from rpglib.model.recurrent import RECURRENCES, RecurrentModel
-from rpglib.model.rpg import PRESETS, RPG, RPGConfig
+from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 
