@@ -12,11 +12,12 @@ PERMUTATIONS = ("learned", "fixed")
 
 @dataclass(frozen=True)
 class RPGConfig:
-    """Everything that shapes a generator but the tokenizer. `preset` gives the paper's four sizes (its table 12).
+    """Everything that shapes a generator but the tokenizer. `preset` gives the paper's four sizes.
 
-    `prediction`: "epsilon" is the paper's; "sample" and "velocity" are ours. `prototype_skip` (ours, with "sample"
-    only) adds a linear map of the prototype to the predicted clean token. `conditioning`: "all" is ours, "head" and
-    "sequence" are the released code's.
+    `position`, `permutation`: the paper's are "2d" and "fixed" (v1, section 3.1). `prediction`: "epsilon" is the
+    paper's (v1, equation 5); "sample" and "velocity" are ours. `prototype_skip` (ours, with "sample" only) adds a
+    linear map of the prototype to the predicted clean token. `conditioning`: "all" is ours, "head" and "sequence" are
+    the released code's.
     """
 
     token_size: int = 256
@@ -65,8 +66,10 @@ class RPGConfig:
 
     @classmethod
     def preset(cls, name: str) -> "RPGConfig":
-        """The paper's sizes (table 12): "tiny", "small", "base" or "large".
+        """The paper's sizes (v1, table 12; v2, table 16): "tiny", "small", "base" or "large".
 
+        By v2, section B.2, CNN (s) and CNN (m) are written by tiny; ViT-Base, ConvNeXt-L, the networks for ADE20K and
+        COCO and DoRA of rank 64 by large; all others by base.
         Parameters in millions, ours against the printed (recurrent; denoiser): tiny 0.83 against 1.3; 0.34 against 0.3.
         small 205 against 256; 34.8 against 17. base 814 against 1,018; 136 against 69. large 2,638 against 3,076;
         541 against 273. Two Mamba-2 layers of the table's widths cannot reach the printed recurrent counts; the

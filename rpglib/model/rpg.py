@@ -129,7 +129,7 @@ class RPG(nn.Module):
         prototype_loss: float = 0.0,
         recompute: bool = False,
     ) -> Tensor:
-        """The diffusion loss (paper equation 5): mean squared error over the real values of some or all tokens.
+        """The diffusion loss (paper v1, equation 5): mean squared error over the real values of some or all tokens.
 
         tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits), chosen (B,) int64 on the CPU: which of
         the N x L tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those.
@@ -200,7 +200,7 @@ class RPG(nn.Module):
         if self.device.type == "cpu":
             keep_freed_memory()
 
-        # Left as it was found: a training that looks at networks on the way goes on in training mode.
+        # Left as it was found: a training that evaluates networks on the way goes on in training mode.
         training = self.training
         self.eval()
         try:
@@ -234,9 +234,11 @@ class RPG(nn.Module):
         task: bits (bits,) for all networks or (N, bits) for each, where the generator was trained with tasks.
         permutation: the permutation state of each network, (N,); drawn at random by default.
         sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
-        inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (default 256, paper
-        section B.3), "full" all. seed: network i draws everything from a random generator of its own, seeded with
-        seed + i, so all modes give the same networks to rounding, as does generating them one by one.
+        The paper samples by "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12;
+        v2, table 16). inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is
+        the paper's: v1, section B.3; v2, section C.4), "full" all. seed: network i draws everything from a random
+        generator of its own, seeded with seed + i, so all modes give the same networks to rounding, as does generating
+        them one by one.
         precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
         distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
         share of the tokens, and all of them return all networks.

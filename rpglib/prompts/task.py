@@ -1,6 +1,7 @@
-"""Words to a task: which of ten classes a prompt asks for, one bit per class (paper, appendix C.2 and table 22).
+"""Words to a task: which of ten classes a prompt asks for, one bit per class (paper v2, section C.2, table 22).
 
-The paper asks Qwen2.5-3B, which is the back end "local". The default needs no model and refuses what it cannot read.
+The paper asks Qwen2.5-3B, the back end "local" its chat version. The default needs no model, and refuses what it cannot
+read.
 """
 
 from collections.abc import Callable

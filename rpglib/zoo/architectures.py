@@ -119,7 +119,7 @@ class SmallViT(nn.Module):
 
 
 def cnn_digits(num_classes: int, channels: int, image_size: int, width: int = 4) -> nn.Sequential:
-    """Return a CNN with BatchNorm of 3,514 parameters on 8x8 images with one channel and ten classes.
+    """Return a CNN of 3,514 parameters and 72 BatchNorm statistics, on 8x8 images with one channel and ten classes.
 
     Its three convolutions have 2, 4 and 3 times `width` channels.
     """

@@ -97,7 +97,7 @@ class Images:
 
 
 def data_root() -> Path:
-    """Return the folder of the data sets: the environment variable RPG_DATA, by default data/datasets."""
+    """Return the folder of the data sets: what `RPG_DATA` names, else data/datasets below the current folder."""
     return Path(os.environ.get("RPG_DATA", "data/datasets"))
 
 
