@@ -113,3 +113,9 @@ def test_slow_imports_wait_until_they_are_needed(start, slow):
     report = f"import sys; {start}; print(*sorted({slow} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in PROJECT["authors"]]
