@@ -6,8 +6,13 @@ STAMP := .venv/.prepared
 NOTEBOOK := 00_quickstart
 PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg
 
-.PHONY: quickstart test test-networks lint reproduce lab env lock
+NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
+
+.PHONY: help quickstart test test-networks lint reproduce lab env lock FORCE
 .DELETE_ON_ERROR:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { sub("%", "07"); printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # In a home of its own: a first try must not replace the committed records, which the README and the tests quote.
 quickstart: $(STAMP)  ## train a generator on digit classifiers and look at what it writes
@@ -25,30 +30,40 @@ test: $(STAMP) lint  ## style, unit and property tests, every notebook as commit
 test-networks: $(STAMP)  ## the nine large networks, each from tokenizer to evaluated generated networks
 	$(BIN)/python -m pytest -m 'networks or not networks' --durations 9 tests/experiments/imagenet/test_large_networks.py
 
-lint: $(STAMP)
+lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
+	@test $$(ls -A rpglib | grep -vcx __pycache__) -le 12 \
+		|| { echo "error: rpglib/ holds more than 12 entries; put the newest into the part that it belongs to" >&2; exit 1; }
 
 reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu, into data/runs/cpu
 	$(BIN)/snakemake --cores $(CORES) --config profile=cpu fresh=true
 
-lab: $(STAMP)
+# For any number of a notebook, with its zero or without.
+figure-%: $(STAMP) FORCE  ## redraw one notebook's figures from its records, here those of 07
+	$(eval NOTEBOOK := $(filter $*_% 0$*_%,$(NOTEBOOKS)))
+	$(if $(NOTEBOOK),,$(error there is no notebook $*; known: $(NOTEBOOKS)))
+	$(BIN)/python -m experiments.run notebooks/$(NOTEBOOK).ipynb
+	@echo "figures:" $(wildcard figures/$(NOTEBOOK)*)
+
+lab: $(STAMP)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks
 
-env: $(STAMP)
+env: $(STAMP)  ## .venv with the pinned packages; every other target prepares it too
 
 # As with pip, bytecode is compiled here; uv alone leaves it to the first import, and imports are half of a short run.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("rpglib needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[experiments,test]'
 	@touch $@
 
 # The newest versions that work together, for both supported Pythons, without the addresses they came from.
-RESOLVE := uv pip compile pyproject.toml - --extra test --no-emit-index-url --no-emit-find-links --no-header \
+RESOLVE := uv pip compile pyproject.toml - --extra experiments --extra test --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --quiet
-lock: $(STAMP)
+lock: $(STAMP)  ## newest versions into constraints.txt; environment.yml follows by hand, a test compares them
 	echo uv | $(BIN)/$(RESOLVE) --python-version 3.11.7 > .venv/lock-3.11
 	echo uv | $(BIN)/$(RESOLVE) --python-version 3.12 --constraint .venv/lock-3.11 > .venv/lock-3.12
 	LC_ALL=C sort -u .venv/lock-3.11 .venv/lock-3.12 > constraints.txt

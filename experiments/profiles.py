@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.records import PROFILES
 from rpglib.errors import choice
-from rpglib.model.rpg import RPGConfig
+from rpglib.model.config import RPGConfig
 from rpglib.tasks import all_tasks
 from rpglib.training.loop import TrainConfig
 from rpglib.zoo.architectures import Architecture

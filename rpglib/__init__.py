@@ -1,1 +1,41 @@
-"""Networks that write networks: a reproduction of recurrent diffusion for parameter generation (RPG)."""
+"""Networks that write networks: a reproduction of recurrent diffusion for parameter generation (RPG).
+
+    from rpglib import RPG, RPGConfig, ParameterTokenizer, Zoo, Architecture, TrainConfig, train
+
+Nothing is imported before it is asked for, so `import rpglib` alone costs milliseconds, not PyTorch's seconds.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rpglib.model.config import RPGConfig
+    from rpglib.model.rpg import RPG
+    from rpglib.tokenizer import ParameterTokenizer
+    from rpglib.training.loop import TrainConfig, train
+    from rpglib.zoo.architectures import Architecture
+    from rpglib.zoo.store import Zoo
+
+__all__ = ["RPG", "Architecture", "ParameterTokenizer", "RPGConfig", "TrainConfig", "Zoo", "train"]
+
+_MODULES = {
+    "Architecture": "rpglib.zoo.architectures",
+    "ParameterTokenizer": "rpglib.tokenizer",
+    "RPG": "rpglib.model.rpg",
+    "RPGConfig": "rpglib.model.config",
+    "TrainConfig": "rpglib.training.loop",
+    "Zoo": "rpglib.zoo.store",
+    "train": "rpglib.training.loop",
+}
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value  # found at once the next time
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Binary tasks: which of a data set's classes a network must tell from the others, as bits (paper, section 4.1)."""
+"""Binary tasks: which of a data set's classes a network must tell from the others, as bits (paper v1, section 4.1)."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,12 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError
+
+CLASS_NAMES = {
+    "digits": tuple("0123456789"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+"""The classes of the data sets whose tasks can be told in words, in the order of a task's bits."""
 
 
 def check_task(task: Sequence[int] | Tensor, bits: int) -> Tensor:

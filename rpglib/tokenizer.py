@@ -1,6 +1,7 @@
 """State dict <-> tokens: per-layer normalisation, slicing into tokens of one size, padding mask, positions.
 
-Shapes: L tokens, D token size. A *layer* is one tensor of the state dict (paper section 2.2, equations 1 and 2).
+Shapes: L tokens, D token size. A *layer* is one tensor of the state dict.
+Source: RPG paper v1, section 2.2, equations 1 and 2.
 """
 
 import json
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import save_tensors
-from rpglib.zoo.checkpoints import Checkpoint, tied
+from rpglib.runtime.state_dicts import Checkpoint, tied
 
 SLICINGS = ("layer", "flatten", "channel")
 NORMALISATIONS = ("layer", "residual", "element")
@@ -77,12 +78,13 @@ class ParameterTokenizer:
     """Cuts checkpoints of one architecture into tokens of `token_size` values and puts tokens together again.
 
     `slicing`: "layer" (the paper's default: every layer starts a new token), "flatten" (p-diff: all layers in one run)
-    or "channel" (SANE: tokens hold whole output channels, a longer channel spans several tokens).
+    or "channel" (SANE: tokens hold as many whole output channels as fit, a longer one spans several tokens). The paper
+    compares the three in figure 4 of v1.
 
     `normalisation`: "layer" (the paper: one mean and one standard deviation per layer), "element" (one pair per single
     value, over the zoo) or "residual" (each value centred over the zoo, then one standard deviation of what is left
-    per layer). The last two are ours: they show the generator the differences between checkpoints, which are about one
-    per cent of a layer's deviation when the checkpoints come from one run.
+    per layer). The last two are ours: they show the generator the differences between checkpoints, which are small
+    beside a layer's deviation when the checkpoints come from one run.
 
     Integer tensors, and tensors of one element, are not tokenised: `decode` returns the first checkpoint's integers and
     the zoo's mean of the others. Tied tensors are tokenised once and tied again in what `decode` returns.
@@ -312,7 +314,7 @@ class ParameterTokenizer:
 
     @property
     def num_parameters(self) -> int:
-        """How many values are tokenised (padding, integer and one-element tensors not counted)."""
+        """How many values are tokenised: BatchNorm's running statistics too, but no integers and no tensor of one."""
         return sum(layer.size for layer in self.layers)
 
     @cached_property

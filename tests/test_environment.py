@@ -1,5 +1,7 @@
 """One set of pins: constraints.txt, environment.yml and pyproject.toml name the same packages and versions."""
 
+import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -20,8 +22,9 @@ CONDA_PIP = next(item["pip"] for item in CONDA if isinstance(item, dict))
 
 
 def required():
-    """Return what pyproject.toml asks for, tests included, the GPU's extra excluded."""
-    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    """Return what pyproject.toml asks for, notebooks and tests included, the GPU's extra excluded."""
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *extras["experiments"], *extras["test"]]
     return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
@@ -53,6 +56,39 @@ def test_gpu_extra_is_named_and_optional():
     assert not extra & PINS.keys()
 
 
+def asked_for(*lists):
+    return {canonicalize_name(Requirement(line).name) for lines in lists for line in lines}
+
+
+def imported_by(package):
+    """Return the distributions from which the modules of `package` import, wherever the import stands."""
+    modules = set()
+    for file in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                modules.add(node.module.partition(".")[0])
+    modules -= {*sys.stdlib_module_names, "rpglib", "experiments"}
+    known = importlib.metadata.packages_distributions()
+    # What is not installed here (the GPU's extra) goes by its module's name.
+    return {canonicalize_name(known.get(name, [name])[0]) for name in modules}
+
+
+def test_the_library_requires_what_it_imports_and_nothing_else():
+    extras = PROJECT["optional-dependencies"]
+    # Asks for it in one line where it is absent: a chat model on one's own machine is no part of the method.
+    optional = asked_for(extras["gpu"], ["transformers"])
+    assert imported_by("rpglib") - optional == asked_for(PROJECT["dependencies"])
+
+
+def test_the_experiments_require_what_they_import():
+    extras = PROJECT["optional-dependencies"]
+    wanted = imported_by("experiments") - {"nbformat", "nbclient"}  # parts of papermill
+    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"])
+    assert not asked_for(extras["experiments"]) & asked_for(PROJECT["dependencies"])
+
+
 def test_makefile_installs_under_the_constraints():
     makefile = (ROOT / "Makefile").read_text()
     stamp = next(line for line in makefile.splitlines() if line.startswith("$(STAMP):"))
@@ -77,3 +113,9 @@ def test_slow_imports_wait_until_they_are_needed(start, slow):
     report = f"import sys; {start}; print(*sorted({slow} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in PROJECT["authors"]]

@@ -19,7 +19,8 @@ from experiments.records import generator_dir, read_record, write_record
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.similarity import diversity
 from rpglib.errors import InputError
-from rpglib.model.rpg import INFERENCES, RPG, RPGConfig
+from rpglib.model.config import RPGConfig
+from rpglib.model.rpg import INFERENCES, RPG
 from rpglib.runtime.hardware import has_bf16
 from rpglib.runtime.resident import resident
 from rpglib.tokenizer import Layer, ParameterTokenizer

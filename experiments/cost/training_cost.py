@@ -19,7 +19,8 @@ from experiments.cost.verdicts import ratio
 from experiments.cost.workers import worker
 from experiments.profiles import Recipe, quickstart, unseen_tasks
 from experiments.sweeps.memory import training_bytes
-from rpglib.model.rpg import PRESETS, RPG, RPGConfig
+from rpglib.model.config import PRESETS, RPGConfig
+from rpglib.model.rpg import RPG
 from rpglib.runtime.resident import HIGHEST, resident
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.batches import ahead

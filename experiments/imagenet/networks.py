@@ -18,7 +18,7 @@ from experiments.pipeline import images_for, row, seeded
 from experiments.profiles import Recipe, paper_recipe
 from experiments.records import PROFILES, agrees, read_record
 from rpglib.errors import InputError, choice
-from rpglib.model.rpg import RPGConfig
+from rpglib.model.config import RPGConfig
 from rpglib.runtime.resident import HIGHEST, resident
 from rpglib.training.loop import TrainConfig
 from rpglib.zoo.architectures import Architecture

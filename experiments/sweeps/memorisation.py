@@ -21,7 +21,7 @@ from rpglib.analysis.memorisation import nearest_distance, novelty_curve
 from rpglib.analysis.perturbation import averaged, gaussian, interpolated, noised
 from rpglib.analysis.similarity import nearest_iou
 from rpglib.errors import InputError
-from rpglib.zoo.checkpoints import STATISTICS, flatten, unflatten
+from rpglib.runtime.state_dicts import STATISTICS, flatten, unflatten
 from rpglib.zoo.images import Images, Split, take
 
 SIGMAS = (0.01, 0.02, 0.06, 0.12)

@@ -9,7 +9,7 @@ from experiments.profiles import CNN_DIGITS, PAPER_RESNET18, RESNET18, SMALL_TRA
 from experiments.records import PROFILES
 from experiments.sweeps.sweep import Sweep
 from rpglib.errors import choice
-from rpglib.model.rpg import RPGConfig
+from rpglib.model.config import RPGConfig
 from rpglib.zoo.collect import CollectConfig
 
 # The paper's tokens (normalised by layer) and states (one per checkpoint), because a generator that sees residuals

@@ -10,9 +10,8 @@ from experiments.tasks.prompt_sets import DEMO_PROMPTS, DIGIT_PROMPTS
 from experiments.tasks.unseen import Unseen, answers
 from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
-from rpglib.prompts.attributes import CLASS_NAMES
 from rpglib.prompts.task import Backend, task_from_prompt
-from rpglib.tasks import name_of
+from rpglib.tasks import CLASS_NAMES, name_of
 
 EXPERIMENT = "language"
 PROMPTS = {"digits": DIGIT_PROMPTS, "cifar10": DEMO_PROMPTS}

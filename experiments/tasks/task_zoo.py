@@ -13,7 +13,7 @@ from experiments.pipeline import obtain_zoo
 from experiments.profiles import TaskRecipe
 from experiments.records import zoo_dir
 from rpglib.runtime.files import read_json, save_tensors, write_json
-from rpglib.zoo.checkpoints import flatten
+from rpglib.runtime.state_dicts import flatten
 from rpglib.zoo.collect import init_population, train_population
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo

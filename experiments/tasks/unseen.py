@@ -30,9 +30,9 @@ from rpglib.baselines.ridge import ridge
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.state_dicts import flatten, unflatten
 from rpglib.tasks import name_of, split_tasks
 from rpglib.training.loop import TrainResult
-from rpglib.zoo.checkpoints import flatten, unflatten
 from rpglib.zoo.images import Images, Split, Stream, labels_of
 from rpglib.zoo.store import Zoo
 

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import load
 from rpglib.errors import InputError
-from rpglib.zoo.architectures import CentreCrop
-from rpglib.zoo.checkpoints import STATISTICS
+from rpglib.runtime.state_dicts import STATISTICS
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Identity)
-SPATIAL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, CentreCrop)
+SPATIAL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 Permutations = Sequence[Tensor]
 """For every hidden layer (units,) int64: the old place of each new unit."""
@@ -57,8 +56,10 @@ def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
     """Return the hidden layers, all Conv2d and Linear but the last, in their order.
 
     A layer's axes: the outputs of its weight and bias, the vectors of a BatchNorm2d behind it and the inputs of the
-    next layer's weight. Raises `InputError` for anything but an `nn.Sequential` of Conv2d (without groups), Linear,
-    BatchNorm2d, Flatten, pooling and elementwise layers, in an order in which channels stay apart.
+    next layer's weight. Any other module that treats the channels of images alike, each on its own, says so by an
+    attribute `by_channel = True`. Raises `InputError` for anything but an `nn.Sequential` of Conv2d (without groups),
+    Linear, BatchNorm2d, Flatten, pooling, elementwise layers and such modules, in an order in which channels stay
+    apart.
     """
     if type(module) is not nn.Sequential:
         raise _unsupported(module)
@@ -81,7 +82,7 @@ def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
         elif kind is nn.Flatten and images and (layer.start_dim, layer.end_dim) == (1, -1):
             images = False
             continue
-        elif kind in ELEMENTWISE or (kind in SPATIAL and images):
+        elif kind in ELEMENTWISE or ((kind in SPATIAL or getattr(layer, "by_channel", False)) and images):
             continue
         else:
             raise _unsupported(layer)

@@ -1,6 +1,6 @@
 """Linear mode connectivity: whether networks on the straight line between two networks work as well as its ends.
 
-Frankle et al. 2020 ("Linear Mode Connectivity and the Lottery Ticket Hypothesis"); table 18 of the RPG paper. BatchNorm
+Frankle et al. 2020 ("Linear Mode Connectivity and the Lottery Ticket Hypothesis"); RPG paper v2, table 18. BatchNorm
 statistics of an interpolated network are not those of its activations, which alone can make a barrier; REPAIR (Jordan
 et al. 2023) therefore measures them afresh.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import accuracy, load, predictions
 from rpglib.errors import InputError
-from rpglib.zoo.checkpoints import check_alike
+from rpglib.runtime.state_dicts import check_alike
 
 
 def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:

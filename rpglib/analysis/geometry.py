@@ -25,7 +25,7 @@ class Components:
 
 
 def principal_components(points: Tensor, count: int = 2) -> Components:
-    """Return the `count` directions in which points (N, P) vary most (paper, figure 10).
+    """Return the `count` directions in which points (N, P) vary most (paper v1, figure 10; v2, figure 6).
 
     A direction's sign is free; here its largest entry is positive, so that the same points give the same picture.
     Raises `InputError` for more directions than the points span.

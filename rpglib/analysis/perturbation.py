@@ -1,7 +1,7 @@
 """Simple ways to new networks from old ones: what a generator of networks must be compared with.
 
 Noise, averages and independent Gaussians are the baselines of Zeng et al. (arXiv 2506.07998, "weight_memorization").
-Zoos are matrices (N, P), as from `checkpoints.flatten`. Every seed starts a random stream of its own.
+Zoos are matrices (N, P), as from `state_dicts.flatten`. Every seed starts a random stream of its own.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError
-from rpglib.zoo.checkpoints import STATISTICS, check_alike
+from rpglib.runtime.state_dicts import STATISTICS, check_alike
 
 
 def noised(network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False) -> dict[str, Tensor]:
     """Return the network with Gaussian noise on its parameters; BatchNorm statistics and integers stay.
 
-    sigma: the noise's standard deviation (Zeng et al.; table 24 of the RPG paper), or, where `relative`, its ratio to
-    the standard deviation of the tensor (RPG's released evaluator). A tensor of one value has none and stays.
+    sigma: the noise's standard deviation (Zeng et al.), or, where `relative`, its ratio to the standard deviation of
+    the tensor, as in RPG's released evaluator. (The RPG paper leaves open which: "Gaussian noise with weights of 0.01,
+    0.10, and 1.00"; v1, table 16; v2, table 24.) A tensor of one value has no deviation and stays.
     """
     generator = torch.Generator().manual_seed(seed)
     result = dict(network)
@@ -74,7 +75,7 @@ def interpolated(weights: Tensor, n: int, seed: int) -> Tensor:
 def exchanged(
     a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Collection[str]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return a and b with the tensors `names` exchanged (figure 2 of the first version of the RPG paper).
+    """Return a and b with the tensors `names` exchanged (RPG paper v1, figure 2).
 
     Tensors are shared with a and b, not copied. Raises `InputError` for names that a and b lack and where the names or
     shapes of a and b differ.

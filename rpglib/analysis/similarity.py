@@ -49,9 +49,9 @@ def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, fl
     """Return mean error-IoUs (0..1, lower is more diverse) of generated (A, n) and original (B, n) networks, bool.
 
     among_generated, among_originals: all pairs of two different networks; to_nearest_original: each generated network
-    with the original most like it; nearest_original_among_originals: the same for originals, each one left out in
-    turn, which is what to_nearest_original must be read against. Copies of originals score 1 there. A single original
-    has nothing beside it: what is measured among originals is None then.
+    with the original most like it, the RPG paper's "similarity" (v1, section B.4); nearest_original_among_originals:
+    the same for originals, each one left out in turn, which is what to_nearest_original must be read against. Copies of
+    originals score 1 there. A single original has nothing beside it: what is measured among originals is None then.
     Raises `InputError` for less than two generated networks or no original, and as `error_iou`.
     """
     if len(generated_errors) < 2:

@@ -1,4 +1,4 @@
-"""The decoder that the paper argues against (section C.9): a causal Transformer that writes token after token.
+"""The decoder that the paper argues against (v2, section C.9): a causal Transformer that writes token after token.
 
 Shapes: N networks, L tokens, D token size, H width. The paper says no more of its model than that it is a decoder-only
 Transformer. Ours predicts the mean of each token from those before it; the spread around the mean is one number per
@@ -142,7 +142,7 @@ def fit_autoregressive(
 
 def nearest_original(generated: Tensor, originals: Tensor, mask: Tensor) -> Tensor:
     """For each generated network (n, L, D) the index (n,) of the nearest original (N, L, D) over its real values."""
-    # Not by matrix products: originals differ by one per cent of their size, and the difference of squares cancels.
+    # Not by matrix products: the originals of one run differ by little, and the difference of squares cancels.
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(generated[:, mask], originals[:, mask], compute_mode=exact).argmin(1)
 

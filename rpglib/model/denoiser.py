@@ -1,4 +1,7 @@
-"""The 1-D convolutional diffusion model that writes a token, conditioned on its prototype (paper section A.3)."""
+"""The 1-D convolutional diffusion model that writes a token, conditioned on its prototype.
+
+Source: RPG paper, v1, section A.3 and table 12; v2, section B.2 and table 16.
+"""
 
 import math
 from itertools import pairwise

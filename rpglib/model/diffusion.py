@@ -18,7 +18,8 @@ class NoiseSchedule:
 
     Three numbers and nothing else are its state, so it is hashable, picklable and free to build; the tables derive
     from them in float64, and the copies on a device are made at first use. t counts from 0 (least noise) to T - 1.
-    Source: Ho et al. 2020, eq. 4; the defaults are those of the RPG paper's appendix and of the released code.
+    Source: Ho et al. 2020, eq. 4; the defaults are those of the RPG paper (v1, table 12; v2, table 16) and of the
+    released code.
     Raises `InputError` for betas outside (0, 1) or in falling order, and for less than one step.
     """
 

@@ -134,15 +134,16 @@ def _library() -> ctypes.CDLL | None:
     if compiler is None or platform.system() == "Windows":
         return None
     made_for = f"{SOURCE.read_text()}{FLAGS}{compiler}{platform.machine()}{_processor()}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rpglib"
-    path = cache / f"denoiser-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}.so"
     try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rpglib"
+        path = cache / f"denoiser-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}.so"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
             with atomic(path) as part:
                 subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(part)], check=True, capture_output=True)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError):
+    # RuntimeError: a user without a home folder has no cache.
+    except (OSError, RuntimeError, subprocess.CalledProcessError):
         return None
 
 

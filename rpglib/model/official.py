@@ -1,4 +1,4 @@
-"""Reads generator checkpoints with the key names of the released code into our names."""
+"""Reads generator checkpoints of the released code (NUS-HPC-AI-Lab/Recurrent-Parameter-Generation)."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,25 +9,34 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rpglib.errors import InputError
-from rpglib.model.rpg import RPGConfig
+from rpglib.model.config import RPGConfig
+from rpglib.model.rpg import RPG
+from rpglib.tokenizer import ParameterTokenizer
 
 # The released files hold the denoiser three times, as the net and as its trainer's and its sampler's model.
 DENOISER = "criteria.net."
 
 
-def read_official(path: str | Path) -> tuple[RPGConfig, Tensor, dict[str, Tensor]]:
-    """Return the configuration, the position embedding (L, H) and our state dict of a released checkpoint.
+def read_official(path: str | Path, tokenizer: ParameterTokenizer | None = None) -> RPG:
+    """Return the generator of a released checkpoint (a torch file, read with `weights_only=True`, or safetensors).
 
-    The configuration is read off the shapes. The unconditional model's `to_condition` is always fed zero, so its bias
-    is part of the position embedding. Raises `InputError` where file or keys are not the released code's.
+    Those files hold no tokenizer: without one the result yields prototypes and tokens, not state dicts.
+    Raises `InputError` where file or keys are not the released code's.
     """
     official = _read(path)
     if not isinstance(official, dict):
         raise InputError(f"{path} holds a {type(official).__name__}, not the state dict of a generator")
     try:
-        return _convert(official)
+        config, position, state = _convert(official)
     except KeyError as error:
         raise InputError(f"{path} lacks the key {error}; is it a generator checkpoint of the released code?") from None
+    model = RPG.with_positions(config, position, tokenizer)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no generator of the released code ({reason[:200]})") from None
+    return model.eval()
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
@@ -41,6 +50,10 @@ def _read(path: str | Path) -> dict[str, Tensor]:
 
 
 def _convert(official: dict[str, Tensor]) -> tuple[RPGConfig, Tensor, dict[str, Tensor]]:
+    """The configuration, read off the shapes, the position embedding (L, H) and the state dict under our names.
+
+    The unconditional model's `to_condition` is always fed zero, so its bias is part of the position embedding.
+    """
     state = {}
     for key, x in official.items():
         if key.startswith("model.mamba_forward."):

@@ -1,4 +1,4 @@
-"""Sinusoidal position embeddings of tokens (paper section 2.3, equation 3)."""
+"""Sinusoidal position embeddings of tokens (paper v1, section 2.3, equation 3)."""
 
 import torch
 from torch import Tensor
@@ -16,8 +16,9 @@ def sinusoid(index: Tensor, width: int) -> Tensor:
 def position_embedding(positions: Tensor, width: int, kind: str) -> Tensor:
     """(L, 2) positions (layer, place in the layer) -> (L, width).
 
-    "2d": the first half of the width encodes the place in the layer, the second half the layer (the released code's
-    order). "1d": the token's index counted from front to back. Flattened tokenisation has no layers, so it gets "1d".
+    "2d" is the paper's: the first half of the width encodes the place in the layer, the second half the layer (the
+    released code's order; the text of v1 has the layer first). "1d": the token's index counted from front to back.
+    Flattened tokenisation has no layers, so it gets "1d".
     """
     if width % 4:
         raise InputError(f"the model width {width} cannot carry a 2-D position embedding; use a multiple of 4")

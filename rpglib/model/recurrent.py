@@ -1,4 +1,6 @@
-"""The recurrent model: position, permutation state and task in, one prototype per token out (paper equation 4).
+"""The recurrent model: position, permutation state and task in, one prototype per token out.
+
+Source: RPG paper v1, section 2.3, equation 4.
 
 Shapes: N networks, L tokens, H width (of the first layer in, of the last layer out), P permutation states.
 """
@@ -23,9 +25,11 @@ HEAD_TOKENS = 8
 class RecurrentModel(nn.Module):
     """Sums the embeddings of position, permutation state and task, and runs the recurrent layers over the tokens.
 
-    As in the released code the layers follow each other without residual connection or normalisation.
+    As in the released code the layers follow each other without residual connection or normalisation. (The text of the
+    paper, v1, section 2.3, puts an MLP behind Mamba; neither its table 12 nor the released files have one.)
     `position` (L, H) is a buffer, or a parameter where `learned_position`. `recurrence="none"` replaces every layer by
-    a token-wise MLP of the same expansion: no information passes between tokens (paper table 4a).
+    a token-wise MLP of the same expansion: no information passes between tokens (paper v1, table 4a, which takes the
+    state transition alone out of the layer).
     """
 
     def __init__(
@@ -131,7 +135,7 @@ class TaskToAll(nn.Module):
 
 
 class TaskToHead(nn.Module):
-    """The released code: the task is added to the last eight tokens only. (N, bits) -> (N, L, H)."""
+    """The first of the released code's two ways: added to the last eight tokens only. (N, bits) -> (N, L, H)."""
 
     def __init__(self, bits: int, width: int, length: int, out: int):
         super().__init__()
@@ -145,7 +149,7 @@ class TaskToHead(nn.Module):
 
 
 class TaskToSequence(nn.Module):
-    """The released code's variant that spreads the task over the sequence by convolutions. (N, bits) -> (N, L, H)."""
+    """The second of the released code's two ways: spread over all tokens by convolutions. (N, bits) -> (N, L, H)."""
 
     def __init__(self, bits: int, width: int, length: int, out: int):
         super().__init__()
@@ -159,7 +163,7 @@ class TaskToSequence(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """One LSTM layer and a projection (paper table 5)."""
+    """One LSTM layer and a projection (paper v1, table 5; v2, table 6)."""
 
     def __init__(self, width: int, hidden: int, out: int):
         super().__init__()
@@ -174,7 +178,10 @@ class LSTMLayer(nn.Module):
 
 
 class CausalAttentionLayer(nn.Module):
-    """One pre-norm Transformer layer with causal attention and a projection (paper table 5 and section B.8)."""
+    """One pre-norm Transformer layer with causal attention and a projection.
+
+    Source: RPG paper, v1, table 5 and section B.8; v2, table 6 and section C.9.
+    """
 
     def __init__(self, width: int, hidden: int, out: int, headdim: int):
         super().__init__()

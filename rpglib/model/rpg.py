@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
+from rpglib.model.config import RPGConfig
 from rpglib.model.denoiser import Denoiser
-from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
 from rpglib.model.folded import folded
 from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
-from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES, RecurrentModel
+from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.distributed import each, shared
@@ -32,92 +31,12 @@ from rpglib.runtime.hardware import uses_bf16
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 
-POSITIONS = ("2d", "1d", "learned")
-PERMUTATIONS = ("learned", "fixed")
 INFERENCES = ("sequential", "partial", "full")
 
 PIECE = 256
 """Prototypes of so many tokens at least are computed in one go: with fewer the recurrent model's matrices idle."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
-
-
-@dataclass(frozen=True)
-class RPGConfig:
-    """Everything that shapes a generator but the tokenizer. `preset` gives the paper's four sizes (its table 12).
-
-    `prediction`: "epsilon" is the paper's; "sample" and "velocity" are ours. `prototype_skip` (ours, with "sample"
-    only) adds a linear map of the prototype to the predicted clean token. `conditioning`: "all" is ours, "head" and
-    "sequence" are the released code's.
-    """
-
-    token_size: int = 256
-    widths: tuple[int, ...] = (256, 256)
-    recurrence: str = "mamba2"
-    d_state: int = 32
-    d_conv: int = 4
-    expand: int = 2
-    headdim: int = 64
-    channels: tuple[int, ...] = (1, 32, 64, 128, 64, 32, 1)
-    kernel_size: int = 7
-    position: str = "2d"
-    permutation_states: int = 0
-    permutation: str = "learned"
-    task_bits: int = 0
-    task_width: int = 32
-    conditioning: str = "all"
-    prediction: str = "epsilon"
-    prototype_skip: bool = False
-    diffusion_steps: int = 1000
-    beta_start: float = 1e-4
-    beta_end: float = 0.02
-
-    def __post_init__(self):
-        # JSON knows no tuples; a configuration that was read back must equal the one that was written.
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "channels", tuple(self.channels))
-        choice("recurrence", self.recurrence, RECURRENCES)
-        choice("position embedding", self.position, POSITIONS)
-        choice("permutation embedding", self.permutation, PERMUTATIONS)
-        choice("conditioning", self.conditioning, CONDITIONINGS)
-        choice("prediction", self.prediction, PREDICTIONS)
-        channels = self.channels
-        if len(channels) < 3 or len(channels) % 2 == 0 or channels[0] != 1 or channels != channels[::-1]:
-            raise InputError(
-                f"the denoiser's channels must run from 1 to a widest one and back the same way, not {channels}"
-            )
-        if self.kernel_size % 2 == 0:
-            raise InputError(f"kernel_size must be odd to keep the token's length, not {self.kernel_size}")
-        if not self.widths:
-            raise InputError("widths names no recurrent layer; give at least one width")
-        if self.recurrence == "transformer" and any(w % max(1, w // self.headdim) for w in self.widths):
-            raise InputError(f"widths {self.widths} cannot be split into heads of about {self.headdim}; change headdim")
-        if self.prototype_skip and self.prediction != "sample":
-            raise InputError(f"prototype_skip works with prediction='sample', not {self.prediction!r}")
-
-    @classmethod
-    def preset(cls, name: str) -> "RPGConfig":
-        """The paper's sizes (table 12): "tiny", "small", "base" or "large".
-
-        Parameters in millions, ours against the printed (recurrent; denoiser): tiny 0.83 against 1.3; 0.34 against 0.3.
-        small 205 against 256; 34.8 against 17. base 814 against 1,018; 136 against 69. large 2,638 against 3,076;
-        541 against 273. Two Mamba-2 layers of the table's widths cannot reach the printed recurrent counts; the
-        released code has no further layer that would. The denoiser consists of two D x D maps, for the time and for
-        the prototype, and little else; the printed counts are those of one such map.
-        """
-        return PRESETS[choice("preset", name, PRESETS)]
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        return NoiseSchedule(self.diffusion_steps, self.beta_start, self.beta_end)
-
-
-PRESETS = {
-    "tiny": RPGConfig(),
-    "small": RPGConfig(token_size=4096, widths=(4096, 4096), d_state=128),
-    "base": RPGConfig(token_size=8192, widths=(8192, 8192), d_state=128),
-    "large": RPGConfig(token_size=16384, widths=(12288, 16384), d_state=128, channels=(1, 64, 96, 64, 1)),
-}
 
 
 class RPG(nn.Module):
@@ -134,12 +53,21 @@ class RPG(nn.Module):
                 f"{config.token_size}; set both to the same token_size"
             )
         kind = "2d" if config.position == "learned" else config.position
-        self._build(config, position_embedding(tokenizer.positions, config.widths[0], kind))
-        self.tokenizer = tokenizer
+        self._build(config, position_embedding(tokenizer.positions, config.widths[0], kind), tokenizer)
 
-    def _build(self, config: RPGConfig, position: Tensor) -> None:
-        self.config = config
-        self.tokenizer = None
+    @classmethod
+    def with_positions(cls, config: RPGConfig, position: Tensor, tokenizer: ParameterTokenizer | None = None) -> "RPG":
+        """A generator whose tokens have these position embeddings (L, H), whatever the tokenizer's layout.
+
+        Without a tokenizer it yields prototypes and tokens, not state dicts.
+        """
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._build(config, position, tokenizer)
+        return model
+
+    def _build(self, config: RPGConfig, position: Tensor, tokenizer: ParameterTokenizer | None) -> None:
+        self.config, self.tokenizer = config, tokenizer
         self.recurrent = RecurrentModel(
             position,
             config.widths,
@@ -201,7 +129,7 @@ class RPG(nn.Module):
         prototype_loss: float = 0.0,
         recompute: bool = False,
     ) -> Tensor:
-        """The diffusion loss (paper equation 5): mean squared error over the real values of some or all tokens.
+        """The diffusion loss (paper v1, equation 5): mean squared error over the real values of some or all tokens.
 
         tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits), chosen (B,) int64 on the CPU: which of
         the N x L tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those.
@@ -272,7 +200,7 @@ class RPG(nn.Module):
         if self.device.type == "cpu":
             keep_freed_memory()
 
-        # Left as it was found: a training that looks at networks on the way goes on in training mode.
+        # Left as it was found: a training that evaluates networks on the way goes on in training mode.
         training = self.training
         self.eval()
         try:
@@ -306,9 +234,11 @@ class RPG(nn.Module):
         task: bits (bits,) for all networks or (N, bits) for each, where the generator was trained with tasks.
         permutation: the permutation state of each network, (N,); drawn at random by default.
         sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
-        inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (default 256, paper
-        section B.3), "full" all. seed: network i draws everything from a random generator of its own, seeded with
-        seed + i, so all modes give the same networks to rounding, as does generating them one by one.
+        The paper samples by "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12;
+        v2, table 16). inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is
+        the paper's: v1, section B.3; v2, section C.4), "full" all. seed: network i draws everything from a random
+        generator of its own, seeded with seed + i, so all modes give the same networks to rounding, as does generating
+        them one by one.
         precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
         distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
         share of the tokens, and all of them return all networks.
@@ -321,7 +251,7 @@ class RPG(nn.Module):
     ) -> Iterator[dict[str, Tensor]]:
         """Yield the networks of `generate` one after the other: large ones need not be in memory together."""
         if self.tokenizer is None:
-            raise InputError("this generator has no tokenizer; pass one to RPG.from_official to get state dicts")
+            raise InputError("this generator has no tokenizer; pass one to read_official to get state dicts")
         for tokens in self.generate_tokens(n, task, **options):
             # Small networks come several in one block of memory, which no single one of them must keep alive.
             yield self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
@@ -417,26 +347,6 @@ class RPG(nn.Module):
         if stamp != (fields, _digest(folder / TOKENIZER)):
             raise InputError(f"{folder} mixes the files of two generators, after a save that failed; save it again")
         return model.to(device).eval()
-
-    @classmethod
-    def from_official(cls, path: str | Path, tokenizer: ParameterTokenizer | None = None) -> "RPG":
-        """Read a generator checkpoint of the released code (torch file, read with `weights_only=True`, or safetensors).
-
-        Those files hold no tokenizer: without one the result yields prototypes and tokens, not state dicts.
-        """
-        from rpglib.model.official import read_official
-
-        config, position, state = read_official(path)
-        model = cls.__new__(cls)
-        nn.Module.__init__(model)
-        model._build(config, position)
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} is no generator of the released code ({reason[:200]})") from None
-        model.tokenizer = tokenizer
-        return model.eval()
 
 
 class _TokenWriter:

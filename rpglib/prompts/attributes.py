@@ -9,9 +9,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from rpglib.zoo.images import CIFAR10_CLASSES
-
-CLASS_NAMES = {"digits": tuple("0123456789"), "cifar10": CIFAR10_CLASSES}
+from rpglib.tasks import CLASS_NAMES
 
 ANIMALS = "bird cat deer dog frog horse"
 VEHICLES = "airplane automobile ship truck"

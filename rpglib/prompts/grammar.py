@@ -20,7 +20,8 @@ from itertools import product
 from operator import and_, or_, sub
 
 from rpglib.errors import InputError
-from rpglib.prompts.attributes import ARTICLES, CLASS_NAMES, FILLER, NUMBERS, rows
+from rpglib.prompts.attributes import ARTICLES, FILLER, NUMBERS, rows
+from rpglib.tasks import CLASS_NAMES
 
 CONNECTIVES = {
     **dict.fromkeys(("and", "&", "as well as"), "and"),

@@ -1,8 +1,9 @@
 """Language models that say which classes a prompt asks for: a chat-completions server, or a local transformers model.
 
-Both get the same two messages and answer with a JSON list of zeros and ones. Settings come from the environment:
-RPG_LLM_URL (base of an OpenAI-compatible server, such as http://localhost:11434/v1), RPG_LLM_MODEL, RPG_LLM_KEY (only
-where the server wants one) and RPG_LLM_TIMEOUT (seconds without a sign of life, default 30).
+Both get the same two messages and answer with a JSON list of zeros and ones; the code released with the RPG paper asks
+yes or no, class by class. Settings come from the environment: RPG_LLM_URL (base of an OpenAI-compatible server, such as
+http://localhost:11434/v1), RPG_LLM_MODEL, RPG_LLM_KEY (only where the server wants one) and RPG_LLM_TIMEOUT (seconds
+without a sign of life, default 30).
 """
 
 import json
@@ -19,7 +20,7 @@ import torch
 
 from rpglib.errors import InputError
 
-LOCAL_MODEL = "Qwen/Qwen2.5-3B-Instruct"  # as in the paper
+LOCAL_MODEL = "Qwen/Qwen2.5-3B-Instruct"  # the chat version of the Qwen2.5-3B that the paper names (v2, figure 7)
 
 # More than any model's answer, so that a server that never stops cannot fill the memory.
 LARGEST_ANSWER = 10_000_000
@@ -134,8 +135,8 @@ def _send(request: Request, url: str, timeout: float) -> bytes:
 def ask_local(prompt: str, class_names: tuple[str, ...], model: str | None = None) -> list[int]:
     """Return one bit per class for the prompt, as a chat model on this machine answers it, decoded greedily.
 
-    `model` is a name on the Hugging Face hub or a folder (default: RPG_LLM_MODEL, else the paper's Qwen2.5-3B); it
-    stays loaded for the next prompt. Raises `InputError` where transformers or the model is not there, where it is no
+    `model` is a name on the Hugging Face hub or a folder (default: RPG_LLM_MODEL, else `LOCAL_MODEL`); it stays
+    loaded for the next prompt. Raises `InputError` where transformers or the model is not there, where it is no
     chat model, and for an answer that is nonsense.
     """
     name = model or os.environ.get("RPG_LLM_MODEL", "").strip() or LOCAL_MODEL

@@ -1,15 +1,15 @@
-"""Words to a task: which of ten classes a prompt asks for, one bit per class (paper, appendix C.2 and table 22).
+"""Words to a task: which of ten classes a prompt asks for, one bit per class (paper v2, section C.2, table 22).
 
-The paper asks Qwen2.5-3B, which is the back end "local". The default needs no model and refuses what it cannot read.
+The paper asks Qwen2.5-3B, the back end "local" its chat version. The default needs no model, and refuses what it cannot
+read.
 """
 
 from collections.abc import Callable
 
 from rpglib.errors import InputError, choice
-from rpglib.prompts.attributes import CLASS_NAMES
 from rpglib.prompts.grammar import ask_table
 from rpglib.prompts.language_models import ask_endpoint, ask_local
-from rpglib.tasks import check_task
+from rpglib.tasks import CLASS_NAMES, check_task
 
 Backend = Callable[[str, tuple[str, ...]], list[int]]
 BACKENDS = {"table": ask_table, "endpoint": ask_endpoint, "local": ask_local}

@@ -1,1 +1,1 @@
-"""Files, hardware, memory, threads and processes: what the method runs on."""
+"""Files, state dicts, hardware, memory, threads and processes: what the method runs on."""

@@ -28,18 +28,22 @@ OPTIMIZERS = ("adamw", "adamw8bit")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe. The defaults but `steps` are the paper's table 11 for up to 50 M parameters.
+    """How a generator is trained.
 
+    The defaults up to `optimizer` are the paper's for networks of up to 50 M parameters (v1, table 11; v2, table 15).
+    For larger ones v1 names "adamw8bit", which the released code uses for all, and v2 AdamW. warmup and gradient_clip
+    are ours: no table has them, and the released code clips no gradient.
     batch_size: checkpoints per step and process. diffusion_batch: tokens per step and process that pass the denoiser.
     warmup: share of the steps with a rising rate, before a cosine down to zero. ema: decay of the averaged weights that
-    training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" or each "run".
-    weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
-    head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
-    of the batch, which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the
-    denoiser as it starts, at zero, so that the skip alone learns: regression (paper, table 26). gradient_checkpointing:
-    what layers compute inside is computed again on the way back instead of kept: less memory, about a third more time.
-    precision: "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the
-    checkpoints of the training itself, written only where `train` is given a folder.
+    training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" (paper v1,
+    sections 2.3 and 3.1) or each "run" (the released code where the checkpoints come from several). weighting: what the
+    loss counts alike, every "value" (the paper) or every "token", so that small layers such as the head weigh as much
+    as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens of the batch,
+    which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the denoiser as it
+    starts, at zero, so that the skip alone learns: regression (paper v2, table 26). gradient_checkpointing: what layers
+    compute inside is computed again on the way back instead of kept: less memory, about a third more time. precision:
+    "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the
+    training itself, written only where `train` is given a folder.
     """
 
     steps: int = 80_000

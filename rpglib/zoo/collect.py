@@ -1,4 +1,4 @@
-"""Collecting training checkpoints: train, fine-tune one epoch, save checkpoints evenly (paper, appendix C.6).
+"""Collecting training checkpoints: train, fine-tune one epoch, save checkpoints evenly (paper v2, section C.6).
 
 Small networks train together: N members advance in one batched pass (`torch.func.vmap`), each with its own weights,
 data order and labels. A chunk of one member is an ordinary training loop, on which every timm model runs.
@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError
 from rpglib.runtime.allocator import keep_freed_memory
+from rpglib.runtime.state_dicts import digest
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.checkpoints import digest
 from rpglib.zoo.images import Images, Split, Stream
 from rpglib.zoo.store import Zoo
 
@@ -63,6 +63,7 @@ class Schedule:
 class CollectConfig:
     """How a zoo is collected: `epochs` of training, then one of fine-tuning with `checkpoints` saved evenly, per run.
 
+    The paper gives no learning rates or batch sizes for this; the defaults are ours, for the digits.
     runs: independent repetitions, each from its own initial network (its permutation state); seed: everything random
     follows from it. shared_order: the tasks of one run see the images in one order, so that the labels are all that
     tells them apart; otherwise every task has an order of its own.
@@ -127,9 +128,9 @@ def collect(
                 maps = None if label_maps is None else label_maps[[task for _, task in chosen]]
                 state = init_population(architecture, [_seed(config, run) for run, _ in chosen], start)
 
-                def phase(state: State, number: int, recipe: Schedule, save_at=None, chosen=chosen, maps=maps):
+                def phase(state: State, number: int, schedule: Schedule, save_at=None, chosen=chosen, maps=maps):
                     seeds = [_seed(config, run, 0 if config.shared_order else task, number) for run, task in chosen]
-                    return advance(module, state, train, recipe, seeds, maps, save_at=save_at, tick=bar.update)
+                    return advance(module, state, train, schedule, seeds, maps, save_at=save_at, tick=bar.update)
 
                 if config.epochs:
                     (state,) = phase(state, 0, config.training)
@@ -192,7 +193,7 @@ def train_population(
     module: nn.Module,
     state: State,
     split: Split | Stream,
-    recipe: Schedule,
+    schedule: Schedule,
     seeds: Sequence[int],
     label_maps: Tensor | None = None,
     *,
@@ -210,7 +211,7 @@ def train_population(
         chosen = slice(members.start, members.stop)
         maps = None if label_maps is None else label_maps[chosen]
         begin = {name: tensor[chosen] for name, tensor in state.items()}
-        parts.append(_stack(advance(module, begin, split, recipe, seeds[chosen], maps, save_at=save_at)))
+        parts.append(_stack(advance(module, begin, split, schedule, seeds[chosen], maps, save_at=save_at)))
     return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
 
@@ -218,7 +219,7 @@ def advance(
     module: nn.Module,
     state: State,
     split: Split | Stream,
-    recipe: Schedule,
+    schedule: Schedule,
     seeds: Sequence[int],
     label_maps: Tensor | None = None,
     *,
@@ -230,13 +231,13 @@ def advance(
     The arguments are those of `train_population`; `tick` is called after every step.
     """
     device = next(module.parameters()).device
-    steps = recipe.steps(len(split))
+    steps = schedule.steps(len(split))
     saves = {steps} if save_at is None else set(save_at)
     learner = (_Alone if len(seeds) == 1 else _Together)(module, {k: v.to(device) for k, v in state.items()})
-    optimizer = torch.optim.AdamW(learner.parameters, weight_decay=recipe.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(learner.parameters, weight_decay=schedule.weight_decay, fused=True)
     batches = _streamed if isinstance(split, Stream) else _shuffled
-    for step, (x, y) in enumerate(batches(split, recipe, seeds, label_maps)):
-        optimizer.param_groups[0]["lr"] = recipe.rate(step, steps)
+    for step, (x, y) in enumerate(batches(split, schedule, seeds, label_maps)):
+        optimizer.param_groups[0]["lr"] = schedule.rate(step, steps)
         optimizer.zero_grad()
         # A sum: the gradient of each member is that of its own loss alone.
         loss = learner.losses(x.to(device), y.to(device)).sum()
@@ -246,7 +247,7 @@ def advance(
         if step + 1 in saves:
             if not loss.isfinite():
                 raise InputError(
-                    f"training diverged before step {step + 1}; lower learning_rate {recipe.learning_rate}"
+                    f"training diverged before step {step + 1}; lower learning_rate {schedule.learning_rate}"
                 )
             yield learner.state()
 
@@ -286,23 +287,23 @@ class _Alone:
         return {name: tensor.detach().clone().unsqueeze(0) for name, tensor in self._module.state_dict().items()}
 
 
-def _shuffled(split: Split, recipe: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
+def _shuffled(split: Split, schedule: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
     """Yield images (N, b, C, S, S) and labels (N, b) of every step, each member in the order of its own seed."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     count, device = len(split), split.images.device
     labels = split.labels.expand(len(seeds), -1) if label_maps is None else label_maps.to(device)[:, split.labels]
-    for _ in range(recipe.epochs):
+    for _ in range(schedule.epochs):
         order = torch.stack([torch.randperm(count, generator=generator) for generator in generators]).to(device)
-        for start in range(0, count - recipe.batch_size + 1, recipe.batch_size):
-            chosen = order[:, start : start + recipe.batch_size]
+        for start in range(0, count - schedule.batch_size + 1, schedule.batch_size):
+            chosen = order[:, start : start + schedule.batch_size]
             yield split.images[chosen], labels.gather(1, chosen)
 
 
-def _streamed(stream: Stream, recipe: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
+def _streamed(stream: Stream, schedule: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
     """Yield the same for a stream: its loader shuffles, by torch's own random state, alike for all members."""
-    for _ in range(recipe.epochs):
-        for images, labels in stream.batches(recipe.batch_size):
-            if len(labels) == recipe.batch_size:
+    for _ in range(schedule.epochs):
+        for images, labels in stream.batches(schedule.batch_size):
+            if len(labels) == schedule.batch_size:
                 labels = labels.expand(len(seeds), -1) if label_maps is None else label_maps[:, labels]
                 yield images.expand(len(seeds), *images.shape), labels
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import read_json
+from rpglib.tasks import CLASS_NAMES
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 # Row numbers of scikit-learn's digits; tests/test_images.py says which calls of train_test_split drew them.
 DIGITS_SPLIT = Path(__file__).with_name("digits_split.json")
@@ -97,7 +97,7 @@ class Images:
 
 
 def data_root() -> Path:
-    """Return the folder of the data sets: the environment variable RPG_DATA, by default data/datasets."""
+    """Return the folder of the data sets: what `RPG_DATA` names, else data/datasets below the current folder."""
     return Path(os.environ.get("RPG_DATA", "data/datasets"))
 
 
@@ -128,7 +128,7 @@ def _digits(_root: Path) -> Images:
     mean, std = pixels[rows["train"]].mean(), pixels[rows["train"]].std()
     pixels, labels = torch.from_numpy((pixels - mean) / std), torch.from_numpy(labels).long()
     parts = {part: Split(pixels[chosen], labels[chosen]) for part, chosen in rows.items()}
-    return Images("digits", "scikit-learn digits", **parts, class_names=tuple("0123456789"))
+    return Images("digits", "scikit-learn digits", **parts, class_names=CLASS_NAMES["digits"])
 
 
 def _synthetic(_root: Path) -> Images:
@@ -155,7 +155,7 @@ def _cifar10(root: Path) -> Images:
         )
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
     train, validation = (Split(train.images[part], train.labels[part]) for part in (order[:-5000], order[-5000:]))
-    return Images("cifar10", source, train, validation, test, CIFAR10_CLASSES)
+    return Images("cifar10", source, train, validation, test, CLASS_NAMES["cifar10"])
 
 
 def download_cifar10(root: str | Path | None = None) -> None:

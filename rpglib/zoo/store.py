@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rpglib.errors import InputError
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.state_dicts import Checkpoint, tied
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.checkpoints import Checkpoint, tied
 
 MANIFEST = "manifest.json"
 FORMAT = "rpglib zoo 2"

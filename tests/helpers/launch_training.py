@@ -11,7 +11,8 @@ from accelerate import DistributedType, PartialState
 from accelerate.state import AcceleratorState
 from torch.nn.utils import parameters_to_vector
 
-from rpglib.model.rpg import RPG, RPGConfig
+from rpglib.model.config import RPGConfig
+from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.store import Zoo

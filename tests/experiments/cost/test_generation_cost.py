@@ -10,7 +10,8 @@ from experiments.cost import tables as cost_tables
 from experiments.cost.plain_generation import OPTIMISATIONS, generate_plain
 from experiments.cost.verdicts import cost, exponent
 from rpglib.errors import InputError
-from rpglib.model.rpg import RPG, RPGConfig
+from rpglib.model.config import RPGConfig
+from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 

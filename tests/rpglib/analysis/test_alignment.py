@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from rpglib.analysis.alignment import Axis, align, hidden_layers, permute
 from rpglib.errors import InputError
+from rpglib.runtime.state_dicts import STATISTICS
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.checkpoints import STATISTICS
 
 SHAPES = {"cnn_digits": (1, 8), "cnn_s": (3, 32), "cnn_m": (3, 32), "mlp": (1, 3)}
 NAMES = st.sampled_from(sorted(SHAPES))

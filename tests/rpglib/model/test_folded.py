@@ -1,6 +1,7 @@
 """The denoiser for sampling: folded layers, the minimal filtering algorithm, and the kernel against PyTorch."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,6 +135,21 @@ def test_without_a_compiler_pytorch_computes(monkeypatch):
     assert isinstance(folded(model), TorchDenoiser)
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
         folded(model, kernel="native")
+
+
+def test_the_kernel_is_kept_in_the_user_s_cache_and_nowhere_else(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")  # as good as absent
+    monkeypatch.setenv("CXX", "false")  # compiles nothing, in no time
+    assert native._library.__wrapped__() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["home"] and (tmp_path / "home/.cache/rpglib").is_dir()
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert native._library.__wrapped__() is None
 
 
 def test_what_the_kernel_cannot_do_is_said():

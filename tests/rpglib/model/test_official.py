@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rpglib.errors import InputError
-from rpglib.model.rpg import RPG
+from rpglib.model.official import read_official
 from rpglib.model.samplers import ddim
 
 FIXTURE = load_file(Path(__file__).parents[2] / "fixtures" / "generator.safetensors")
@@ -33,7 +33,7 @@ def kind(request):
 @pytest.fixture
 def model(kind, tmp_path):
     torch.save(released(kind), tmp_path / "released.pth")
-    return RPG.from_official(tmp_path / "released.pth")
+    return read_official(tmp_path / "released.pth")
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def test_denoiser(kind, model):
 @torch.no_grad()
 def test_ddim_from_noise_to_tokens(tmp_path):
     save_file({k: v.clone() for k, v in released("unconditional").items()}, tmp_path / "released.safetensors")
-    model = RPG.from_official(tmp_path / "released.safetensors")
+    model = read_official(tmp_path / "released.safetensors")
     prototypes = FIXTURE["unconditional.out.prototypes"][0]
     found = ddim(
         lambda x, t: model.denoiser(x, torch.full((len(x),), t), prototypes),
@@ -73,12 +73,12 @@ def test_ddim_from_noise_to_tokens(tmp_path):
 def test_files_that_are_no_released_checkpoint(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="lacks the key"):
-        RPG.from_official(tmp_path / "other.pth")
+        read_official(tmp_path / "other.pth")
     (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="cannot read"):
-        RPG.from_official(tmp_path / "broken.pth")
+        read_official(tmp_path / "broken.pth")
     with pytest.raises(InputError, match="cannot read"):
-        RPG.from_official(tmp_path / "absent.pth")
+        read_official(tmp_path / "absent.pth")
 
 
 def test_code_in_a_pickle_is_not_run(tmp_path):
@@ -88,7 +88,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
 
     torch.save({"model.pe": Harmful()}, tmp_path / "harmful.pth")
     with pytest.raises(InputError, match="cannot read"):
-        RPG.from_official(tmp_path / "harmful.pth")
+        read_official(tmp_path / "harmful.pth")
     assert not (tmp_path / "harm").exists()
 
 

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
+from rpglib.model.config import PRESETS, RPGConfig
 from rpglib.model.recurrent import RECURRENCES, RecurrentModel
-from rpglib.model.rpg import PRESETS, RPG, RPGConfig
+from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 
@@ -239,9 +240,7 @@ def test_parameter_counts_of_the_presets():
     counts = {}
     for name, config in PRESETS.items():
         with torch.device("meta"):
-            model = RPG.__new__(RPG)
-            torch.nn.Module.__init__(model)
-            model._build(config, torch.zeros(1, config.widths[0]))
+            model = RPG.with_positions(config, torch.zeros(1, config.widths[0]))
         counts[name] = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.recurrent, model.denoiser)]
     expected = {"tiny": (0.83, 0.34), "small": (205, 34.8), "base": (814, 136), "large": (2638, 541)}
     for name, pair in expected.items():

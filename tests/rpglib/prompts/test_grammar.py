@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpglib.errors import InputError
-from rpglib.prompts.attributes import ARTICLES, CLASS_NAMES, FILLER, rows
+from rpglib.prompts.attributes import ARTICLES, FILLER, rows
 from rpglib.prompts.grammar import CONNECTIVES, LONGEST, ask_table
+from rpglib.tasks import CLASS_NAMES
 
 
 def answer(prompt, images="digits"):

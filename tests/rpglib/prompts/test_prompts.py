@@ -6,8 +6,8 @@ import pytest
 
 from experiments.tasks.prompt_sets import DEMO_PROMPTS, DIGIT_PROMPTS
 from rpglib.errors import InputError
-from rpglib.prompts.attributes import CLASS_NAMES
 from rpglib.prompts.task import task_from_prompt
+from rpglib.tasks import CLASS_NAMES
 
 # Where the demo's label is not true of the classes: what the table answers, and why.
 DEMO_DIFFERENCES = {

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpglib.zoo.checkpoints import digest, flatten, tied, unflatten
+from rpglib.runtime.state_dicts import digest, flatten, tied, unflatten
 
 SHAPES = st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), min_size=1, max_size=4)
 
