@@ -28,7 +28,7 @@ many claims are inconclusive: the data cannot decide them. Brackets hold that in
 """
 CAVEAT = """
 All of them learn from checkpoints of a single run, on residual tokens: the tokenizer itself holds the mean network of
-the zoo, and a generator that adds nothing to it would write that mean network, whose accuracy no record holds yet. The
+the zoo, and an untrained generator adds little to it ([00_quickstart](notebooks/00_quickstart.ipynb) compares). The
 rows show that the path from checkpoints to working networks is whole, and little about the generator.
 """
 SIMILARITY = "Error-IoU of pairs of networks, in the mean; 1 means wrong on exactly the same images."
