@@ -63,19 +63,19 @@ def execute(code, folder):
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
-def test_the_readme_has_two_snippets():
-    assert len(SNIPPETS) == 2
+CHECKS = (
+    "assert task == [0, 1] * 5 and all(v.isfinite().all() for v in network.values())",
+    "assert len(networks) == 3 and networks[0].keys() == mine[0].keys()",
+)
+
+
+def test_the_readme_has_a_check_for_every_snippet():
+    assert len(SNIPPETS) == len(CHECKS)
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_snippets_of_the_readme_run(number, project):
-    result = execute(SNIPPETS[number], project)
-    assert result.returncode == 0, result.stderr
-
-
-def test_the_first_snippet_asks_for_odd_digits_and_gets_a_network(project):
-    check = "\nassert task == [0, 1] * 5 and all(v.isfinite().all() for v in network.values())"
-    result = execute(SNIPPETS[0] + check, project)
+    result = execute(f"{SNIPPETS[number]}\n{CHECKS[number]}", project)
     assert result.returncode == 0, result.stderr
 
 

@@ -42,7 +42,8 @@ class Item:
     """One table or figure. v1, v2: what it is called there ("table 4"; "" where it is absent, "?" where unknown).
 
     notebooks: numbers of those that are about it. records: whose networks they measured. status: why there is no
-    verdict; it stands even where a claim cites the item. note: what the verdicts leave out.
+    verdict; it stands even where a claim cites the item. note: what the verdicts leave out. part_of: another item,
+    whose claims are about this one as well.
     """
 
     v1: str
@@ -52,11 +53,12 @@ class Item:
     records: tuple[str, ...] = ()
     status: str = ""
     note: str = ""
+    part_of: str = ""
 
     @property
     def cited_as(self) -> set[tuple[str, str, str]]:
         """How a verdict cites it, as `citations` finds that."""
-        return {tuple(name.split()) for name in self.names}
+        return {tuple(name.split()) for name in (*self.names, self.part_of) if name}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,6 +117,7 @@ ITEMS = (
         "time, memory and accuracy by number of sampling steps, ViT-Base and ConvNeXt-L",
         ("19",),
         ("generation_cost",),
+        _not_attempted(f"ViT-Base and ConvNeXt-L: {NO_GPU}; the same is measured for two small networks"),
     ),
     Item(
         "table 8",
@@ -124,7 +127,7 @@ ITEMS = (
         ("cnn_s", "cnn_m"),
         note="CNN (s) and CNN (m) alone; MobileNetV3, ResNet-18, ViT-Base and the four other methods not attempted",
     ),
-    Item("table 9", "?", "ten unseen tasks", ("15",), ("unseen_tasks",)),
+    Item("table 9", "?", "ten unseen tasks", ("15",), ("unseen_tasks",), part_of="v1 table 14"),
     Item("table 10", "?", "flipped bits of a task", ("15",), ("unseen_tasks",)),
     Item("table 11", "table 15", "training recipe", status=_no_result("a setting: `rpglib.TrainConfig`")),
     Item(
@@ -143,7 +146,14 @@ ITEMS = (
     Item("figure 3", "figure 2", "scheme of the method", status=_no_result("a drawing; ours is `figures/rpg.svg`")),
     Item("figure 4", "?", "ways to cut a network into tokens", ("08",), ("tokenization",)),
     Item("figure 5", "figure 4", "how a task becomes bits", ("15",), status=_no_result("a drawing; in words there")),
-    Item("figure 6", "figure 5", "weights of heads, original and generated", ("15",), ("unseen_tasks",)),
+    Item(
+        "figure 6",
+        "figure 5",
+        "weights of heads, original and generated",
+        ("15",),
+        ("unseen_tasks",),
+        _no_result("a picture; ours is `figures/15_heads.png`"),
+    ),
     Item("figure 7", "figure 8a", "training memory by token size", ("08",), ("tokenization",)),
     Item(
         "figure 8",
@@ -153,7 +163,13 @@ ITEMS = (
     ),
     Item("figure 9", "figure 3", "accuracy against similarity, generated and noise", ("12",), ("similarity",)),
     Item("figure 10", "figure 6", "principal components of heads", ("16",), ("pca",)),
-    Item("", "figure 7", "a prompt becomes a network", ("17",), ("language",)),
+    Item(
+        "",
+        "figure 7",
+        "a prompt becomes a network",
+        ("17",),
+        status=_no_result("a drawing with two of table 22's prompts"),
+    ),
     Item("", "table 14", "methods by aspect", status=_no_result("an assessment without numbers")),
     Item("", "table 18", "linear mode connectivity", ("11",), ("linear_mode_connectivity",)),
     Item(
@@ -171,7 +187,14 @@ ITEMS = (
         ("unseen_tasks",),
         _not_attempted("no detection here; training from generated networks is measured for classifiers of digits"),
     ),
-    Item("", "table 22", "accuracy of ten prompts", ("17",), ("language",)),
+    Item(
+        "",
+        "table 22",
+        "accuracy of ten prompts about CIFAR-10",
+        ("17",),
+        ("language",),
+        _not_attempted(f"networks for all tasks on CIFAR-10: {NO_GPU}; prompts about digits become networks there"),
+    ),
     Item("", "table 25", "likeness by number of checkpoints", ("12",), ("similarity",)),
     Item("", "table 26", "with and without diffusion", ("12",), ("similarity",)),
     Item("", "table 27", "GPU hours of training", status=_not_attempted(NO_GPU)),

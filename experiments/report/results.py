@@ -24,7 +24,8 @@ RULE = """
 A claim says where a mean over seeds lies. It is *reproduced* (ours: *holds*) where the t-interval of 95 % of the paired
 differences over seeds lies inside the claimed range, *not reproduced* (*does not hold*) where all of it lies outside,
 and *inconclusive* otherwise; p-values are corrected over the claims of one notebook by Holm's method. With three seeds
-many claims are inconclusive: the data cannot decide them. Brackets hold that interval, *n* counts seeds.
+many claims are inconclusive: the data cannot decide them. Brackets hold that interval, *n* counts
+seeds, or the networks of one generator where a claim says so.
 """
 CAVEAT = """
 All of them learn from checkpoints of a single run, on residual tokens: the tokenizer itself holds the mean network of
