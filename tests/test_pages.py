@@ -30,7 +30,7 @@ TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name
 COMMANDS = re.findall(r"```bash\n(.*?)```", TEXT, re.S) + re.findall(r"`([^`\n]+)`", TEXT)
 TARGETS = sorted({target for command in COMMANDS for target in re.findall(r"^make ([a-z][\w-]*)", command, re.M)})
 MODULES = sorted({module for command in COMMANDS for module in re.findall(r"python -m ([\w.]+)", command)})
-RUNS = sorted({run for command in COMMANDS for run in re.findall(r"experiments\.run (\S+\.ipynb[^#\n]*)", command)})
+RUNS = sorted({run for command in COMMANDS for run in re.findall(r"experiments\.run (\S+\.ipynb[^#\n]*\b)", command)})
 
 
 def test_the_readme_is_short():
@@ -99,11 +99,8 @@ def test_the_module_of_a_command_exists(module):
 
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_has_the_parameters_that_it_is_given(run):
-    notebook, *options = run.split()
-    known = parameters(read(ROOT / notebook))
-    given = options[: options.index("--output")] if "--output" in options else options
-    for flag, name, value in zip(*(given[k::3] for k in range(3)), strict=True):
-        assert flag == "-p"
+    known = parameters(read(ROOT / run.split()[0]))
+    for name, value in re.findall(r"-p (\S+) (\S+)", run):
         known[name].parse(value)
 
 
