@@ -101,7 +101,7 @@ def _snippet(name: str, recipe: dict, tasks: bool) -> str:
     task = "task=[0, 1] * 5, " if tasks else ""
     return "\n".join(
         (
-            "from rpglib import RPG",
+            "from rpglib import RPG\n",
             f'generator = RPG.from_pretrained("data/generators/{DEFAULT_PROFILE}/{name}")',
             f"networks = generator.generate(3, {task}{settings})  # state dicts",
         )
