@@ -1,0 +1,123 @@
+"""A model card beside every committed generator, from the record that it was measured for.
+
+`python -m experiments.report.cards` writes them, in the form of the hub: YAML on top, then prose.
+"""
+
+from pathlib import Path
+
+from experiments.records import DEFAULT_PROFILE, home
+from experiments.report import pages
+
+RECORDS = {"ablation_base": "recurrent_and_positions"}
+"""The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
+
+FRONT = """\
+---
+license: mit
+library_name: rpglib
+tags:
+- weight-generation
+- hypernetworks
+- diffusion
+- recurrent-diffusion
+---"""
+NORMALISED = {
+    "layer": "normalised by layer, as in the paper",
+    "residual": "centred over the zoo and scaled by layer",
+}
+
+
+def generators() -> list[str]:
+    """The names of the generators that the default profile keeps."""
+    return sorted(path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+
+
+def path(name: str) -> Path:
+    """Where the card of a generator lies, relative to the project."""
+    return Path("data/generators", DEFAULT_PROFILE, name, "README.md")
+
+
+def card(name: str) -> str:
+    """The text of one card."""
+    record_name = RECORDS.get(name, name)
+    record = pages.records()[record_name]
+    recipe, measured = _measured(record)
+    network, model, zoo = recipe["architecture"]["name"], recipe["model"], recipe["collect"]
+    tasks = model["task_bits"] > 0
+    if tasks:
+        of = f"{measured['seen_tasks']} of {record['numbers']['zoo']['tasks']:,} selections of ten classes"
+        trained_on = f"{zoo['checkpoints']} checkpoints for each of {of}"
+        how_many = f"means over {measured['unseen_tasks']} selections that it did not see, ten networks each"
+    else:
+        runs = f"{zoo['runs']} runs" if zoo["runs"] > 1 else "one run"
+        trained_on = f"{zoo['checkpoints']} checkpoints of {runs}"
+        how_many = f"{measured['original']['n']} originals, {measured['generated']['n']} generated networks"
+    parts = [
+        FRONT,
+        f"# {name}",
+        pages.paragraph(
+            f"""Writes the weights of `{network}`{_size(measured)}, a classifier of images ({record["data_source"]}).
+            Learned from {trained_on}, in {recipe["train"]["steps"]:,} steps of training. Tokens of
+            {model["token_size"]} values, {NORMALISED[recipe["normalisation"]]}; {model["prediction"]} prediction;
+            {measured["generator_parameters"]:,} parameters."""
+        ),
+        pages.table(
+            ("accuracy (%)", "mean ± std", "min", "max", "n"),
+            [
+                (kind, pages.spread(found), f"{found['min']:.2f}", f"{found['max']:.2f}", str(found["n"]))
+                for kind, found in ((kind, measured[kind]) for kind in ("original", "generated"))
+            ],
+        ),
+        pages.paragraph(
+            f"""Test images without augmentation; {how_many}; one generator (seed 0). {_record_line(record_name)}"""
+        ),
+        "```python\n" + _snippet(name, recipe, tasks) + "\n```",
+        pages.paragraph(f"**Limits.** {_limits(recipe, tasks)}"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(record: dict) -> tuple[dict, dict]:
+    """The recipe and the numbers of the generator that a record keeps: of a sweep, its base with the first seed."""
+    numbers, config = record["numbers"], record["config"]
+    if "variants" in numbers:
+        base = next(variant for variant, row in numbers["variants"].items() if not row["changes"])
+        return config[base], numbers["variants"][base]["cells"][0]
+    return config, numbers["splits"][0] if "splits" in numbers else numbers
+
+
+def _size(measured: dict) -> str:
+    return f" ({measured['parameters']:,} values in {measured['tokens']} tokens)" if "tokens" in measured else ""
+
+
+def _record_line(name: str) -> str:
+    record = pages.records()[name]
+    where = f"{pages.hardware(record)}; commit {pages.commit(record)}; {record['provenance']['date'][:10]}"
+    return f"Record: [{name}](../../../results/{DEFAULT_PROFILE}/{name}.json); {where}."
+
+
+def _snippet(name: str, recipe: dict, tasks: bool) -> str:
+    settings = f'sampler="{recipe["sampler"]}", steps={recipe["sampling_steps"]}'
+    task = "task=[0, 1] * 5, " if tasks else ""
+    return "\n".join(
+        (
+            "from rpglib import RPG\n",
+            f'generator = RPG.from_pretrained("data/generators/{DEFAULT_PROFILE}/{name}")',
+            f"networks = generator.generate(3, {task}{settings})  # state dicts",
+        )
+    )
+
+
+def _limits(recipe: dict, tasks: bool) -> str:
+    known = "Writes this one architecture alone, for images that are prepared as those it was trained on."
+    if tasks:
+        return f"{known} The classes are those ten; a selection of none or all of them is no task."
+    if recipe["normalisation"] == "residual":
+        return f"""{known} The tokenizer holds the mean network of the zoo, to which the generator adds what varies, so
+        that accuracy says little about the generator."""
+    return f"{known} What it writes comes from the run it learned from, and may lie near that run's checkpoints."
+
+
+if __name__ == "__main__":
+    for generator in generators():
+        pages.write(str(path(generator)), card(generator))

@@ -1,0 +1,247 @@
+"""RESULTS.md and the figures in the README: `python -m experiments.report.results` writes both from what is recorded.
+
+Numbers come from the records, verdicts from the notebooks' own tables: nothing is measured or judged here.
+"""
+
+import statistics
+from collections.abc import Sequence
+
+from experiments.claims import Verdicts, interval
+from experiments.records import home
+from experiments.report import pages, summary
+from experiments.report.verdicts import judged
+from experiments.tasks import tables as task_tables
+
+ROWS = ("quickstart", "vit_digits", "cnn_digits", "cnn_s", "cnn_m")
+"""The records of the main results, in the order of the table."""
+
+HEAD = """
+Written by `python -m experiments.report.results` from the records in [data/results](data/results) and from the verdict
+tables of the [notebooks](notebooks); [PAPER.md](PAPER.md) says which table or figure of the paper each belongs to. All
+accuracies are percent of test images without augmentation; ± is one standard deviation. Rows for GPUs are not measured.
+"""
+RULE = """
+A claim says where a mean over seeds lies. It is *reproduced* (ours: *holds*) where the t-interval of 95 % of the paired
+differences over seeds lies inside the claimed range, *not reproduced* (*does not hold*) where all of it lies outside,
+and *inconclusive* otherwise; p-values are corrected over the claims of one notebook by Holm's method. With three seeds
+many claims are inconclusive: the data cannot decide them. Brackets hold that interval, *n* counts
+seeds, or the networks of one generator where a claim says so.
+"""
+CAVEAT = """
+All of them learn from checkpoints of a single run, on residual tokens: the tokenizer itself holds the mean network of
+the zoo, and an untrained generator adds little to it ([00_quickstart](notebooks/00_quickstart.ipynb) compares). The
+rows show that the path from checkpoints to working networks is whole, and little about the generator.
+"""
+SIMILARITY = "Error-IoU of pairs of networks, in the mean; 1 means wrong on exactly the same images."
+
+
+def page() -> str:
+    """The text of RESULTS.md."""
+    sections = (main_results(), unseen_tasks(), claims(), cost(), provenance())
+    return "\n\n".join(["# Results", pages.paragraph(HEAD), *(part for section in sections for part in section)]) + "\n"
+
+
+def main_results() -> list[str]:
+    """Accuracy, diversity and minutes of the rows in which generated networks stand beside trained ones."""
+    records = pages.records()
+    rows = {name: records[name]["numbers"] for name in ROWS}
+    columns = ("network", "images", "values", "n", "original", "generated", "median", "min", "best", "difference")
+    accuracy = [
+        (
+            name,
+            records[name]["data_source"],
+            f"{r['parameters']:,}",
+            f"{r['original']['n']}, {r['generated']['n']}",
+            pages.spread(r["original"]),
+            pages.spread(r["generated"]),
+            *(f"{r['generated'][key]:.2f}" for key in ("median", "min", "max")),
+            f"{r['generated']['mean'] - r['original']['mean']:+.2f}",
+        )
+        for name, r in rows.items()
+    ]
+    kinds = {
+        "among originals": "among_originals",
+        "among generated": "among_generated",
+        "original to its nearest other": "nearest_original_among_originals",
+        "generated to nearest original": "to_nearest_original",
+    }
+    likeness = [(name, *(f"{r['diversity'][kind]:.3f}" for kind in kinds.values())) for name, r in rows.items()]
+    usual, nearest = list(kinds.values())[2:]
+    nearer = [name for name, r in rows.items() if r["diversity"][nearest] > r["diversity"][usual]]
+    return [
+        "## Generated against trained networks",
+        pages.paragraph(CAVEAT),
+        pages.table(columns, accuracy),
+        pages.paragraph(
+            """*Values* count BatchNorm's statistics, which are generated as well; *n*: originals, generated networks;
+            median, minimum and best are those of the generated networks. The paper (v1, table 8) reports 49.0
+            (original) and 49.0 (generated) for CNN (s), 62.1 and 62.0 for CNN (m)."""
+        ),
+        SIMILARITY,
+        pages.table(("network", *kinds), likeness),
+        pages.paragraph(
+            f"""A generated network is wrong where its nearest original is, more than originals are where theirs is, in
+            {len(nearer)} of {len(rows)} rows ({", ".join(nearer)}). That is likeness of answers, not distance of
+            weights, which [13_memorisation]({pages.notebook("13")}) measures."""
+        ),
+        "Minutes; collecting the zoo is included also where an earlier notebook had done it:",
+        pages.table(
+            ("network", "collect", "train", "generate", "evaluate", "together"),
+            [_minutes(name, row) for name, row in rows.items()],
+        ),
+        pages.origin(*ROWS, "collect_checkpoints"),
+    ]
+
+
+def _minutes(name: str, row: dict) -> tuple[str, ...]:
+    zoos = pages.numbers("collect_checkpoints")["zoos"]
+    # A row that found its zoo spent no time on it; that time is in the record of the notebook that collected it.
+    seconds = row["seconds"] | ({"collect": zoos[name]["seconds"]} if name in zoos else {})
+    parts = [seconds[part] for part in ("collect", "train", "generate", "evaluate")]
+    return (name, *(f"{part / 60:.1f}" for part in (*parts, sum(parts))))
+
+
+def unseen_tasks() -> list[str]:
+    """Networks for tasks whose networks the generator did not see, and what the experiment took."""
+    numbers, alone = pages.numbers("unseen_tasks"), pages.numbers("task_zoo_cost")
+    splits, zoo = numbers["splits"], numbers["zoo"]
+    first, table = splits[0], task_tables.methods(splits)
+
+    def each(name: str) -> str:
+        return ", ".join(f"{split['flipped'][name]['mean']:.2f}" for split in splits)
+
+    def alike(kind: str) -> float:
+        return statistics.fmean(split["diversity"][kind] for split in splits)
+
+    def longest(part: str) -> float:
+        return max(split["seconds"][part] for split in splits) / 60
+
+    gap = interval([split["generated"]["mean"] - split["original"]["mean"] for split in splits])
+    return [
+        "## Unseen tasks",
+        pages.paragraph(
+            f"""Networks were trained for all {zoo["tasks"]:,} selections of ten digits, {zoo["checkpoints_per_task"]}
+            checkpoints each. A generator learns from those of {first["seen_tasks"]} selections and writes
+            {first["networks_per_task"]} networks for each of the other {first["unseen_tasks"]}. Mean accuracy over all
+            unseen tasks of {len(splits)} random splits:"""
+        ),
+        pages.table(("method", *table.columns), [(name, *row) for name, row in table.iterrows()]),
+        pages.paragraph(
+            f"""Generated minus original: {gap} points (95 % interval over the splits, which share tasks). The
+            baselines learn from the same networks; *head-only conditioning* gives the task to the last tokens alone,
+            one of the two ways of the released code (the other gives it to all). With every bit flipped, accuracy by
+            the flipped labels is {each("flipped")} in the splits, unflipped {each("unflipped")}
+            ({sum(split["flipped"]["pairs"] for split in splits)} pairs of opposite tasks, one network each). Error-IoU
+            within a task: {alike("among_originals"):.2f} among originals, {alike("among_generated"):.2f} among
+            generated networks."""
+        ),
+        pages.paragraph(
+            f"""In the recorded run collecting the {zoo["n"]:,} checkpoints took
+            {numbers["seconds"]["collect"] / 60:.1f} minutes (measured by itself: {alone["seconds"] / 60:.1f}), training
+            one generator of
+            {first["generator_parameters"]:,} parameters at most {longest("train_one"):.1f}, and together with the
+            generator of the head-only baseline {longest("train"):.1f} a split."""
+        ),
+        pages.origin("unseen_tasks", "task_zoo_cost"),
+    ]
+
+
+def claims() -> list[str]:
+    """The verdict tables of all notebooks, in their order."""
+    parts = ["## Claims and verdicts", pages.paragraph(RULE)]
+    for found in judged().values():
+        rows = [(v.claim, v.paper or "-", v.ours, v.word) for v in found.verdicts]
+        parts += [f"### {found.link}: {found.title}", pages.table(Verdicts.COLUMNS, rows)]
+        parts += [pages.origin(*found.records)] if found.records else []
+    return parts
+
+
+def cost() -> list[str]:
+    """Seconds against a plain port of the released code, and what else was timed."""
+    numbers = pages.numbers("generation_cost")
+    rows = {f"{r['n']} networks of {name}, {r['steps']} steps": r for name, r in numbers["speed"].items()}
+    rows |= {f"training step of {r['name']}": r for r in numbers["plain"]}
+    return [
+        "## Cost",
+        pages.paragraph(
+            """Against a plain port of the released code (fp32, the same mathematics and steps): medians of n
+            alternating rounds, their range in brackets."""
+        ),
+        pages.table(
+            ("what", "plain port (s)", "rpglib (s)", "ratio of medians", "n"),
+            [
+                (what, _seconds(r["plain"]), _seconds(r["ours"]), f"{_ratio(r):.2f}", str(len(r["ours"])))
+                for what, r in rows.items()
+            ],
+        ),
+        pages.origin("generation_cost"),
+        pages.table(("what", "found"), _other_costs()),
+        pages.origin("collect_checkpoints", "tokenizer_cost", "commands"),
+    ]
+
+
+def _other_costs() -> list[tuple[str, str]]:
+    together, commands = pages.numbers("collect_checkpoints")["batching"], pages.numbers("commands")
+    tokens = pages.numbers("tokenizer_cost")
+    peak, network = (
+        tokens["peak_in_checkpoints"],
+        f"{tokens['network']} ({tokens['parameters'] / 1e6:.1f} M parameters)",
+    )
+    return [
+        (
+            f"{together['members']} small vision transformers trained together, {together['steps']} steps, one run",
+            f"{together['gain']:.1f} times faster than one by one",
+        ),
+        (
+            f"{network} into tokens and back, checkpoint and mask included in the memory",
+            f"{tokens['ratio']:.1f} times the seconds of a plain copy, {peak['encode_decode']:.2f} times the "
+            "checkpoint's memory at the peak",
+        ),
+        (
+            "the same with `decode(tokens, reuse=True)`, as generation does",
+            f"{tokens['ratio_reuse']:.1f} times the seconds, {peak['encode_decode_reuse']:.2f} times the memory",
+        ),
+        (
+            "`make quickstart`, bare clone, filled cache of packages",
+            f"{commands['quickstart_seconds'] / 60:.1f} minutes",
+        ),
+        ("`make test` after it", f"{commands['test_seconds'] / 60:.1f} minutes"),
+    ]
+
+
+def _ratio(row: dict) -> float:
+    return statistics.median(row["plain"]) / statistics.median(row["ours"])
+
+
+def _seconds(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def provenance() -> list[str]:
+    """A table of all records."""
+    rows = [
+        (
+            pages.link(name),
+            str(r["n"]),
+            _seeds(r["seeds"]),
+            r["data_source"],
+            pages.hardware(r),
+            pages.commit(r),
+            r["provenance"]["date"][:10],
+        )
+        for name, r in pages.records().items()
+    ]
+    return [
+        "## Records",
+        "*n* counts the independent items behind a record's numbers.",
+        pages.table(("record", "n", "seeds", "images", "hardware", "commit", "date"), rows),
+    ]
+
+
+def _seeds(seeds: dict) -> str:
+    return ", ".join(f"{name} {value}" for name, value in seeds.items()) or "-"
+
+
+if __name__ == "__main__":
+    pages.write("RESULTS.md", page())
+    pages.write("README.md", pages.renewed((home() / "README.md").read_text(encoding="utf-8"), summary.regions()))
