@@ -1,1 +1,1 @@
-"""What generation and training cost: measurements, their tables, figures and verdicts."""
+"""What generation and training cost: measurements, their tables and figures."""

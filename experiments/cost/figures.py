@@ -1,12 +1,12 @@
-"""What 14 draws."""
+"""What 19 draws."""
 
 import statistics
 from collections.abc import Sequence
 
 from matplotlib import pyplot as plt
 
+from experiments.cost.measures import ratio
 from experiments.cost.tables import NAMES
-from experiments.cost.verdicts import ratio
 from experiments.report.figures import BLACK, BLUE, COLOURS, GREY, RED
 
 MARKERS = "os^D"

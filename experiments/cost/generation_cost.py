@@ -35,7 +35,7 @@ SETTINGS = tuple(
     for steps in counts
 )
 MODES = tuple(Architecture(name, 1000, 3, 224) for name in ("convnext_atto", "vit_tiny_patch16_224"))
-"""Networks of the paper's table 13 that a CPU writes in seconds."""
+"""Networks of the paper (v1, table 13 = v2, table 23) that a CPU writes in seconds."""
 MODE_STEPS = 2
 SIZES = (*(round(10**exponent) for exponent in (4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8)), 200_000_000)
 GROWTH = RPGConfig(token_size=2048, widths=(128,), headdim=32, channels=(1, 8, 16, 8, 1), prediction="velocity")
@@ -278,8 +278,9 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def modes(smoke: bool, device: str = "cpu") -> list[dict]:
-    """The paper's table 13: rows {network, parameters, tokens, mode, steps, seconds, beyond}, preset tiny, one network.
+    """Rows {network, parameters, tokens, mode, steps, seconds, beyond} of one network each, preset tiny.
 
+    Source: v1, table 13 = v2, table 23. Deviation: the paper takes 1,000 steps of DDPM with preset base, on a GPU.
     beyond: the most memory (bytes) held while the tokens are written, beyond what was held before and the tokens.
     Every row has a process of its own.
     """

@@ -1,4 +1,4 @@
-"""Generation as a straightforward port of the released code computes it on a CPU: what ours is timed against."""
+"""Generation as a plain port of the released `sample` computes it on a CPU: what ours is timed against."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -35,8 +35,10 @@ def generate_plain(
 ) -> Tensor:
     """Return the tokens (N, L, D) of `n` networks: those of `RPG.generate_tokens` with these arguments, to rounding.
 
-    fp32. Network after network, `part` tokens at a time, which pass the whole denoiser at every step, as in the
-    released code. `optimised` turns some of `OPTIMISATIONS` on; "memory" stays on until the process ends.
+    fp32. Network after network, `part` tokens at a time, which pass the whole denoiser at every step. 256 tokens are
+    the paper's default (v1, B.3; v2, C.4). The released `sample` takes the configuration's `diffusion_batch` instead
+    (1,024, 512 or 448; for CNN (s) all tokens), and the released script that times embeds the prototype once.
+    `optimised` turns some of `OPTIMISATIONS` on; "memory" stays on until the process ends.
     Raises `InputError` for an unknown optimisation.
     """
     for name in optimised:

@@ -1,4 +1,4 @@
-"""The training step as a straightforward port of the released code computes it on a CPU: what ours is timed against."""
+"""The training step as a plain port of the released code computes it on a CPU: what ours is timed against."""
 
 from collections.abc import Callable, Collection
 

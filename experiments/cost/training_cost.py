@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from experiments.cost.measures import ratio
 from experiments.cost.plain_training import OPTIMISATIONS, train_plain
-from experiments.cost.verdicts import ratio
 from experiments.cost.workers import worker
 from experiments.profiles import Recipe, quickstart, unseen_tasks
 from experiments.sweeps.memory import training_bytes

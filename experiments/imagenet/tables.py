@@ -1,4 +1,4 @@
-"""Tables and sentences on the large networks, from the numbers of their rows and of what they cost."""
+"""Tables on the large networks, from the numbers of their rows and of what they cost."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ MISSING = "not measured"
 
 
 def accuracies(recipes: Mapping[str, Recipe], rows: Mapping[str, dict]) -> pd.DataFrame:
-    """The paper's table 1: accuracies in percent, the paper's and ours, "not measured" where we have no row."""
+    """Accuracies in percent, the paper's (v1, table 1) and ours, "not measured" where we have no row."""
 
     def ours(name: str, group: str, key: str) -> str:
         return f"{rows[name][group][key]:.2f}" if name in rows else MISSING
@@ -56,15 +56,3 @@ def costs(found: Mapping[str, dict]) -> pd.DataFrame:
 def within(cost: dict) -> bool:
     """Whether a row evaluated a generated network within both limits."""
     return cost["evaluated"] > 0 and cost["process_seconds"] < SECONDS and cost["peak_gb"] < GIGABYTES
-
-
-def verdict(found: Mapping[str, dict]) -> str:
-    """One sentence: do all networks pass from tokenizer to evaluated generated networks within the limits?"""
-    passed = [name for name, cost in found.items() if within(cost)]
-    slowest = max(found, key=lambda name: found[name]["process_seconds"])
-    largest = max(found, key=lambda name: found[name]["peak_gb"])
-    return (
-        f"{len(passed)} of {len(found)} networks pass from tokenizer to evaluated generated networks within "
-        f"{SECONDS} s and {GIGABYTES} GB; the slowest is {slowest} ({found[slowest]['process_seconds']:.0f} s), the "
-        f"largest {largest} ({found[largest]['peak_gb']:.1f} GB)"
-    )

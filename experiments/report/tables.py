@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pandas as pd
 
 from experiments.profiles import Recipe
+from rpglib.tokenizer import ParameterTokenizer
 
 
 def zoos(reports: dict[str, dict]) -> pd.DataFrame:
     """What was collected, from {name: report}: sizes, accuracy (percent), and error-IoU among checkpoints."""
     entries = {
-        "parameters": lambda r: f"{r['parameters']:,}",
+        "trainable parameters": lambda r: f"{r['parameters']:,}",
         "runs": lambda r: f"{r['runs']}",
         "checkpoints": lambda r: f"{r['checkpoints']}",
         "mean": lambda r: f"{r['mean']:.2f}",
@@ -23,10 +24,25 @@ def zoos(reports: dict[str, dict]) -> pd.DataFrame:
     return _table(reports, entries)
 
 
-def main_results(rows: dict[str, dict]) -> pd.DataFrame:
-    """The paper's table 1 from {name: numbers}: accuracies in percent, a column per network."""
+def tokens(tokenizers: dict[str, ParameterTokenizer]) -> pd.DataFrame:
+    """How networks are cut, from {name: tokenizer}: what becomes tokens, and the share (percent) that is padding."""
     entries = {
-        "parameters": lambda r: f"{r['parameters']:,}",
+        "tensors": lambda t: f"{len(t.layers)}",
+        "values": lambda t: f"{t.num_parameters:,}",
+        "token size": lambda t: f"{t.token_size}",
+        "tokens": lambda t: f"{t.num_tokens:,}",
+        "padding": lambda t: f"{100 * (1 - t.num_parameters / (t.num_tokens * t.token_size)):.1f} %",
+    }
+    return _table(tokenizers, entries)
+
+
+def main_results(rows: dict[str, dict]) -> pd.DataFrame:
+    """Accuracies in percent from {name: numbers}, a column per network, with the lines of v1, table 1.
+
+    Values are all that a generator writes: parameters, and the statistics of BatchNorm where there are any.
+    """
+    entries = {
+        "values": lambda r: f"{r['parameters']:,}",
         "original, mean": lambda r: f"{r['original']['mean']:.2f}",
         "original, std": lambda r: f"{r['original']['std']:.2f}",
         "best": lambda r: f"{r['generated']['max']:.2f}",
@@ -53,24 +69,8 @@ def diversity(rows: dict[str, dict]) -> pd.DataFrame:
     )
 
 
-def against_paper(rows: dict[str, dict], paper: dict[str, tuple[float, float]]) -> pd.DataFrame:
-    """Original and generated mean accuracy (percent), the paper's and ours, for the rows that the paper reports."""
-    return pd.DataFrame(
-        {
-            name: {
-                "paper, original": f"{paper[name][0]:.1f}",
-                "paper, generated": f"{paper[name][1]:.1f}",
-                "ours, original": f"{r['original']['mean']:.1f}",
-                "ours, generated": f"{r['generated']['mean']:.1f}",
-            }
-            for name, r in rows.items()
-            if name in paper
-        }
-    )
-
-
 def with_unmeasured(records: dict[str, dict], paper: dict[str, tuple[float, float] | None]) -> pd.DataFrame:
-    """The paper's table 8: a column per network of `paper`, from {name: record}; "not measured" without a record."""
+    """A column per network of `paper` (v1, table 8), from {name: record}; "not measured" without a record."""
     columns = {}
     for name, reported in paper.items():
         original, generated = (f"{value:.1f}" for value in reported) if reported else ("-", "-")

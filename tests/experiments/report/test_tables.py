@@ -1,8 +1,10 @@
 """Tables print what the numbers say, rounded once, and verdicts change their words at the margin."""
 
 import pytest
+import torch
 
 from experiments.report import tables
+from rpglib.tokenizer import ParameterTokenizer
 
 
 def numbers(original=97.2222, generated=97.1) -> dict:
@@ -23,7 +25,7 @@ def test_main_results():
     table = tables.main_results({"vit": numbers(), "cnn": numbers(90.0, 91.5)})
     assert list(table.columns) == ["vit", "cnn"]
     assert table["vit"].to_dict() == {
-        "parameters": "10,546",
+        "values": "10,546",
         "original, mean": "97.22",
         "original, std": "0.46",
         "best": "98.00",
@@ -85,11 +87,17 @@ def test_diversity_is_beside_the_accuracy():
     assert list(table.columns) == list(tables.main_results({"vit": numbers()}).columns)
 
 
+def test_tokens():
+    tokenizer = ParameterTokenizer.fit([{"weight": torch.randn(5, 3), "bias": torch.randn(5)}], token_size=8)
+    table = tables.tokens({"linear": tokenizer})
+    assert table["linear"].tolist() == ["2", "20", "8", "3", "16.7 %"]
+
+
 def test_zoos():
     report = {"n": 100, "mean": 97.255, "median": 97.0, "std": 0.25, "min": 96.111, "max": 98.8888}
     report |= {"parameters": 2864, "runs": 2, "checkpoints": 100, "among_originals": 0.5}
     assert tables.zoos({"cnn_s": report})["cnn_s"].to_dict() == {
-        "parameters": "2,864",
+        "trainable parameters": "2,864",
         "runs": "2",
         "checkpoints": "100",
         "mean": f"{97.255:.2f}",
@@ -98,19 +106,6 @@ def test_zoos():
         "maximum": "98.89",
         "error-IoU": "0.500",
     }
-
-
-def test_against_paper_shows_only_what_the_paper_reports():
-    rows = {"vit": numbers(), "cnn_s": numbers(50.84, 50.76)}
-    table = tables.against_paper(rows, {"cnn_s": (49.0, 49.04), "cnn_m": (62.1, 62.0)})
-    assert list(table.columns) == ["cnn_s"]
-    assert table["cnn_s"].to_dict() == {
-        "paper, original": "49.0",
-        "paper, generated": "49.0",
-        "ours, original": "50.8",
-        "ours, generated": "50.8",
-    }
-    assert tables.against_paper(rows, {}).empty
 
 
 @pytest.mark.parametrize(
