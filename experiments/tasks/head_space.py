@@ -8,6 +8,7 @@ from torch import Tensor
 from experiments.records import read_record, write_record
 from experiments.tasks.unseen import Unseen
 from rpglib.analysis.geometry import Components, own_rank, principal_components
+from rpglib.baselines.ridge import ridge
 
 EXPERIMENT = "pca"
 
@@ -41,6 +42,22 @@ def measure(heads: dict[str, Tensor]) -> dict:
         others[unseen] = originals[unseen][:, torch.arange(originals.shape[1]) != k].mean(1)
         left_out.append(_closeness(originals[unseen, k], unseen, others))
     return result | {"originals": _summary(*map(torch.cat, zip(*left_out, strict=True)))}
+
+
+def of_ridge(heads: dict[str, Tensor], order: int) -> dict:
+    """What `measure` says of generated heads, of those that ridge regression writes: the baseline.
+
+    It learns from the centres of the seen tasks, with products of up to `order` bits, and writes one head per task.
+    """
+    bits, unseen, centres = heads["bits"], heads["unseen"], heads["originals"].double().mean(1)
+    seen = torch.ones(len(bits), dtype=torch.bool).index_fill(0, unseen, False)
+    return _summary(*_closeness(ridge(bits[seen], centres[seen], bits[unseen], order), unseen, centres))
+
+
+def exchanged(heads: Tensor) -> Tensor:
+    """Heads (..., 2 w + 2) with their two outputs exchanged: two rows of w weights, then the two biases."""
+    weights, biases = heads[..., :-2].unflatten(-1, (2, -1)), heads[..., -2:]
+    return torch.cat((weights.flip(-2).flatten(-2), biases.flip(-1)), -1)
 
 
 def _closeness(points: Tensor, owners: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
