@@ -25,16 +25,14 @@ def measure(heads: dict[str, Tensor]) -> dict:
     it is the nearest; (T + 1) / 2 would be chance. Beside it stand the same of originals of the unseen tasks, each left
     out of its own centre, and the mean distances to the own and to the nearest other centre.
     """
-    originals, unseen, generated = heads["originals"].double(), heads["unseen"], heads["generated"].double()
+    originals, unseen, generated = heads["originals"].double(), heads["unseen"], heads["generated"]
     centres = originals.mean(1)
     result = {
         "tasks": len(centres),
         "unseen_tasks": len(unseen),
         "networks_per_task": generated.shape[1],
         "explained": components(heads).explained.tolist(),
-        "generated": _summary(
-            *_closeness(generated.flatten(0, 1), unseen.repeat_interleave(generated.shape[1]), centres)
-        ),
+        "generated": closeness(heads, generated),
     }
     left_out = []
     for k in range(originals.shape[1]):
@@ -44,14 +42,20 @@ def measure(heads: dict[str, Tensor]) -> dict:
     return result | {"originals": _summary(*map(torch.cat, zip(*left_out, strict=True)))}
 
 
-def of_ridge(heads: dict[str, Tensor], order: int) -> dict:
-    """What `measure` says of generated heads, of those that ridge regression writes: the baseline.
+def closeness(heads: dict[str, Tensor], written: Tensor) -> dict:
+    """What `measure` says of generated heads, of any heads written (U, n, h) for the U unseen tasks."""
+    centres, owners = heads["originals"].double().mean(1), heads["unseen"].repeat_interleave(written.shape[1])
+    return _summary(*_closeness(written.double().flatten(0, 1), owners, centres))
 
-    It learns from the centres of the seen tasks, with products of up to `order` bits, and writes one head per task.
+
+def regressed(heads: dict[str, Tensor], order: int) -> Tensor:
+    """The baseline: heads (U, 1, h) for the unseen tasks by ridge regression on the centres of the seen ones.
+
+    order: of how many bits the features are products, at most.
     """
     bits, unseen, centres = heads["bits"], heads["unseen"], heads["originals"].double().mean(1)
     seen = torch.ones(len(bits), dtype=torch.bool).index_fill(0, unseen, False)
-    return _summary(*_closeness(ridge(bits[seen], centres[seen], bits[unseen], order), unseen, centres))
+    return ridge(bits[seen], centres[seen], bits[unseen], order)[:, None]
 
 
 def exchanged(heads: Tensor) -> Tensor:
