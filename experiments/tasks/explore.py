@@ -1,6 +1,6 @@
 """One generated network at a glance: what it answers on the test images, and which originals its head is like.
 
-`experiments.tasks.explore_figure` draws what `look` finds, `experiments.tasks.panel` puts buttons around both.
+`experiments.tasks.explore_figure` draws what `evaluate` finds, `experiments.tasks.panel` puts buttons around both.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ LONGEST_NAME = 26
 
 
 @dataclass(frozen=True)
-class Look:
+class Evaluation:
     """What one generated network does, and what its head is like.
 
     task (bits,) int64, for which it was written with `seed`; seen: whether its generator learned from that task, as
@@ -90,8 +90,8 @@ class Look:
         return words if len(words) <= LONGEST_NAME else "".join(map(str, bits))
 
 
-def look(source: Unseen, task: Sequence[int] | Tensor, seed: int = 0) -> Look:
-    """Write one network for `task` (bits,) with the experiment's generator, and look at it.
+def evaluate(source: Unseen, task: Sequence[int] | Tensor, seed: int = 0) -> Evaluation:
+    """Write one network for `task` (bits,) with the experiment's generator, and evaluate it.
 
     The distance to a task's originals is Euclidean, between the weights of the heads; of its checkpoints the nearest
     counts. Raises `InputError` for a task that is no row of bits with some but not all classes.
@@ -106,7 +106,7 @@ def look(source: Unseen, task: Sequence[int] | Tensor, seed: int = 0) -> Look:
     distances, checkpoints = (originals.double() - head.double()).norm(dim=2).min(1)
     order = distances.argsort(stable=True)[:NEIGHBOURS]
     own = (bits == task).all(1)
-    return Look(
+    return Evaluation(
         images=images,
         task=task,
         seed=seed,
@@ -123,8 +123,8 @@ def look(source: Unseen, task: Sequence[int] | Tensor, seed: int = 0) -> Look:
     )
 
 
-def confusion_table(found: Look) -> pd.DataFrame:
-    """The counts of `Look.confusion` with their names."""
+def confusion_table(found: Evaluation) -> pd.DataFrame:
+    """The counts of `Evaluation.confusion` with their names."""
     return pd.DataFrame(
         found.confusion.numpy(), index=["selected", "not selected"], columns=["says selected", "says not"]
     )

@@ -11,21 +11,21 @@ from matplotlib.pyplot import Axes
 from torch import Tensor
 
 from experiments.report.figures import FULL_WIDTH, GREY, RED, style
-from experiments.tasks.explore import Look
+from experiments.tasks.explore import Evaluation
 from rpglib.zoo.images import Images
 
 SIZE = (FULL_WIDTH, 4.4)
 COLUMNS, ROWS = 10, 4
 SAYS = {1: "in", 0: "out"}
 MARKS = {True: "✓", False: "✗"}
-LOOKS = {
+STYLES = {
     True: ({"color": GREY, "linewidth": 0.5}, {"color": "#505050"}),
     False: ({"color": RED, "linewidth": 1.8}, {"color": RED, "weight": "bold"}),
 }
 """Frame and text of a right and of a wrong answer."""
 
 
-def png(found: Look, dpi: int = 140) -> bytes:
+def png(found: Evaluation, dpi: int = 140) -> bytes:
     """The picture as a PNG file."""
     with style():
         figure = Figure(figsize=SIZE)
@@ -36,7 +36,7 @@ def png(found: Look, dpi: int = 140) -> bytes:
     return buffer.getvalue()
 
 
-def draw(figure: Figure, found: Look) -> None:
+def draw(figure: Figure, found: Evaluation) -> None:
     """Fill an empty figure of `SIZE`."""
     # Positions are given here; without an engine of its own a figure takes the style's when it is saved a second time.
     figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
@@ -49,7 +49,7 @@ def draw(figure: Figure, found: Look) -> None:
     _heads(figure, found)
 
 
-def _confusion(ax: Axes, found: Look) -> None:
+def _confusion(ax: Axes, found: Evaluation) -> None:
     counts = found.confusion.numpy()
     ax.imshow(counts / counts.sum(1, keepdims=True).clip(1), cmap="Blues", vmin=0, vmax=1.4)
     for (row, column), count in np.ndenumerate(counts):
@@ -61,7 +61,7 @@ def _confusion(ax: Axes, found: Look) -> None:
     ax.grid(visible=False)
 
 
-def _images(ax: Axes, found: Look) -> None:
+def _images(ax: Axes, found: Evaluation) -> None:
     """Test images, the wrong ones first, each above its class, whether the network is right, and what it says."""
     right, size, names = found.right, found.images.size, found.images.class_names
     chosen = right.int().argsort(stable=True)[: COLUMNS * ROWS]
@@ -73,7 +73,7 @@ def _images(ax: Axes, found: Look) -> None:
         top, left = place // COLUMNS * step_down, place % COLUMNS * step_across + size // 8
         canvas[top : top + size, left : left + size] = tile
         good = bool(right[i])
-        frame, text = LOOKS[good]
+        frame, text = STYLES[good]
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, fill=False, clip_on=False, **frame))
         name, says = names[int(found.images.test.labels[i])], SAYS.get(int(found.answers[i]), "?")
         caption = f"{name}{separator}{MARKS[good]} {says}"
@@ -98,14 +98,14 @@ def _pixels(images: Images, chosen: Tensor) -> np.ndarray:
     return scaled.permute(0, 2, 3, 1).numpy()
 
 
-def _heads(figure: Figure, found: Look) -> None:
+def _heads(figure: Figure, found: Evaluation) -> None:
     """The generated head above its neighbours: a row per output, its weights and at the end its bias."""
     heads = torch.cat((found.head[None], found.neighbour_heads)).numpy()
     labels = [f"generated: {found.name()}"]
     for task, distance in zip(found.neighbours, found.distances.tolist(), strict=True):
         labels.append(f"original: {found.name(task)}\ndistance {distance:.2f}")
     limit = float(np.abs(heads).max()) or 1.0
-    left, width, top, height, step = 0.282, 0.635, 0.265, 0.05, 0.066
+    left, width, top, height, step = 0.282, 0.625, 0.265, 0.05, 0.066
     title = f"Heads: generated, and of the nearest originals; {found.own_place}"
     figure.text(left, top + height + 0.015, title, va="bottom")
     for place, (head, label) in enumerate(zip(heads, labels, strict=True)):

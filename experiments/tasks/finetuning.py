@@ -17,7 +17,7 @@ BATCH_SIZE = 20
 def measure_finetuning(
     recipe: TaskRecipe, tasks: TaskZoo, unseen: Tensor, model: RPG, images: Images, seed: int = 0
 ) -> dict:
-    """Test accuracy (percent, over tasks) after some epochs on few and on all training images, by start (table 21).
+    """Test accuracy (percent, over tasks) after some epochs on few and on all training images, by start (v2, table 21).
 
     Takes `recipe.finetuned` of the unseen tasks at random. Each start trains with the one of `recipe.finetune_rates`
     that serves it best, by the accuracy on validation images after the last epoch.

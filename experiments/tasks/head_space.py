@@ -8,6 +8,7 @@ from torch import Tensor
 from experiments.records import read_record, write_record
 from experiments.tasks.unseen import Unseen
 from rpglib.analysis.geometry import Components, own_rank, principal_components
+from rpglib.baselines.ridge import ridge
 
 EXPERIMENT = "pca"
 
@@ -24,16 +25,14 @@ def measure(heads: dict[str, Tensor]) -> dict:
     it is the nearest; (T + 1) / 2 would be chance. Beside it stand the same of originals of the unseen tasks, each left
     out of its own centre, and the mean distances to the own and to the nearest other centre.
     """
-    originals, unseen, generated = heads["originals"].double(), heads["unseen"], heads["generated"].double()
+    originals, unseen, generated = heads["originals"].double(), heads["unseen"], heads["generated"]
     centres = originals.mean(1)
     result = {
         "tasks": len(centres),
         "unseen_tasks": len(unseen),
         "networks_per_task": generated.shape[1],
         "explained": components(heads).explained.tolist(),
-        "generated": _summary(
-            *_closeness(generated.flatten(0, 1), unseen.repeat_interleave(generated.shape[1]), centres)
-        ),
+        "generated": closeness(heads, generated),
     }
     left_out = []
     for k in range(originals.shape[1]):
@@ -41,6 +40,28 @@ def measure(heads: dict[str, Tensor]) -> dict:
         others[unseen] = originals[unseen][:, torch.arange(originals.shape[1]) != k].mean(1)
         left_out.append(_closeness(originals[unseen, k], unseen, others))
     return result | {"originals": _summary(*map(torch.cat, zip(*left_out, strict=True)))}
+
+
+def closeness(heads: dict[str, Tensor], written: Tensor) -> dict:
+    """What `measure` says of generated heads, of any heads written (U, n, h) for the U unseen tasks."""
+    centres, owners = heads["originals"].double().mean(1), heads["unseen"].repeat_interleave(written.shape[1])
+    return _summary(*_closeness(written.double().flatten(0, 1), owners, centres))
+
+
+def regressed(heads: dict[str, Tensor], order: int) -> Tensor:
+    """The baseline: heads (U, 1, h) for the unseen tasks by ridge regression on the centres of the seen ones.
+
+    order: of how many bits the features are products, at most.
+    """
+    bits, unseen, centres = heads["bits"], heads["unseen"], heads["originals"].double().mean(1)
+    seen = torch.ones(len(bits), dtype=torch.bool).index_fill(0, unseen, False)
+    return ridge(bits[seen], centres[seen], bits[unseen], order)[:, None]
+
+
+def exchanged(heads: Tensor) -> Tensor:
+    """Heads (..., 2 w + 2) with their two outputs exchanged: two rows of w weights, then the two biases."""
+    weights, biases = heads[..., :-2].unflatten(-1, (2, -1)), heads[..., -2:]
+    return torch.cat((weights.flip(-2).flatten(-2), biases.flip(-1)), -1)
 
 
 def _closeness(points: Tensor, owners: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:

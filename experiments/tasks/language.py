@@ -1,4 +1,4 @@
-"""Words to bits to network: the measures of `17_language` (paper, appendix C.2 and table 22)."""
+"""Words to bits to network: the measures of `17_language` (paper v2, appendix C.2 and table 22)."""
 
 import time
 
@@ -9,8 +9,8 @@ from experiments.records import read_record, write_record
 from experiments.tasks.prompt_sets import DEMO_PROMPTS, DIGIT_PROMPTS
 from experiments.tasks.unseen import Unseen, answers
 from rpglib.analysis.accuracy import summarise
-from rpglib.errors import InputError
-from rpglib.prompts.task import Backend, task_from_prompt
+from rpglib.errors import InputError, choice
+from rpglib.prompts.task import BACKENDS, Backend, task_from_prompt
 from rpglib.tasks import CLASS_NAMES, name_of
 
 EXPERIMENT = "language"
@@ -35,10 +35,18 @@ def language(result: Unseen, profile: str, fresh: bool, backend: str = "table", 
     """Generate networks for every prompt of the profile's images and record their accuracy, or read that record.
 
     As in the paper, a network is judged by the labels that the prompt's author expects, whatever bits it was given.
-    The other data set's prompts are recorded as understood, without networks.
+    The other data set's prompts are recorded as understood, without networks. Raises `InputError` for an unknown back
+    end, and for one that the record was not made with.
     """
+    choice("back end", backend, BACKENDS)
     if not fresh:
-        return read_record(EXPERIMENT, profile)
+        record = read_record(EXPERIMENT, profile)
+        made_with = record["numbers"]["backend"]
+        if backend != made_with:
+            raise InputError(
+                f"the record was made with the back end {made_with!r}, not {backend!r}; run with fresh=True"
+            )
+        return record
     began = time.perf_counter()
     images = result.recipe.images
     rows = understood(images, backend)

@@ -7,7 +7,7 @@ from contextlib import suppress
 import ipywidgets as widgets
 
 from experiments.pipeline import images_of
-from experiments.tasks.explore import look
+from experiments.tasks.explore import evaluate
 from experiments.tasks.explore_figure import png
 from experiments.tasks.unseen import Unseen
 from rpglib.errors import InputError
@@ -58,7 +58,7 @@ class Panel(widgets.VBox):
         self.button.disabled = True
         began = time.perf_counter()
         try:
-            found = look(self.source, self._task(), self.seed)
+            found = evaluate(self.source, self._task(), self.seed)
             self.picture.value = png(found)
         except InputError as error:
             self.message.value = f"⚠ Nothing written: {html.escape(str(error))}"

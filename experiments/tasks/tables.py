@@ -1,9 +1,9 @@
-"""Tables and verdicts of the experiments on unseen tasks, from the numbers of their records."""
+"""Tables of the experiments on unseen tasks, from the numbers of their records; accuracies are in percent."""
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import pandas as pd
-
-WITHIN, FLIP_WITHIN = 1.0, 2.0
-"""Points by which generated networks may fall short of the originals, and flipped tasks of unflipped ones."""
 
 
 def methods(splits: list[dict]) -> pd.DataFrame:
@@ -22,6 +22,26 @@ def methods(splits: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
+def means(splits: list[dict], name: str, chosen: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """Mean accuracy over the unseen tasks of every split: of "original", "RPG" or a baseline.
+
+    chosen: for every split which of its U unseen tasks count (U,) bool, by default all; NaN where that is none.
+    """
+    if chosen is None:
+        return np.array([_of(split, name)["mean"] for split in splits])
+    return np.array(
+        [pd.Series(_of(split, name)["accuracies"])[rows].mean() for split, rows in zip(splits, chosen, strict=True)]
+    )
+
+
+def groups(splits: list[dict], chosen: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
+    """Mean accuracy over groups of unseen tasks, averaged over splits; chosen: as in `means`, by group."""
+    names = ["original", "RPG", *splits[0]["baselines"]]
+    return pd.DataFrame(
+        {group: {name: f"{means(splits, name, rows).mean():.2f}" for name in names} for group, rows in chosen.items()}
+    )
+
+
 def _of(split: dict, name: str) -> dict:
     return {"original": split["original"], "RPG": split["generated"]}.get(name) or split["baselines"][name]
 
@@ -31,7 +51,7 @@ def _mean(results: list[dict]) -> float:
 
 
 def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
-    """The paper's tables 9 and 19 for the first `count` unseen tasks in counting order; accuracies in percent."""
+    """The paper's table of unseen tasks (v1, table 14; v2, table 19) for the first `count` in counting order."""
     columns = {
         "original": "original",
         "best": "best_of_networks",
@@ -64,7 +84,7 @@ def flips(splits: list[dict]) -> pd.DataFrame:
 
 
 def one_flip(split: dict) -> pd.DataFrame:
-    """The paper's table 10: for one pair of opposite tasks, the accuracy (percent) on the images of each class."""
+    """The paper's table 10 (v1): for one pair of opposite tasks, the accuracy (percent) on the images of each class."""
     rows = {}
     for name in ("unflipped", "flipped"):
         found = split["flipped"][name]
@@ -93,36 +113,3 @@ def finetuning(numbers: dict) -> pd.DataFrame:
         for start, result in starts.items()
     }
     return pd.DataFrame(rows).T
-
-
-def verdict(splits: list[dict]) -> str:
-    """Sentences from the numbers: within `WITHIN` points of the originals, above every baseline, in every split?
-
-    Behind ± stands the standard error of the mean difference over tasks.
-    """
-    lines = []
-    for split in splits:
-        generated = split["generated"]["mean"]
-        gap = round(generated - split["original"]["mean"], 2)
-        best, result = max(split["baselines"].items(), key=lambda item: item[1]["mean"])
-        lead = round(generated - result["mean"], 2)
-        differences = pd.Series(split["generated"]["accuracies"]) - pd.Series(result["accuracies"])
-        lines.append(
-            f"split {split['split']}: {gap:+.2f} points from the originals ({'within' if gap >= -WITHIN else 'beyond'} "
-            f"{WITHIN}); {lead:+.2f} ± {differences.sem():.2f} from the best baseline, {best} "
-            f"({'above' if lead > 0 else 'NOT above'} it)"
-        )
-    good = all(
-        split["generated"]["mean"] - split["original"]["mean"] >= -WITHIN
-        and split["generated"]["mean"] > max(baseline["mean"] for baseline in split["baselines"].values())
-        for split in splits
-    )
-    return "\n".join([*lines, f"networks for unseen tasks: {'reproduced' if good else 'not reproduced'}"])
-
-
-def flip_verdict(splits: list[dict]) -> str:
-    """One sentence from the numbers: does flipping the bits flip the behaviour, within `FLIP_WITHIN` points?"""
-    gaps = [split["flipped"]["flipped"]["mean"] - split["flipped"]["unflipped"]["mean"] for split in splits]
-    largest = max(gaps, key=abs)
-    words = "reproduced" if abs(largest) <= FLIP_WITHIN else "not reproduced"
-    return f"flipped bits: {words}; flipped minus unflipped is at most {largest:+.2f} points (allowed {FLIP_WITHIN})"

@@ -1,6 +1,6 @@
-"""Networks for tasks nobody trained: from a zoo of binary tasks to the records of `15_unseen_tasks` and `16_pca`.
+"""Networks for tasks that a generator never saw: from a zoo of binary tasks to the record of `15_unseen_tasks`.
 
-Tasks are rows of bits, one per class (paper, section 4). A generator learns from the checkpoints of the seen tasks;
+Tasks are rows of bits, one per class (paper v1, section 4). A generator learns from the checkpoints of the seen tasks;
 what it writes for the unseen ones is compared with networks trained for them and with baselines that need no generator.
 """
 
@@ -193,7 +193,7 @@ def _seconds(began: float, spent: list) -> dict[str, float]:
 def measure_flips(
     recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, model: RPG, split: Split | Stream, seed: int = 0
 ) -> dict:
-    """Generate for seen tasks and for the same tasks with every bit flipped, where those are unseen (paper, table 10).
+    """Generate for seen tasks and for the same tasks with every bit flipped, where those are unseen (v1, table 10).
 
     accuracies in percent: unflipped by the seen task's labels; flipped by the flipped labels, of networks for the
     flipped bits. by_class: of the first pair, the accuracy on the images of each class.

@@ -1,4 +1,4 @@
-"""The look at one network and its panel: numbers by direct computation, pictures that show them, input that fails."""
+"""One network evaluated, and the panel: numbers by direct computation, pictures that show them, input that fails."""
 
 import warnings
 from dataclasses import replace
@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from experiments.pipeline import images_of
 from experiments.profiles import unseen_tasks
 from experiments.report.figures import style
-from experiments.tasks.explore import confusion_table, look
+from experiments.tasks.explore import confusion_table, evaluate
 from experiments.tasks.explore_figure import SIZE, draw, png
 from experiments.tasks.panel import Panel
 from experiments.tasks.unseen import Unseen
@@ -42,7 +42,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def found(source):
-    return look(source, ODD, 3)
+    return evaluate(source, ODD, 3)
 
 
 def test_numbers_agree_with_a_direct_computation(source, found):
@@ -62,9 +62,9 @@ def test_numbers_agree_with_a_direct_computation(source, found):
 
 
 def test_another_seed_or_task_is_another_network(source, found):
-    assert look(source, ODD, 3).head.equal(found.head)
-    assert not look(source, ODD, 4).head.equal(found.head)
-    assert not look(source, PRIMES, 3).head.equal(found.head)
+    assert evaluate(source, ODD, 3).head.equal(found.head)
+    assert not evaluate(source, ODD, 4).head.equal(found.head)
+    assert not evaluate(source, PRIMES, 3).head.equal(found.head)
 
 
 def test_no_answer_is_a_wrong_answer(found):
@@ -84,7 +84,7 @@ def test_nearest_originals_in_closed_form(source, found):
     originals = (
         found.head + torch.nn.functional.one_hot(torch.arange(len(tasks)) % 50, 50)[:, None] * offsets[:, :, None]
     )
-    near = look(replace(source, heads=source.heads | {"originals": originals}), ODD, 3)
+    near = evaluate(replace(source, heads=source.heads | {"originals": originals}), ODD, 3)
     order = distance.argsort()
     assert near.neighbours.equal(tasks[order[:3]])
     torch.testing.assert_close(near.distances, torch.tensor([1.0, 2.0, 3.0]).double(), atol=1e-4, rtol=0)
@@ -102,7 +102,7 @@ def test_whether_the_generator_knows_the_task(source, kind):
         "absent": source.heads
         | {"bits": tasks[:10], "originals": source.heads["originals"][:10], "unseen": torch.arange(1)},
     }[kind]
-    result = look(replace(source, heads=kept), tasks[100])
+    result = evaluate(replace(source, heads=kept), tasks[100])
     assert result.seen == (kind == "seen")
     assert result.seen_tasks == {"seen": 1021, "unseen": 822, "absent": 9}[kind]
     assert result.status.startswith("seen task, one of" if kind == "seen" else "unseen task, none of")
@@ -112,7 +112,7 @@ def test_whether_the_generator_knows_the_task(source, kind):
 @pytest.mark.parametrize("task", [[0] * 10, [1] * 10, [1, 0], [2] + [0] * 9, "odd"])
 def test_bad_tasks(source, task):
     with pytest.raises(InputError, match="task"):
-        look(source, task)
+        evaluate(source, task)
 
 
 def test_the_picture_shows_wrong_answers_first_with_a_sign_of_their_own(found):

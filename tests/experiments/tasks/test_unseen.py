@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -198,6 +199,30 @@ def test_generated_heads_of_another_task_do_not():
     assert head_space.measure(heads)["generated"]["share_first"] == 0
 
 
+def test_ridge_is_the_baseline_of_generated_heads():
+    """Heads that are linear in the bits are regressed exactly, pairs or not; those of chance are not."""
+    bits = SMOKE.tasks()
+    heads = {"bits": bits, "unseen": torch.tensor([0, 5]), "originals": (2.0 * bits - 1)[:, None].expand(-1, 3, -1)}
+    for order in (1, 2):
+        assert head_space.closeness(heads, head_space.regressed(heads, order))["share_first"] == 1
+    random = torch.randn(len(bits), 3, 50, generator=torch.Generator().manual_seed(0))
+    heads["originals"] = random
+    assert head_space.closeness(heads, head_space.regressed(heads, 1))["share_first"] == 0
+
+
+def test_exchanged_heads_answer_the_opposite():
+    head = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert head_space.exchanged(head).tolist() == [3, 4, 1, 2, 6, 5]
+    x, heads = torch.randn(2), torch.stack((head, head_space.exchanged(head)))
+    one, other = (h[:4].view(2, 2) @ x + h[4:] for h in heads)
+    assert one.equal(other.flip(0))
+
+
+def test_opposite_tasks_have_exchanged_heads(result):
+    originals = result.heads["originals"]
+    torch.testing.assert_close(head_space.exchanged(originals).flip(0), originals, atol=1e-3, rtol=0)
+
+
 def test_head_space_is_recorded(result):
     record = head_space.head_space(result, "smoke", fresh=True)
     assert head_space.head_space(result, "smoke", fresh=False) == record
@@ -214,6 +239,14 @@ def test_language_is_recorded_and_checked(result):
     assert "agree with the record" in language.check_live(result, record)
 
 
+def test_a_back_end_that_made_no_record(result):
+    language.language(result, "smoke", fresh=True)
+    with pytest.raises(InputError, match="made with the back end 'table', not 'local'"):
+        language.language(result, "smoke", fresh=False, backend="local")
+    with pytest.raises(InputError, match="back end"):
+        language.language(result, "smoke", fresh=True, backend="oracle")
+
+
 def test_a_prompt_that_is_refused_is_recorded_with_its_reason():
     def refuse(prompt, class_names):
         raise InputError("no idea")
@@ -225,35 +258,19 @@ def test_a_prompt_that_is_refused_is_recorded_with_its_reason():
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def numbers_of(generated: float, baseline: float, flipped: float = 96.0) -> dict:
-    def summary(mean):
-        return {"n": 2, "mean": mean, "std": 1.0, "min": mean - 1, "max": mean + 1, "accuracies": [mean - 1, mean + 1]}
-
-    return {
-        "split": 0,
-        "original": summary(97.0),
-        "generated": summary(generated),
-        "baselines": {"weak": summary(50.0), "strong": summary(baseline)},
-        "flipped": {"pairs": 2, "unflipped": summary(96.0), "flipped": summary(flipped)},
+def test_means_over_chosen_tasks():
+    split = {
+        "original": {"mean": 3.0, "accuracies": [1, 3, 5]},
+        "generated": {"mean": 2.0, "accuracies": [0, 2, 4]},
+        "baselines": {"weak": {"mean": 1.0, "accuracies": [1, 1, 1]}},
     }
-
-
-@pytest.mark.parametrize(
-    "generated, baseline, words",
-    [
-        (96.5, 96.0, ("within 1.0", "+0.50 ± 0.00 from the best baseline, strong (above", "tasks: reproduced")),
-        (95.9, 95.0, ("beyond 1.0", "(above", "not reproduced")),
-        (96.5, 96.6, ("within 1.0", "NOT above", "not reproduced")),
-    ],
-)
-def test_the_verdict_follows_the_numbers(generated, baseline, words):
-    text = task_tables.verdict([numbers_of(generated, baseline)])
-    assert all(word in text for word in words), text
-
-
-def test_the_verdict_on_flips_follows_the_numbers():
-    assert "not reproduced" in task_tables.flip_verdict([numbers_of(96, 95, flipped=93.9)])
-    assert "bits: reproduced" in task_tables.flip_verdict([numbers_of(96, 95, flipped=94.1)])
+    last_two, none = np.array([False, True, True]), np.zeros(3, bool)
+    assert task_tables.means([split], "RPG") == [2.0]
+    assert task_tables.means([split, split], "original", [last_two, ~last_two]).tolist() == [4.0, 1.0]
+    assert np.isnan(task_tables.means([split], "weak", [none])).all()
+    table = task_tables.groups([split, split], {"last": [last_two] * 2, "first": [~last_two] * 2})
+    assert table["last"].to_dict() == {"original": "4.00", "RPG": "3.00", "weak": "1.00"}
+    assert table.loc["RPG", "first"] == "0.00"
 
 
 def test_tables_of_the_smoke_record(result):
