@@ -96,24 +96,6 @@ def _measured(record: dict) -> dict[str, str]:
     return dict(zip(MEASURED, entries, strict=True))
 
 
-def verdict(name: str, numbers: dict, margin: float = 0.5) -> str:
-    """One sentence from the numbers: do generated networks work as well as the originals, within `margin` points?"""
-    gap = round(numbers["generated"]["mean"] - numbers["original"]["mean"], 2)
-    words = "reproduced" if gap >= -margin else "not reproduced"
-    return f"{name}: {words}; generated networks are {gap:+.2f} points from the originals' mean (margin -{margin})"
-
-
-def novelty(name: str, numbers: dict) -> str:
-    """One sentence from the numbers: are generated networks closer to an original than originals to each other?"""
-    nearest = numbers["diversity"]["to_nearest_original"]
-    usual = numbers["diversity"]["nearest_original_among_originals"]
-    words = "no closer" if nearest <= usual else "closer"
-    return (
-        f"{name}: error-IoU {nearest:.3f} with the nearest original, "
-        f"{words} than originals are to each other ({usual:.3f})"
-    )
-
-
 def _table(rows: dict[str, dict], entries: dict) -> pd.DataFrame:
     return pd.DataFrame({name: {label: entry(r) for label, entry in entries.items()} for name, r in rows.items()})
 
