@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rpglib.analysis.accuracy import summarise
+
 REPRODUCED, IN_PART, NOT_REPRODUCED = "reproduced", "reproduced in part", "not reproduced"
-NOT_TESTABLE = "not testable at this scale"
 MARGIN = 0.5
 """Points of accuracy that count as a difference, where the seeds do not spread wider."""
 FAILED = 10.0
@@ -86,11 +87,31 @@ def alikeness(numbers: dict, variant: str, key: str = "to_nearest_original") -> 
     return np.array([cell["diversity"][key] for cell in numbers["variants"][variant]["cells"]])
 
 
+def by_seed(values: Sequence[float]) -> dict:
+    """What a record keeps of a measurement with one value per seed: their summary, and the values themselves."""
+    return summarise(values) | {"values": list(values)}
+
+
+def of_seeds(found: dict) -> np.ndarray:
+    """The values (seeds,) behind a summary of `by_seed`.
+
+    A record without them has mean, standard deviation and n, which are all that a t-interval asks for: what comes back
+    then are rising values that have just these.
+    """
+    if "values" in found:
+        return np.array(found["values"], dtype=float)
+    steps = np.arange(found["n"]) - (found["n"] - 1) / 2
+    return found["mean"] + found["std"] * steps / (steps.std(ddof=1) if len(steps) > 1 else 1)
+
+
+def paired(found: dict, other: dict) -> np.ndarray:
+    """The differences (seeds,) of two summaries; where a record keeps no values, paired for the widest interval."""
+    values, others = of_seeds(found), of_seeds(other)
+    if "values" in found and "values" in other:
+        return values - others
+    return np.sort(values) - np.sort(others)[::-1]
+
+
 def side(d: Difference, margin: float = 0.0) -> int:
     """-1 or 1 where a difference is beyond the margin and twice its standard error, or else 0."""
     return (d.mean > 0) - (d.mean < 0) if abs(d.mean) > max(margin, 2 * d.error) else 0
-
-
-def yes(held: bool, open_: bool) -> str:
-    """The answer to a question of ours."""
-    return "yes" if held else "no clear difference" if open_ else "no"

@@ -89,83 +89,6 @@ def structure(profile: str) -> Sweep:
     )
 
 
-# ---- 10 to 14 -------------------------------------------------------------------------------------------------------
-
-
-def permutation_state(profile: str) -> Sweep:
-    """Paper, tables 15 / 17: more runs, equally many checkpoints in all, with and without permutation states."""
-    total, counts = (4, (1, 2)) if profile == "smoke" else (60, (1, 3, 10, 20))
-    start = base(profile)
-    start = replace(
-        start,
-        collect=replace(start.collect, checkpoints=total, finetune_batch_size=16),
-        model=replace(start.model, permutation_states=total),
-        # Telling basins apart takes longer than learning one.
-        train=replace(start.train, steps=start.train.steps * (1 if profile == "smoke" else 4)),
-    )
-    variants = {}
-    trained = start.model.permutation
-    other = "learned" if trained == "fixed" else "fixed"
-    for runs in counts:
-        zoo = {} if runs == 1 else {"collect.runs": runs, "collect.checkpoints": total // runs}
-        variants[f"{runs}, {trained}"] = zoo
-        variants[f"{runs}, none"] = zoo | {"model.permutation_states": 0}
-        if runs in counts[1:3]:
-            variants[f"{runs}, {other}"] = zoo | {"model.permutation": other}
-    return _sweep("permutation_state", profile, variants, start)
-
-
-def connectivity(profile: str) -> Sweep:
-    """Paper, table 18: one basin; two basins, told apart by one permutation state per run."""
-    each = base(profile).collect.checkpoints // 2
-    states = {"train.permutation": "run", "model.permutation_states": 2}
-    return _sweep(
-        "linear_mode_connectivity",
-        profile,
-        {"one basin": {}, "two basins": {"collect.runs": 2, "collect.checkpoints": each, **states}},
-    )
-
-
-def similarity(profile: str) -> Sweep:
-    """Paper, tables 25 (number of checkpoints) and 26 (without diffusion); one checkpoint after every few images."""
-    counts = {"smoke": (1, 2)}.get(profile, (1, 10, 50, 200, 400))
-    start = base(profile)
-    most = max(counts)
-    if profile in ("smoke", "cpu"):
-        # 400 checkpoints of one epoch on 1,078 images: two images a step, and a rate that suits so few.
-        collect = replace(start.collect, checkpoints=most, finetune_batch_size=2, finetune_learning_rate=2e-4)
-    else:
-        collect = replace(start.collect, checkpoints=most, finetune_batch_size=100)
-    start = replace(start, collect=collect, model=replace(start.model, permutation_states=most))
-    fewer = {f"{n}": {"collect.checkpoints": n, "model.permutation_states": n} for n in counts if n != most}
-    # Regression is asked for the token itself; the skip, which does it, knows no other prediction.
-    asked = {} if start.model.prediction == "sample" else {"model.prediction": "sample"}
-    alone = asked | {"train.diffusion": False, "model.prototype_skip": True, "model.permutation_states": 0}
-    return _sweep("similarity", profile, fewer | {f"{most}": {}, "without diffusion": alone}, start)
-
-
-def sensitivity(profile: str) -> Sweep:
-    """Paper, tables 16 / 24: networks of several sizes; the token grows with the network, as in the presets."""
-    if profile in ("smoke", "cpu"):
-        # A vision transformer takes longer to become a network that tells digits apart.
-        longer = {} if profile == "smoke" else {"collect.epochs": 60}
-        larger = {
-            "vit_small_digits": {"model.token_size": 256} | longer,
-            "cnn_digits_wide": {"model.token_size": 256},
-        }
-    else:
-        larger = {
-            "vit_tiny_patch16_224": {"model.token_size": 4096},
-            "vit_small_patch16_224": {"model.token_size": 16384},
-        }
-    return _sweep(
-        "sensitivity",
-        profile,
-        {base(profile).architecture.name: {}}
-        | {name: {"architecture.name": name, **changes} for name, changes in larger.items()},
-    )
-
-
 # ---- 16 -------------------------------------------------------------------------------------------------------------
 
 
@@ -202,22 +125,6 @@ def cifar10_convergence(profile: str) -> Sweep:
 # ---- 17, 18 ---------------------------------------------------------------------------------------------------------
 
 
-def memorisation(profile: str) -> Sweep:
-    """Checkpoints of one run, as the paper collects them, of three, and as many independent networks."""
-    start = base(profile)
-    each = max(1, start.collect.checkpoints // 3)
-    # As in 10: telling basins apart takes longer than learning one.
-    longer = {} if profile == "smoke" else {"train.steps": 4 * start.train.steps}
-    three = {"collect.runs": 3, "collect.checkpoints": each}
-    if start.model.permutation_states != 3 * each:
-        three["model.permutation_states"] = 3 * each
-    variants = {"one run": {}, "three runs": three | longer}
-    if profile != "smoke":
-        alone = {"collect.runs": start.collect.checkpoints, "collect.checkpoints": 1}
-        variants["independent runs"] = alone | longer
-    return _sweep("memorisation", profile, variants)
-
-
 def training_objective(profile: str) -> Sweep:
     """What the denoiser is asked for, and what it sees: three predictions on three normalisations."""
     start = base(profile)
@@ -237,12 +144,7 @@ def training_objective(profile: str) -> Sweep:
 SWEEPS = {
     "08": tokenization,
     "09": structure,
-    "10": permutation_state,
-    "11": connectivity,
-    "12": similarity,
-    "14": sensitivity,
     "05": cifar10_convergence,
-    "13": memorisation,
     "03": training_objective,
 }
 """By the number of the notebook that runs them; every one takes a profile."""

@@ -2,14 +2,22 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from experiments.sweeps.findings import accuracies, alikeness, gap, mean
+from experiments.sweeps.memorisation import novelty_by
 from experiments.sweeps.verdicts.architecture import fifths
 from experiments.sweeps.verdicts.convergence import path, seconds_to_work
 from experiments.sweeps.verdicts.objective import on_the_way
+
+
+def changes(variants: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """What each variant changes, a column per field; empty where it keeps the base's value."""
+    rows = {name: {field: str(value) for field, value in row.items()} for name, row in variants.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
 def accuracy(numbers: dict) -> pd.DataFrame:
@@ -105,7 +113,7 @@ def _gaps(numbers: dict, name: str) -> list[float]:
 
 
 def diffusion(numbers: dict) -> pd.DataFrame:
-    """The paper's table 26: with and without diffusion, mean ± std over seeds."""
+    """The paper's table 26 (v2): with and without diffusion, mean ± std over seeds."""
     return pd.DataFrame.from_dict(
         {
             name: {
@@ -140,7 +148,7 @@ def decoder(numbers: dict) -> pd.DataFrame:
 
 
 def novelty(numbers: dict, variant: str) -> pd.DataFrame:
-    """One variant of 17 by group of networks, means over seeds: accuracy, likeness, distances in units."""
+    """One variant of 13 by group of networks, means over seeds: accuracy, likeness, distances in units."""
     audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
 
     def over(group: str, key: str, statistic: str, digits: int) -> str:
@@ -152,8 +160,13 @@ def novelty(numbers: dict, variant: str) -> pd.DataFrame:
             "error-IoU, nearest original": over(group, "similarity", "mean", 2),
             "distance": over(group, "distance", "median", 2),
             "aligned distance": over(group, "aligned_distance", "median", 2),
-            "apart": over(group, "apart", "median", 2),
         }
+        | (
+            {"nearest distance": over(group, "nearest_distance", "median", 2)}
+            if novelty_by(numbers) == "nearest"
+            else {}
+        )
+        | {f"apart ({novelty_by(numbers)})": over(group, "apart", "median", 2)}
         for group in audits[0]
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -169,7 +182,8 @@ def new_and_good(numbers: dict, variant: str) -> pd.DataFrame:
         ]
         for group in audits[0]
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[f">= {k:g}" for k in numbers["multiples"]])
+    columns = pd.Index([f">= {k:g}" for k in numbers["multiples"]], name=f"{novelty_by(numbers)} distance")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def convergence(numbers: dict) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from experiments.sweeps import verdicts
 from experiments.sweeps.findings import (
     IN_PART,
     NOT_REPRODUCED,
-    NOT_TESTABLE,
     REPRODUCED,
     Difference,
     difference,
@@ -76,80 +75,3 @@ def test_recurrence(without, expected):
     assert words(verdicts.recurrent_and_positions({"variants": variants})) == [expected, REPRODUCED]
     variants["learned"] = cells([98, 98])
     assert words(verdicts.recurrent_and_positions({"variants": variants}))[1] == NOT_REPRODUCED
-
-
-def test_permutation_states():
-    def found(with_3, with_10, without_3=12, without_10=10):
-        variants = {"1, learned": cells([97, 97]), "1, none": cells([97, 97])}
-        variants |= {"3, learned": cells([with_3] * 2), "3, none": cells([without_3] * 2), "3, fixed": cells([97, 97])}
-        variants |= {"10, learned": cells([with_10] * 2), "10, none": cells([without_10] * 2)}
-        return words(verdicts.permutation_state({"variants": variants}))
-
-    assert found(97, 97) == [REPRODUCED, REPRODUCED, REPRODUCED, "yes"]
-    assert found(95, 30) == [REPRODUCED, REPRODUCED, NOT_REPRODUCED, "no"]
-    assert found(97, 30) == [REPRODUCED, REPRODUCED, IN_PART, "yes"]
-    assert found(20, 30, 97, 97) == [REPRODUCED, NOT_REPRODUCED, NOT_REPRODUCED, "no clear difference"]
-
-
-def test_linear_mode_connectivity():
-    def found(one, two, aligned=20):
-        def kind(depth):
-            curve = [97.0, 97.0 - depth, 97.0]
-            return {
-                "as they are": {"curve": curve, "barrier": {"mean": depth}},
-                "aligned": {"barrier": {"mean": aligned}},
-            }
-
-        kinds = ("original, one basin", "original, two basins", "generated, one basin")
-        pairs = dict.fromkeys(kinds, kind(one))
-        pairs |= {"generated, two basins, one state": kind(one), "generated, two basins, two states": kind(two)}
-        return words(verdicts.linear_mode_connectivity({"pairs": pairs}))
-
-    assert found(0.1, 80) == [REPRODUCED, REPRODUCED, "no"]
-    assert found(30, 5) == [NOT_REPRODUCED, NOT_REPRODUCED, "no"]
-    assert found(0.1, 80, 0.5)[2] == "yes"
-
-
-def similarity_numbers():
-    return {
-        "variants": {
-            "1": cells([97, 97], iou=0.9),
-            "50": cells([97, 97], iou=0.6),
-            "400": cells([97, 97], iou=0.6),
-            "without diffusion": cells([97, 97], iou=0.8),
-        },
-        "checkpoints": 50,
-        "ensemble": {name: {"similarity": {"mean": 0.5}} for name in ("50", "400", "without diffusion")},
-        "scatter": {
-            "original": {"similarity": [0.9], "accuracy": [97]},
-            "generated": {"similarity": [0.6], "accuracy": [97]},
-            "noise 0.02": {"similarity": [0.8], "accuracy": [97]},
-            "noise 0.4": {"similarity": [0.1], "accuracy": [50]},
-        },
-        "exchange": {
-            "two checkpoints of one run": {"accuracy": [97, 96, 97]},
-            "two independent runs": {"accuracy": [97, 20, 97]},
-            "two generated networks": {"accuracy": [97, 97, 97]},
-        },
-    }
-
-
-def test_similarity():
-    assert words(verdicts.similarity(similarity_numbers())) == [REPRODUCED] * 4
-    numbers = similarity_numbers()
-    numbers["variants"]["1"] = cells([97, 97], iou=0.6)
-    numbers["variants"]["without diffusion"] = cells([97, 97], iou=0.5)
-    numbers["scatter"]["noise 0.02"]["similarity"] = [0.5]
-    numbers["exchange"]["two independent runs"]["accuracy"][1] = 90
-    assert words(verdicts.similarity(numbers)) == [IN_PART, *[NOT_REPRODUCED] * 3]
-
-
-def test_sensitivity():
-    def found(small, large, gap_small, gap_large):
-        variants = {"a": cells([97 - gap_small] * 2), "b": cells([97 - gap_large] * 2, parameters=5000)}
-        noise = {n: {"absolute": {"0.1": {"mean": value}}} for n, value in (("a", small), ("b", large))}
-        return words(verdicts.sensitivity({"variants": variants, "noise": noise}))
-
-    assert found(5, 1, 0.9, 0.1) == [REPRODUCED, REPRODUCED]
-    assert found(1, 5, 0.9, 0.1) == [NOT_REPRODUCED, NOT_REPRODUCED]
-    assert found(5, 1, 0.2, 0.1) == [REPRODUCED, NOT_TESTABLE]
