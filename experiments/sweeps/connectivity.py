@@ -1,4 +1,4 @@
-"""11: accuracy along the line between two networks, trained or generated, of one basin or of two (paper, table 18)."""
+"""11: accuracy along the line between two networks, trained or generated, of one basin or two (paper, v2, table 18)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from experiments.pipeline import NETWORKS, images_of
 from experiments.sweeps.cells import Cell
+from experiments.sweeps.findings import by_seed
 from experiments.sweeps.sweep import Sweep
-from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.alignment import align
 from rpglib.analysis.connectivity import barrier, line
 from rpglib.errors import InputError
@@ -25,10 +25,10 @@ Pairs = list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 def measure(sweep: Sweep) -> dict:
     """Curves and barriers of all kinds of pairs: "pairs" {kind: {treatment: {"curve", "barrier", ...}}}.
 
-    curve (points,): accuracy in percent, mean over pairs and seeds; barrier: summary over seeds of the mean over pairs,
-    in points. Networks that are no plain sequence have no aligned curves.
+    curve (points,): accuracy in percent, mean over pairs and seeds; barrier: the mean over pairs in points, by
+    seed. Networks that are no plain sequence have no aligned curves.
     """
-    by_seed = [_kinds(one, two) for one, two in zip(*(sweep.cells(name) for name in sweep.variants), strict=True)]
+    seeds = [_kinds(one, two) for one, two in zip(*(sweep.cells(name) for name in sweep.variants), strict=True)]
     images = images_of(sweep.base.images)
     calibration = take(images.train, CALIBRATION).images
     module = sweep.base.architecture.build()
@@ -43,13 +43,13 @@ def measure(sweep: Sweep) -> dict:
     points = POINTS
     if sweep.profile == "smoke":
         points = 3
-        by_seed = [{kind: pairs[:1] for kind, pairs in kinds.items()} for kinds in by_seed]
+        seeds = [{kind: pairs[:1] for kind, pairs in kinds.items()} for kinds in seeds]
     result: dict = {}
-    for kind in by_seed[0]:
+    for kind in seeds[0]:
         result[kind] = {}
         for treatment in TREATMENTS:
             try:
-                found = [curves(kinds[kind], treatment) for kinds in by_seed]
+                found = [curves(kinds[kind], treatment) for kinds in seeds]
             except InputError:
                 if not treatment.startswith("aligned"):
                     raise
@@ -57,7 +57,7 @@ def measure(sweep: Sweep) -> dict:
             result[kind][treatment] = {
                 "curve": torch.stack(found).mean((0, 1)).tolist(),
                 "curves": [c.mean(0).tolist() for c in found],
-                "barrier": summarise([sum(map(barrier, c)) / len(c) for c in found]),
+                "barrier": by_seed([sum(map(barrier, c)) / len(c) for c in found]),
                 "pairs": len(found[0]),
             }
     return {"pairs": result, "weights": torch.linspace(0, 1, points).tolist()}

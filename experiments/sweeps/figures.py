@@ -8,8 +8,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from experiments.report.figures import BLACK, COLOURS, GREY
 from experiments.sweeps.evaluations import on_the_way, path
-from experiments.sweeps.findings import accuracies, alikeness, gap
+from experiments.sweeps.findings import accuracies, alikeness, gap, standard_error
 from experiments.sweeps.findings import token_sizes as sizes_of
+from experiments.sweeps.memorisation import novelty_by
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -103,7 +104,7 @@ def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
 
 
 def accuracy_against_similarity(ax: plt.Axes, scatter: dict, lowest: float = 84) -> None:
-    """Draw each network's accuracy against its highest error-IoU with an original (paper, figures 3 and 9).
+    """Draw each network's accuracy against its highest error-IoU with an original (paper, v1, figure 9; v2, figure 3).
 
     Networks below the accuracy `lowest` (percent) are left out: what noise leaves of them needs no telling apart.
     """
@@ -143,7 +144,7 @@ def accuracy_against_similarity(ax: plt.Axes, scatter: dict, lowest: float = 84)
 
 
 def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
-    """Draw similarity against the number of checkpoints that a generator learns from (paper, table 25)."""
+    """Draw similarity against the number of checkpoints that a generator learns from (paper, v2, table 25)."""
     counts = sorted((name for name in numbers["variants"] if name.isdigit()), key=int)
     keys = {
         "among generated": "among_generated",
@@ -174,7 +175,7 @@ def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
 
 
 def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
-    """Draw accuracy against the share of exchanged weights, for three kinds of pairs (first version, figure 2)."""
+    """Draw accuracy against the share of exchanged weights, for three kinds of pairs (paper, v1, figure 2)."""
     for place, (kind, row) in enumerate(exchange.items()):
         share = 100 * np.array(row["share"])
         middle, spread = np.array(row["accuracy"]), np.array(row["std"])
@@ -185,38 +186,27 @@ def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
 
 
 def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
-    """Draw, left, what noise costs networks of several sizes, and, right, that cost against the cost of generation."""
-    left, right = axes
+    """Draw what absolute and relative noise costs networks of several sizes, and, third, relative noise of 0.1 against
+    generation."""
+    *kinds, right = axes
     for place, (name, row) in enumerate(numbers["noise"].items()):
         parameters = numbers["variants"][name]["cells"][0]["parameters"]
-        sigmas = [float(sigma) for sigma in row["absolute"]]
-        found = list(row["absolute"].values())
-        left.errorbar(
-            np.array(sigmas) * 1.06 ** (place - 1),
-            [f["mean"] for f in found],
-            [f["std"] for f in found],
-            marker="os^"[place],
-            markersize=4,
-            capsize=2,
-            elinewidth=0.8,
-            label=f"{name} ({parameters:,})",
-        )
-        cost, lost = row["absolute"]["0.1"], gap(numbers, name)
-        right.errorbar(
-            cost["mean"],
-            -lost.mean,
-            lost.error,
-            cost["std"],
-            marker="os^"[place],
-            markersize=4,
-            capsize=2,
-            elinewidth=0.8,
-            color=COLOURS[place],
-        )
-    left.set(xscale="log", xlabel="standard deviation of the noise", ylabel="accuracy lost (points)")
-    left.legend(loc="lower right")
+        style = {"marker": "os^"[place], "markersize": 4, "capsize": 2, "elinewidth": 0.8, "color": COLOURS[place]}
+        for ax, by_sigma in zip(kinds, row.values(), strict=True):
+            found = list(by_sigma.values())
+            ax.errorbar(
+                np.array([float(sigma) for sigma in by_sigma]) * 1.06 ** (place - 1),
+                [f["mean"] for f in found],
+                [f["std"] for f in found],
+                label=f"{name} ({parameters:,})",
+                **style,
+            )
+        noise, lost = row["relative"]["0.1"], -gap(numbers, name)
+        right.errorbar(noise["mean"], lost.mean(), standard_error(lost), noise["std"], **style)
+    for ax, kind in zip(kinds, row, strict=True):
+        ax.set(xscale="log", xlabel=f"{kind} noise", ylabel="lost to noise (points)")
     right.axhline(0, color=GREY, linewidth=0.6)
-    right.set(xlabel="lost to noise of 0.1 (points)", ylabel="lost to generation (points)")
+    right.set(xlabel="lost to relative noise of 0.1", ylabel="lost to generation (points)")
 
 
 def cost(ax: plt.Axes, values: dict[str, Sequence[float]], ylabel: str) -> None:
@@ -305,7 +295,7 @@ def _kind(groups: dict, start: str) -> list[str]:
 
 
 def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
-    """Draw the first seed's networks: accuracy against the aligned distance to the nearest training network."""
+    """Draw the first seed's networks: accuracy against the distance to the nearest training network."""
     groups = numbers["audit"][variant]["seeds"][0]["groups"]
     for label, (start, colour, marker, _) in NOVELTY.items():
         points = np.array([point for name in _kind(groups, start) for point in groups[name]["points"]])
@@ -313,7 +303,7 @@ def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
         front = 2.4 if label == "RPG" else 2.2
         ax.scatter(*points.T, s=11, color=colour, marker=marker, label=label, alpha=0.8, zorder=front, **filled)
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
-    ax.set(title=variant, xscale="log", xlabel="distance to the nearest (units)")
+    ax.set(title=variant, xscale="log", xlabel=f"{novelty_by(numbers)} distance (units)")
     _accuracy_axis(ax)
 
 
@@ -333,7 +323,7 @@ def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
         front = 2.4 if label == "RPG" else 2.2
         style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2, "zorder": front}
         ax.plot(multiples[shown], best, label=label, **style)
-    ax.set(xscale="log", xlabel="distance that counts as new (units)", ylim=(-4, 104))
+    ax.set(xscale="log", xlabel=f"counts as new ({novelty_by(numbers)} units)", ylim=(-4, 104))
     ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32) if tick <= multiples.max()]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()

@@ -1,8 +1,8 @@
-"""17: are generated networks new? The audit of Zeng et al. (arXiv 2506.07998), which RPG's authors never ran."""
+"""13: are generated networks new? The audit of Zeng et al. (arXiv 2506.07998), which RPG's authors never ran."""
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,28 @@ def measure(sweep: Sweep) -> dict:
         for later in variant["seeds"][1:]:
             for group in later["groups"].values():
                 del group["points"]
-    return {"audit": found, "multiples": list(MULTIPLES), "averaged": AVERAGED}
+    return {"audit": found, "multiples": list(MULTIPLES), "averaged": AVERAGED, "novelty_by": "nearest"}
+
+
+def novelty_by(numbers: dict) -> str:
+    """The kind of distance behind apart, new_and_good and points; records that do not name it have aligned ones."""
+    return numbers.get("novelty_by", "aligned")
+
+
+def nearest(group: dict) -> float:
+    """The median over a group of the least bound that its record keeps on the distance to the nearest original.
+
+    By network, or, in records without it, the lower of the two medians, each in its kind's units.
+    """
+    if "nearest_distance" in group:
+        return group["nearest_distance"]["median"]
+    return min(group["distance"]["median"], group["aligned_distance"]["median"])
+
+
+def new_and_good_share(group: dict, multiples: Sequence[float]) -> float:
+    """The share of new and good networks, averaged over the distances at which new means anything: one unit or more."""
+    shares = [share for k, share in zip(multiples, group["new_and_good"], strict=True) if k >= 1]
+    return sum(shares) / len(shares)
 
 
 @dataclass(frozen=True)
@@ -105,12 +126,13 @@ def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dic
     """Accuracy, similarity and novelty of groups of networks, of which "original" are the training networks.
 
     Returns "good", the accuracy in percent that a network needs, which is the originals' lowest; "unit", the originals'
-    median leave-one-out distance, as they are and aligned; and "groups" {name: ...} with accuracy, similarity (highest
-    error-IoU with an original), distance and aligned_distance to the nearest original, apart (aligned distance to the
-    nearest of the same group), all distances in units; and new_and_good, the share of such networks by `MULTIPLES` of
-    the aligned unit. An original is compared with the others. Distances are Euclidean, over parameters without
-    BatchNorm's statistics; aligned ones are taken after the units of every network were put in the order nearest to the
-    first original's, which for networks of several hidden layers bounds the best alignment from above.
+    median leave-one-out distance, by kind of distance; and "groups" {name: ...} with accuracy, similarity (highest
+    error-IoU with an original), distance, aligned_distance and nearest_distance to the nearest original, apart (to the
+    nearest of the same group), each in its kind's units; and new_and_good, the share of such networks by `MULTIPLES` of
+    the unit. An original is compared with the others. Distances are Euclidean, over parameters without BatchNorm's
+    statistics; aligned ones are taken after the units of every network were put in the order nearest to the first
+    original's. Both are bounds from above on what the best alignment of two networks would leave; "nearest" is the
+    lower of the two, and what apart, new_and_good and points are measured by.
     """
     originals = groups["original"]
     plain = {name: _points(group) for name, group in groups.items()}
@@ -119,25 +141,33 @@ def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dic
     errors = {name: found != test.labels for name, found in answers.items()}
     accuracies = {name: accuracy(found, test.labels) for name, found in answers.items()}
     good = accuracies["original"].min().item()
-    unit = summarise(nearest_distance(plain["original"]))["median"]
-    unit_aligned = summarise(nearest_distance(aligned["original"]))["median"]
+
+    def distances(name: str, others: str | None = None) -> dict[str, Tensor]:
+        """Every kind of distance to the nearest of another group, or of the same."""
+        found = {
+            kind: nearest_distance(points[name], others and points[others])
+            for kind, points in (("plain", plain), ("aligned", aligned))
+        }
+        return found | {"nearest": torch.minimum(*found.values())}
+
+    unit = {kind: summarise(found)["median"] for kind, found in distances("original").items()}
     result = {}
     for name in groups:
         own = name == "original"
-        near = nearest_distance(plain[name], None if own else plain["original"]) / unit
-        near_aligned = nearest_distance(aligned[name], None if own else aligned["original"]) / unit_aligned
+        near = {kind: found / unit[kind] for kind, found in distances(name, None if own else "original").items()}
         alike = nearest_iou(errors[name], None if own else errors["original"])
-        points = torch.stack([near_aligned, accuracies[name]], 1)[:SCATTERED].tolist()
+        points = torch.stack([near["nearest"], accuracies[name]], 1)[:SCATTERED].tolist()
         result[name] = {
             "accuracy": summarise(accuracies[name]),
             "similarity": summarise(alike),
-            "distance": summarise(near),
-            "aligned_distance": summarise(near_aligned),
-            "apart": summarise(nearest_distance(aligned[name]) / unit_aligned),
-            "new_and_good": novelty_curve(near_aligned, accuracies[name], 1, good, MULTIPLES),
+            "distance": summarise(near["plain"]),
+            "aligned_distance": summarise(near["aligned"]),
+            "nearest_distance": summarise(near["nearest"]),
+            "apart": summarise(distances(name)["nearest"] / unit["nearest"]),
+            "new_and_good": novelty_curve(near["nearest"], accuracies[name], 1, good, MULTIPLES),
             "points": [[round(value, 3) for value in point] for point in points],
         }
-    return {"good": good, "unit": {"as they are": unit, "aligned": unit_aligned}, "groups": result}
+    return {"good": good, "unit": unit, "groups": result}
 
 
 def _arranged(module: nn.Module, reference: Mapping[str, Tensor], networks: Networks) -> Networks:

@@ -1,14 +1,19 @@
-"""12: how alike generated networks are to originals (paper, figures 3 and 9, tables 25 and 26), and exchanged parts."""
+"""12: how similar generated networks are to originals, and what exchanging parts of two networks does to them.
+
+Paper, v1, figures 2 and 9 (the latter is v2's figure 3), and v2, tables 25 and 26.
+"""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from experiments.pipeline import NETWORKS, generate, images_of
 from experiments.sweeps.cells import Cell
+from experiments.sweeps.findings import by_seed, of_seeds
 from experiments.sweeps.sweep import Sweep
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.analysis.perturbation import exchanged, noised
 from rpglib.analysis.similarity import error_iou, nearest_iou
 from rpglib.zoo.images import Split
@@ -23,21 +28,60 @@ def measure(sweep: Sweep, basins: Sequence[Cell]) -> dict:
     """What a sweep over the number of checkpoints leaves open.
 
     scatter {kind: {"similarity", "accuracy"}}: the highest error-IoU with an original (for an original, with another
-    one) and the accuracy in percent, of the paper's 50 checkpoints (or what is nearest). ensemble {variant: ...}:
+    one) and the accuracy in percent, of the paper's 50 checkpoints (or what is nearest), of the first seed's networks;
+    tradeoff: the same, as means of every seed's networks. ensemble {variant: ...}:
     error-IoU with the majority vote of the originals. exchange {kind: {"share", "accuracy"}}: accuracy after exchanging
-    the first tensors, up to that share of the weights, between two networks.
+    the first tensors, up to that share of the weights, between two networks, of which `basins` has cells of two runs.
     """
     test = images_of(sweep.base.images).test
     counts = [name for name in sweep.variants if name.isdigit()]
     fifty = min(counts, key=lambda name: abs(int(name) - 50))
     most = max(counts, key=int)
     cells = {name: sweep.cells(name) for name in {fifty: 0, most: 0, "without diffusion": 0}}
+    scatters = [_scatter(cell, test) for cell in cells[fifty]]
     return {
-        "scatter": _scatter(cells[fifty][0], test),
+        "scatter": scatters[0],
+        "tradeoff": {
+            kind: {key: by_seed([float(np.mean(found[kind][key])) for found in scatters]) for key in points}
+            for kind, points in scatters[0].items()
+        },
         "ensemble": {name: _ensemble(row, test) for name, row in cells.items()},
         "exchange": _exchange(cells[fifty], basins, test),
         "checkpoints": int(fifty),
     }
+
+
+def tradeoff(numbers: dict) -> dict:
+    """Of every kind of networks the similarity and the accuracy by seed; of the first seed, where no more is kept."""
+    return numbers.get("tradeoff") or {
+        kind: {key: by_seed([float(np.mean(values))]) for key, values in points.items()}
+        for kind, points in numbers["scatter"].items()
+    }
+
+
+def lead_over_noise(numbers: dict) -> list[float]:
+    """By seed, the accuracy of generated networks less that of noise at the same similarity, in points.
+
+    Noise is interpolated between its sizes, and constant beyond the least and the greatest.
+    """
+    kinds = {kind: {key: of_seeds(v) for key, v in row.items()} for kind, row in tradeoff(numbers).items()}
+    generated = kinds["generated"]
+    noise = [row for kind, row in kinds.items() if kind.startswith("noise")]
+    found = []
+    for k, (alike, right) in enumerate(zip(generated["similarity"], generated["accuracy"], strict=True)):
+        known = sorted((row["similarity"][k], row["accuracy"][k]) for row in noise)
+        found.append(float(right - np.interp(alike, *zip(*known, strict=True))))
+    return found
+
+
+def after_exchange(numbers: dict, kind: str, share: float) -> dict:
+    """The accuracy by seed after exchanging the first layers, up to the share of the weights that is nearest."""
+    found = numbers["exchange"][kind]
+    place = int(np.abs(np.array(found["share"]) - share).argmin())
+    if "values" in found:
+        return by_seed([curve[place] for curve in found["values"]])
+    n = numbers["ensemble"]["without diffusion"]["similarity"]["n"]
+    return {"n": n, "mean": found["accuracy"][place], "std": found["std"][place]}
 
 
 def _errors(cell: Cell, networks, split: Split) -> Tensor:
@@ -63,7 +107,7 @@ def _scatter(cell: Cell, split: Split) -> dict:
 
 
 def _ensemble(cells: Sequence[Cell], split: Split) -> dict:
-    """Error-IoU of generated networks with the class that most originals choose; n is the number of seeds."""
+    """Error-IoU of generated networks with the class that most originals choose, by seed."""
     alike, right = [], []
     for cell in cells:
         module = cell.recipe.architecture.build()
@@ -72,11 +116,11 @@ def _ensemble(cells: Sequence[Cell], split: Split) -> dict:
         wrong = (vote != split.labels)[None]
         alike.append(error_iou(_errors(cell, networks, split), wrong).mean().item())
         right.append(100 * (1 - wrong.double().mean().item()))
-    return {"similarity": summarise(alike), "ensemble_accuracy": summarise(right)}
+    return {"similarity": by_seed(alike), "ensemble_accuracy": by_seed(right)}
 
 
 def _exchange(cells: Sequence[Cell], basins: Sequence[Cell], split: Split) -> dict:
-    """Figure 2 of the paper's first version, with the share of exchanged weights on the axis."""
+    """Paper, v1, figure 2, with the share of exchanged weights on the axis; values: a curve per seed."""
     kinds: dict[str, list[Tensor]] = {}
     for cell, other in zip(cells, basins, strict=True):
         zoo, two, module = cell.zoo(), other.zoo(), cell.recipe.architecture.build()
@@ -97,6 +141,7 @@ def _exchange(cells: Sequence[Cell], basins: Sequence[Cell], split: Split) -> di
     return {
         kind: {"share": share, "accuracy": torch.stack(found).mean(0).tolist()}
         | {"std": torch.stack(found).std(0, correction=min(1, len(found) - 1)).tolist()}
+        | {"values": torch.stack(found).tolist()}
         for kind, found in kinds.items()
     }
 

@@ -2,12 +2,20 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from experiments.sweeps.evaluations import on_the_way, path, seconds_to_work
-from experiments.sweeps.findings import accuracies, alikeness, fifths, gap, mean
+from experiments.sweeps.findings import accuracies, alikeness, fifths, gap, mean, standard_error
+from experiments.sweeps.memorisation import novelty_by
+
+
+def changes(variants: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """What each variant changes, a column per field; empty where it keeps the base's value."""
+    rows = {name: {field: str(value) for field, value in row.items()} for name, row in variants.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
 def accuracy(numbers: dict) -> pd.DataFrame:
@@ -21,7 +29,7 @@ def accuracy(numbers: dict) -> pd.DataFrame:
             "median": f"{statistics.median(a for cell in cells for a in cell['generated']['accuracies']):.2f}",
             "worst": f"{min(cell['generated']['min'] for cell in cells):.2f}",
             "best": f"{max(cell['generated']['max'] for cell in cells):.2f}",
-            "generated - original": str(gap(numbers, name)),
+            "generated - original": f"{gap(numbers, name).mean():+.2f} ± {standard_error(gap(numbers, name)):.2f}",
             "n": f"{len(cells)} x {cells[0]['generated']['n']}",
         }
 
@@ -89,7 +97,7 @@ def noise(numbers: dict) -> pd.DataFrame:
         rows[name] = {
             "parameters": f"{variant['cells'][0]['parameters']:,}",
             "original": over_seeds(accuracies(numbers, name, "original")),
-            "generated": over_seeds([-g for g in _gaps(numbers, name)]),
+            "generated": over_seeds(-gap(numbers, name)),
         }
         for kind, by_sigma in numbers["noise"][name].items():
             for sigma, found in by_sigma.items():
@@ -97,13 +105,8 @@ def noise(numbers: dict) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").T
 
 
-def _gaps(numbers: dict, name: str) -> list[float]:
-    pairs = zip(accuracies(numbers, name), accuracies(numbers, name, "original"), strict=True)
-    return [generated - original for generated, original in pairs]
-
-
 def diffusion(numbers: dict) -> pd.DataFrame:
-    """The paper's table 26: with and without diffusion, mean ± std over seeds."""
+    """The paper's table 26 (v2): with and without diffusion, mean ± std over seeds."""
     return pd.DataFrame.from_dict(
         {
             name: {
@@ -138,7 +141,7 @@ def decoder(numbers: dict) -> pd.DataFrame:
 
 
 def novelty(numbers: dict, variant: str) -> pd.DataFrame:
-    """One variant of 17 by group of networks, means over seeds: accuracy, likeness, distances in units."""
+    """One variant of 13 by group of networks, means over seeds: accuracy, likeness, distances in units."""
     audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
 
     def over(group: str, key: str, statistic: str, digits: int) -> str:
@@ -150,8 +153,13 @@ def novelty(numbers: dict, variant: str) -> pd.DataFrame:
             "error-IoU, nearest original": over(group, "similarity", "mean", 2),
             "distance": over(group, "distance", "median", 2),
             "aligned distance": over(group, "aligned_distance", "median", 2),
-            "apart": over(group, "apart", "median", 2),
         }
+        | (
+            {"nearest distance": over(group, "nearest_distance", "median", 2)}
+            if novelty_by(numbers) == "nearest"
+            else {}
+        )
+        | {f"apart ({novelty_by(numbers)})": over(group, "apart", "median", 2)}
         for group in audits[0]
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -167,7 +175,8 @@ def new_and_good(numbers: dict, variant: str) -> pd.DataFrame:
         ]
         for group in audits[0]
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[f">= {k:g}" for k in numbers["multiples"]])
+    columns = pd.Index([f">= {k:g}" for k in numbers["multiples"]], name=f"{novelty_by(numbers)} distance")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def convergence(numbers: dict) -> pd.DataFrame:

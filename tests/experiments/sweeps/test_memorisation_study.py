@@ -1,4 +1,4 @@
-"""The audit of 13 on populations whose answer is known, and verdicts of 13 whose words flip with the numbers."""
+"""The audit of 13 on populations whose answer is known, and its tables."""
 
 import copy
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.sweeps import tables, verdicts
-from experiments.sweeps.memorisation import MULTIPLES, SCATTERED, judge
+from experiments.sweeps import tables
+from experiments.sweeps.memorisation import MULTIPLES, SCATTERED, judge, nearest, new_and_good_share
 from rpglib.analysis.alignment import permute
 from rpglib.zoo.images import Split
 
@@ -36,7 +36,7 @@ def judged():
 
 def test_the_originals_are_the_unit(judged):
     found = judged["groups"]["original"]
-    for key in ("distance", "aligned_distance", "apart"):
+    for key in ("distance", "aligned_distance", "nearest_distance", "apart"):
         assert found[key]["median"] == pytest.approx(1)
     assert found["new_and_good"][0] == 1, "the worst original is good by definition"
     assert found["similarity"]["max"] < 1, "an original is compared with the others, not with itself"
@@ -59,7 +59,7 @@ def test_apart_shows_one_network_written_over_and_over(judged):
 def test_a_permuted_copy_is_far_as_it_is_and_at_distance_0_aligned(judged):
     found = judged["groups"]["permuted"]
     assert found["distance"]["min"] > 0.1
-    assert found["aligned_distance"]["max"] < 1e-6
+    assert found["aligned_distance"]["max"] < 1e-6 and found["nearest_distance"]["max"] < 1e-6
     assert found["similarity"]["min"] == 1
 
 
@@ -96,30 +96,30 @@ def audited(rpg: dict, baseline: dict | None = None, shifts=(-0.01, 0.0, 0.01)) 
     return {"audit": {"one run": {"seeds": seeds}}, "multiples": [0, 1, 2]}
 
 
-def words(numbers: dict) -> list[str]:
-    return [verdict.word for verdict in verdicts.memorisation(numbers)]
-
-
-def test_near_copies_and_new_networks():
-    copies = group(0.2, 0.99, 0.1, (1.0, 0.0, 0.0))
-    assert words(audited(copies)) == ["yes", "yes", "yes", "no"]
-    new = group(3.0, 0.5, 4.0, (1.0, 1.0, 0.9))
-    assert words(audited(new)) == ["no", "no", "no", "yes"]
-    assert "RPG 0.95" in str(verdicts.memorisation(audited(new))[3])
-
-
-def test_a_difference_within_the_errors_is_none():
-    assert words(audited(group(1.001, apart=1.001)))[0] == "no clear difference"
-    assert words(audited(group(), group()))[3] == "no clear difference", "level with its best baseline"
-
-
-def test_without_accuracy_nothing_is_said_of_novelty():
-    failing = group(9.0, 0.1, 9.0, (0.4, 0.4, 0.4), accuracy=30.0)
-    (found,) = verdicts.memorisation(audited(failing))
-    assert found.word == "no" and "30.0 %" in found.evidence
-
-
-def test_tables_of_17():
+def test_tables_of_13():
     numbers = audited(group(3.0))
-    assert tables.novelty(numbers, "one run").loc["RPG", "aligned distance"] == "3.00 ± 0.01"
-    assert tables.new_and_good(numbers, "one run").loc["RPG"].to_dict() == {">= 0": "100", ">= 1": "50", ">= 2": "0"}
+    row = tables.novelty(numbers, "one run").loc["RPG"]
+    assert row["aligned distance"] == "3.00 ± 0.01" and "apart (aligned)" in row
+    table = tables.new_and_good(numbers, "one run")
+    assert table.loc["RPG"].to_dict() == {">= 0": "100", ">= 1": "50", ">= 2": "0"}
+    assert table.columns.name == "aligned distance"
+
+
+def test_tables_name_the_distance_that_a_record_has():
+    numbers = audited(group(3.0) | {"nearest_distance": {"median": 2.0}}) | {"novelty_by": "nearest"}
+    for seed in numbers["audit"]["one run"]["seeds"]:
+        for found in seed["groups"].values():
+            found.setdefault("nearest_distance", {"median": 1.0})
+    row = tables.novelty(numbers, "one run").loc["RPG"]
+    assert row["nearest distance"] == "2.00 ± 0.00" and "apart (nearest)" in row
+    assert tables.new_and_good(numbers, "one run").columns.name == "nearest distance"
+
+
+def test_nearest_is_the_tighter_bound():
+    found = group(3.0) | {"aligned_distance": {"median": 7.0}}
+    assert nearest(found) == 3
+    assert nearest(found | {"nearest_distance": {"median": 2.0}}) == 2
+
+
+def test_new_and_good_counts_from_one_unit_on():
+    assert new_and_good_share(group(rates=(1.0, 0.5, 0.0)), [0, 1, 2]) == 0.25

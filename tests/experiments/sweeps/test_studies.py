@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from experiments.pipeline import images_of
 from experiments.sweeps import cells, connectivity, sensitivity, similarity
-from experiments.sweeps.recipes import connectivity as connectivity_sweep
+from experiments.sweeps.findings import by_seed, of_seeds, paired
+from experiments.sweeps.recipes import base
 from experiments.sweeps.sweep import Sweep
 
 
@@ -21,14 +23,16 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(home):
     """The smallest sweep with one and with two basins, computed."""
-    found = connectivity_sweep("smoke")
-    cells.run([cell for name in found.variants for cell in found.cells(name, "smoke")])
+    two = {"collect.runs": 2, "collect.checkpoints": 2, "train.permutation": "run", "model.permutation_states": 2}
+    found = Sweep("lines", "smoke", base("smoke"), {"one basin": {}, "two basins": two}, (0,))
+    cells.run([cell for name in found.variants for cell in found.cells(name)])
     return found
 
 
 def test_ends_of_a_line_are_its_networks(study):
-    found = connectivity.measure(study, "smoke")
+    found = connectivity.measure(study)
     assert found["weights"] == [0, 0.5, 1]
+    assert len(found["pairs"]["original, two basins"]["as they are"]["barrier"]["values"]) == 1
     for kind, row in found["pairs"].items():
         assert set(row) == set(connectivity.TREATMENTS), kind
         # Another order of the hidden units changes no end.
@@ -36,7 +40,7 @@ def test_ends_of_a_line_are_its_networks(study):
 
 
 def test_pairs_come_from_where_they_say(study):
-    one, two = (study.cells(name, "smoke")[0] for name in study.variants)
+    one, two = (study.cells(name)[0] for name in study.variants)
     kinds = connectivity._kinds(one, two)
     zoo = two.zoo()
     for a, b in kinds["original, two basins"]:
@@ -65,17 +69,19 @@ def test_layers_stay_together():
 
 
 def test_exchanging_everything_changes_nothing(study):
-    row = [study.cells("one basin", "smoke")[0]], [study.cells("two basins", "smoke")[0]]
+    row = [study.cells("one basin")[0]], [study.cells("two basins")[0]]
     found = similarity._exchange(*row, images_of("digits").test)
+    numbers = {"exchange": found}
     for kind, entry in found.items():
         assert entry["share"][0] == 0 and entry["share"][-1] == pytest.approx(1), kind
         assert entry["accuracy"][0] == pytest.approx(entry["accuracy"][-1])
+        assert of_seeds(similarity.after_exchange(numbers, kind, 1)) == pytest.approx(entry["accuracy"][-1])
 
 
 def test_networks_without_noise_lose_nothing(study, monkeypatch):
     monkeypatch.setattr(sensitivity, "SIGMAS", (0.0, 10.0))
-    alone = Sweep("alone", study.base, {"base": {}}, study.seeds)
-    found = sensitivity.measure(alone, "smoke")["noise"]["base"]
+    alone = Sweep("alone", "smoke", study.base, {"base": {}}, study.seeds)
+    found = sensitivity.measure(alone)["noise"]["base"]
     for kind in ("absolute", "relative"):
         assert found[kind]["0.0"]["mean"] == 0
         assert found[kind]["10.0"]["mean"] > 10
@@ -83,9 +89,50 @@ def test_networks_without_noise_lose_nothing(study, monkeypatch):
 
 def test_a_vote_is_most_like_itself(study):
     """A zoo of one checkpoint votes as that checkpoint does, so the originals' similarity to it would be 1."""
-    cell = study.cells("one basin", "smoke")[0]
+    cell = study.cells("one basin")[0]
     single = replace(cell, recipe=replace(cell.recipe, collect=replace(cell.recipe.collect, checkpoints=1)))
     single = replace(single, recipe=replace(single.recipe, model=replace(single.recipe.model, permutation_states=1)))
     cells.run([single])
     found = similarity._ensemble([single], images_of("digits").test)
     assert found["ensemble_accuracy"]["mean"] == pytest.approx(single.numbers()["original"]["mean"])
+
+
+def test_values_of_seeds_are_kept_or_stand_for_their_summary():
+    kept = by_seed([3.0, 1.0, 5.0])
+    assert of_seeds(kept).tolist() == [3, 1, 5]
+    summary = {key: value for key, value in kept.items() if key != "values"}
+    found = of_seeds(summary)
+    assert (found.mean(), found.std(ddof=1)) == pytest.approx((kept["mean"], kept["std"]))
+    assert of_seeds({"n": 1, "mean": 2.0, "std": 0.0}).tolist() == [2]
+
+
+def test_differences_are_paired_by_seed_or_for_the_widest_interval():
+    kept, other = by_seed([3.0, 1.0, 5.0]), by_seed([2.0, 0.0, 4.0])
+    assert paired(kept, other).tolist() == [1, 1, 1]
+    summaries = [{key: value for key, value in found.items() if key != "values"} for found in (kept, other)]
+    wide = paired(*summaries)
+    assert wide.mean() == pytest.approx(1)
+    assert wide.std(ddof=1) == pytest.approx(kept["std"] + other["std"])
+
+
+def test_exchange_of_a_record_without_values():
+    row = {"share": [0.0, 0.4, 1.0], "accuracy": [97.0, 20.0, 97.0], "std": [1.0, 2.0, 1.0]}
+    numbers = {"exchange": {"pair": row}, "ensemble": {"without diffusion": {"similarity": {"n": 3}}}}
+    assert similarity.after_exchange(numbers, "pair", 0.5) == {"n": 3, "mean": 20, "std": 2}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_lead_over_noise(kept):
+    """Noise of accuracy 100 x similarity; generated networks five points above it."""
+    scatter = {
+        "generated": {"similarity": [0.6, 0.8], "accuracy": [75.0, 75.0]},
+        "noise 0.1": {"similarity": [0.9], "accuracy": [90.0]},
+        "noise 0.4": {"similarity": [0.5], "accuracy": [50.0]},
+    }
+    numbers = {"scatter": scatter}
+    if kept:
+        numbers["tradeoff"] = {
+            kind: {key: by_seed([float(np.mean(values))] * 2) for key, values in row.items()}
+            for kind, row in scatter.items()
+        }
+    assert similarity.lead_over_noise(numbers) == pytest.approx([5.0] * (2 if kept else 1))
