@@ -86,6 +86,10 @@ class ParameterTokenizer:
     per layer). The last two are ours: they show the generator the differences between checkpoints, which are small
     beside a layer's deviation when the checkpoints come from one run.
 
+    What does not vary over a zoo of two or more checkpoints comes back exactly, whatever the normalisation, where noise
+    in the size of rounding would otherwise be taken for a spread: whole layers (a frozen backbone) are not tokenised,
+    single values (pruned weights) are put back by `decode`.
+
     Integer tensors, and tensors of one element, are not tokenised: `decode` returns the first checkpoint's integers and
     the zoo's mean of the others. Tied tensors are tokenised once and tied again in what `decode` returns.
     """
@@ -102,12 +106,14 @@ class ParameterTokenizer:
         token_size: int,
         slicing: str = "layer",
         normalisation: str = "layer",
+        fixed: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     ):
+        """fixed: layer -> (which of its values never vary, bool (size,); those values)."""
         if not isinstance(token_size, int) or token_size < 1:
             raise InputError(f"token_size must be a positive whole number, not {token_size!r}")
         self.layers, self.names = tuple(layers), tuple(names)
         self.shift, self.scale, self.log_reference = list(shift), list(scale), list(log_reference)
-        self.constants, self.aliases = dict(constants), dict(aliases)
+        self.constants, self.aliases, self.fixed = dict(constants), dict(aliases), dict(fixed or {})
         self.token_size = token_size
         self.slicing = choice("slicing", slicing, SLICINGS)
         self.normalisation = choice("normalisation", normalisation, NORMALISATIONS)
@@ -157,23 +163,41 @@ class ParameterTokenizer:
         references = torch.zeros(len(layers), dtype=torch.float64)
         mean, std = torch.zeros_like(references), torch.zeros_like(references)
         sums = {name: torch.zeros_like(x, dtype=torch.float64) for name, x in constants.items()}
+        reference = {layer.name: first[layer.name].detach().cpu().flatten() for layer in layers}
+        varies = {layer.name: torch.zeros(layer.size, dtype=torch.bool) for layer in layers}
+        broken: dict[str, int] = {}
         for i in range(len(checkpoints)):
             checkpoint = blank._checked(checkpoints[i], f"checkpoint {i}")
             for name in sums:
                 sums[name] += checkpoint[name].cpu()
             for k, layer in enumerate(layers):
-                x = checkpoint[layer.name].detach().float().flatten().cpu()
+                x = checkpoint[layer.name].detach().flatten().cpu()
+                if i and not varies[layer.name].all():
+                    varies[layer.name] |= x != reference[layer.name]
+                x = x.float()
                 if layer.log:
-                    reference = LOG_REFERENCE * float(x.mean()) or 1.0
-                    x = torch.log(x / reference + LOG_OFFSET)
-                    references[k] += reference
+                    scale = LOG_REFERENCE * float(x.mean()) or 1.0
+                    x = torch.log(x / scale + LOG_OFFSET)
+                    references[k] += scale
                 deviation, average = torch.std_mean(x)
                 if not torch.isfinite(deviation):
-                    raise InputError(_not_finite(layer.name, f"checkpoint {i}"))
+                    broken.setdefault(layer.name, i)
                 mean[k] += average
                 std[k] += deviation
         n = len(checkpoints)
-        references, mean, std = references / n, mean / n, std / n
+        # Of one checkpoint nothing is known to vary or not: all of it is tokenised.
+        kept = [k for k, layer in enumerate(layers) if n == 1 or varies[layer.name].any()]
+        for k in set(range(len(layers))) - set(kept):
+            constants[layers[k].name] = first[layers[k].name].detach().cpu().clone()
+        layers = [layers[k] for k in kept]
+        if not layers:
+            raise InputError(f"all {n} checkpoints are equal, so there is nothing to generate; give different ones")
+        for layer in layers:
+            if layer.name in broken:
+                raise InputError(_not_finite(layer.name, f"checkpoint {broken[layer.name]}"))
+        references, mean, std = (x[kept] / n for x in (references, mean, std))
+        still = {layer.name: ~varies[layer.name] for layer in layers if n > 1 and not varies[layer.name].all()}
+        fixed = {name: (which, reference[name][which].clone()) for name, which in still.items()}
         for name, total in sums.items():
             if constants[name].is_floating_point():
                 constants[name] = (total / n).to(constants[name].dtype)
@@ -194,6 +218,7 @@ class ParameterTokenizer:
             token_size,
             slicing,
             normalisation,
+            fixed,
         )
 
     # ---- encoding and decoding ----------------------------------------------------------------------------------
@@ -203,9 +228,11 @@ class ParameterTokenizer:
         """Turn a state dict into tokens (L, D) float32, zero where padded, and their mask (L, D), true for real values.
 
         The mask is one tensor shared by all calls: do not write to it. Half-precision tensors are accepted.
-        Raises `InputError` for a missing, extra, reshaped or non-finite tensor.
+        Raises `InputError` for a missing, extra, reshaped or non-finite tensor, and where a value that never varied in
+        the zoo is another one here, since `decode` would return that of the zoo.
         """
         state_dict = self._checked(state_dict, "the state dict")
+        self._check_constant(state_dict)
         # torch.empty and zeros only in the padding: a full zero fill would cost another pass over the tokens.
         flat = torch.empty(self.num_tokens * self.token_size)
         flat.view(self.num_tokens, self.token_size)[self.token_lengths < self.token_size] = 0.0
@@ -280,7 +307,11 @@ class ParameterTokenizer:
             if layer.log:
                 # A generated variance must stay positive, or the network divides by the root of a negative number.
                 x.exp_().sub_(LOG_OFFSET).clamp_(min=1e-6).mul_(self.log_reference[k])
-            state_dict[layer.name] = x.view(layer.shape).to(layer.dtype)
+            x = x.to(layer.dtype)
+            if layer.name in self.fixed:
+                which, values = self.fixed[layer.name]
+                x[which.to(x.device)] = values.to(x.device)
+            state_dict[layer.name] = x.view(layer.shape)
         for name, source in self.aliases.items():
             state_dict[name] = state_dict[source]
         return state_dict
@@ -302,13 +333,28 @@ class ParameterTokenizer:
         for name, shape in expected.items():
             if tuple(state_dict[name].shape) != shape:
                 raise InputError(f"{what}: {name!r} has shape {tuple(state_dict[name].shape)}, expected {shape}")
-        for name in self.constants:
-            if not torch.isfinite(state_dict[name]).all():
+        for name, constant in self.constants.items():
+            # A whole layer that never varies may hold what it likes, such as a mask's -inf.
+            if constant.numel() == 1 and not torch.isfinite(state_dict[name]).all():
                 raise InputError(_not_finite(name, what))
         for name, source in self.aliases.items():
             if name in state_dict and not torch.equal(state_dict[name], state_dict[source]):
                 raise InputError(f"{what}: {name!r} and {source!r} are tied in this architecture but differ here")
         return state_dict
+
+    def _check_constant(self, state_dict: Checkpoint) -> None:
+        layers = {name: x for name, x in self.constants.items() if x.is_floating_point() and x.numel() > 1}
+        same = [torch.equal(state_dict[name].cpu(), x) for name, x in layers.items()]
+        same += [
+            torch.equal(state_dict[name].detach().cpu().flatten()[which], values)
+            for name, (which, values) in self.fixed.items()
+        ]
+        for name, equal in zip([*layers, *self.fixed], same, strict=True):
+            if not equal:
+                raise InputError(
+                    f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
+                    "that holds this network, too"
+                )
 
     # ---- layout -------------------------------------------------------------------------------------------------
 
@@ -373,6 +419,8 @@ class ParameterTokenizer:
         tensors = {f"shift.{a.name}": x for a, x in zip(self.layers, self.shift, strict=True)}
         tensors |= {f"scale.{a.name}": x for a, x in zip(self.layers, self.scale, strict=True)}
         tensors |= {f"constant.{name}": x for name, x in self.constants.items()}
+        tensors |= {f"fixed.{name}": values for name, (_, values) in self.fixed.items()}
+        tensors |= {f"where.{name}": which for name, (which, _) in self.fixed.items()}
         tensors["log_reference"] = torch.tensor(self.log_reference, dtype=torch.float64)
         save_tensors(path, tensors, {"spec": json.dumps(spec)})
 
@@ -397,6 +445,11 @@ class ParameterTokenizer:
             spec["token_size"],
             spec["slicing"],
             spec["normalisation"],
+            {
+                a.name: (tensors[f"where.{a.name}"], tensors[f"fixed.{a.name}"])
+                for a in layers
+                if f"fixed.{a.name}" in tensors
+            },
         )
 
 

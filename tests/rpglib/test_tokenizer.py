@@ -266,3 +266,66 @@ def test_single_rows_are_those_of_the_whole(slicing, normalisation, token_size):
     zoo[1]["2.weight"][3, 0] = torch.nan
     with pytest.raises(InputError, match=r"'2[.]weight' holds NaN"):
         tokenizer.encode_rows(zoo[1], rows)
+
+
+# ---- what does not vary over the zoo --------------------------------------------------------------------------------
+
+
+def random(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def partly_constant(n=4, dtype=torch.float32):
+    """Networks with a frozen layer, a pruned one, a mask of -inf, and a layer that varies."""
+    frozen, pruned = random(6, 5, seed=1), random(7, 3, seed=2).abs() < 0.5
+    mask = torch.zeros(3, 3).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+    return [
+        {
+            "frozen": frozen.to(dtype).clone(),
+            "pruned": random(7, 3, seed=10 + i).masked_fill(pruned, 0.0).to(dtype),
+            "mask": mask.clone(),
+            "free": random(40, seed=20 + i).to(dtype),
+        }
+        for i in range(n)
+    ], pruned
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("slicing", SLICINGS)
+def test_what_does_not_vary_comes_back_exactly_whatever_is_generated(slicing, normalisation, dtype, tmp_path):
+    zoo, pruned = partly_constant(dtype=dtype)
+    tokenizer = ParameterTokenizer.fit(zoo, 8, slicing, normalisation)
+    tokenizer.save(tmp_path / "tokenizer")
+    for one in (tokenizer, ParameterTokenizer.load(tmp_path / "tokenizer")):
+        for reuse in (False, True):
+            written = one.decode(torch.randn(one.num_tokens, 8), reuse)
+            assert list(written) == list(zoo[0])
+            assert written["frozen"].equal(zoo[0]["frozen"]) and written["mask"].equal(zoo[0]["mask"])
+            assert written["pruned"][pruned].eq(0).all() and written["pruned"][~pruned].ne(0).all()
+            assert not written["free"].equal(zoo[0]["free"])
+    assert tokenizer.num_parameters == 7 * 3 + 40
+    again = tokenizer.decode(tokenizer.encode(zoo[2])[0])
+    for name, x in zoo[2].items():
+        torch.testing.assert_close(again[name], x, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "place"), [("frozen", (0, 0)), ("mask", (2, 0))])
+def test_a_network_that_differs_where_no_other_does_is_refused(name, place):
+    zoo, pruned = partly_constant()
+    tokenizer = ParameterTokenizer.fit(zoo, 8)
+    with pytest.raises(InputError, match=f"'{name}' differs where no checkpoint of the zoo did"):
+        other = {**zoo[0], name: zoo[0][name].clone()}
+        other[name][place] = 3.0
+        tokenizer.encode(other)
+    other = {**zoo[0], "pruned": zoo[0]["pruned"].masked_fill(pruned, 1e-9)}
+    with pytest.raises(InputError, match="'pruned' differs"):
+        tokenizer.encode(other)
+
+
+def test_one_checkpoint_or_equal_ones():
+    zoo, _ = partly_constant(1)
+    del zoo[0]["mask"]
+    assert ParameterTokenizer.fit(zoo, 8).num_parameters == 30 + 21 + 40, "nothing is known not to vary"
+    with pytest.raises(InputError, match="all 3 checkpoints are equal, so there is nothing to generate"):
+        ParameterTokenizer.fit(zoo * 3, 8)
