@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from experiments.baselines import measured, populations
 from experiments.profiles import NETWORKS, Recipe
 from experiments.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
@@ -88,8 +89,18 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         model.to(device).generate_each(recipe.networks, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed),
         generating,
     )
+    if in_memory := isinstance(images.test, Split):
+        networks = list(networks)
     numbers = compare(recipe, networks, zoo, images.test, device)
     end = time.perf_counter()
+    if in_memory:
+        module = recipe.architecture.build()
+        numbers["generated"]["distance"] = measured(module, networks, zoo, images.test, device)["distance"]
+        numbers["baselines"] = {
+            name: measured(module, group, zoo, images.test, device)
+            for name, group in populations(recipe, zoo, model, networks, images, seed).items()
+        }
+    compared = time.perf_counter()
     numbers["parameters"] = model.tokenizer.num_parameters
     numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
     numbers["tokens"] = model.tokenizer.num_tokens
@@ -100,6 +111,7 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         "train": trained - collected,
         "generate": sum(generating),
         "evaluate": end - trained - sum(generating),
+        "baselines": compared - end,
     }
     folder = generator_dir(profile, recipe.name)
     model.save_pretrained(folder)
@@ -111,7 +123,7 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         config=recipe,
         seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
         n=recipe.networks,
-        wall_seconds=end - start,
+        wall_seconds=compared - start,
         data_source=images.source,
     )
     shutil.rmtree(unfinished, ignore_errors=True)

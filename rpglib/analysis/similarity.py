@@ -58,14 +58,15 @@ def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, fl
         raise InputError(f"diversity needs at least two generated networks, not {len(generated_errors)}")
     several = len(original_errors) > 1
     return {
-        "among_generated": _mean_of_pairs(generated_errors),
+        "among_generated": mean_iou(generated_errors),
         "to_nearest_original": nearest_iou(generated_errors, original_errors).mean().item(),
-        "among_originals": _mean_of_pairs(original_errors) if several else None,
+        "among_originals": mean_iou(original_errors) if several else None,
         "nearest_original_among_originals": nearest_iou(original_errors).mean().item() if several else None,
     }
 
 
-def _mean_of_pairs(errors: Tensor) -> float:
+def mean_iou(errors: Tensor) -> float:
+    """Return the mean error-IoU (0..1) of all pairs of two different networks, from bool (A, n), A at least 2."""
     # Taken over the pairs themselves: subtracting the diagonal from a total would leave rounding behind.
     first, second = torch.triu_indices(len(errors), len(errors), offset=1)
     return error_iou(errors, errors)[first, second].mean().item()

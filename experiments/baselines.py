@@ -1,0 +1,129 @@
+"""What stands beside a generator in every table: networks that need no trained generator, measured as its own are.
+
+Where one of these baselines does as well as the generator, the row shows nothing about the generator.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from experiments.profiles import NETWORKS, Recipe
+from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.alignment import align, hidden_layers
+from rpglib.analysis.connectivity import between, recalibrated
+from rpglib.analysis.memorisation import nearest_distance
+from rpglib.analysis.perturbation import gaussian, noised
+from rpglib.analysis.similarity import mean_iou
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
+from rpglib.runtime.randomness import stream
+from rpglib.zoo.checkpoints import STATISTICS, Checkpoint, flatten, unflatten
+from rpglib.zoo.images import Images, Split, take
+from rpglib.zoo.store import Zoo
+
+CALIBRATION = 1024
+"""Training images on which BatchNorm's statistics are measured afresh for networks that were mixed."""
+
+Networks = list[dict[str, Tensor]]
+
+
+def untrained(recipe: Recipe, model: RPG) -> RPG:
+    """A generator with the tokenizer and the configuration of `model`, and with weights as they are before training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.train.seed)
+        return RPG(recipe.model, model.tokenizer).to(model.device).eval()
+
+
+def populations(
+    recipe: Recipe, zoo: Zoo, model: RPG, generated: Sequence[Checkpoint], images: Images, seed: int = 0
+) -> dict[str, Networks]:
+    """The baselines of a zoo by name, `NETWORKS` networks each, the mean network alone; large zoos must fit in memory.
+
+    untrained generator; mean network; Gaussian (every parameter for itself, BatchNorm's statistics measured afresh);
+    midpoint of two checkpoints of one run and of two runs, as they are and aligned, with the statistics measured
+    afresh; noise on checkpoints that goes as far from them as the generated networks are, in the median.
+    """
+    module, originals = recipe.architecture.build(), [zoo[i] for i in range(len(zoo))]
+    calibration = take(images.train, CALIBRATION).images
+    weights = points(originals)
+    far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])
+    new = untrained(recipe, model).generate(NETWORKS, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
+    drawn = unflatten(gaussian(weights, NETWORKS, seed), learned(originals[0]))
+    gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(NETWORKS)]
+    found = {
+        "untrained generator": new,
+        "mean network": [_mean(originals)],
+        "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
+        "noise as far as RPG": [
+            noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
+        ],
+    }
+    for label, pairs in _pairs(zoo.runs, seed).items():
+        couples = [(originals[a], originals[b]) for a, b in pairs]
+        found[f"midpoint, {label}"] = [between(a, b, 0.5) for a, b in couples]
+        if label == "two runs":
+            middles = [between(a, arranged(module, a, [b])[0], 0.5) for a, b in couples]
+            found[f"midpoint, {label}, aligned"] = [recalibrated(module, x, calibration) for x in middles]
+    return found
+
+
+def measured(
+    module: nn.Module, networks: Sequence[Checkpoint], zoo: Zoo, test: Split, device: torch.device | str = "cpu"
+) -> dict:
+    """Accuracy (percent), error-IoU among the networks (None for one alone), and their distance to the zoo.
+
+    distance: to the nearest checkpoint, over all parameters without BatchNorm's statistics, in units of the zoo's own
+    median leave-one-out distance (LOO).
+    """
+    originals = points([zoo[i] for i in range(len(zoo))])
+    predicted = predictions(module, networks, test.images, device=device)
+    accuracies = accuracy(predicted, test.labels)
+    return summarise(accuracies) | {
+        "accuracies": [round(a, 4) for a in accuracies.tolist()],
+        "error_iou": mean_iou(predicted != test.labels) if len(networks) > 1 else None,
+        "distance": summarise(nearest_distance(points(networks), originals) / nearest_distance(originals).median()),
+    }
+
+
+def learned(network: Checkpoint) -> dict[str, Tensor]:
+    """The parameters of a network: neither BatchNorm's statistics nor its counter."""
+    return {name: x for name, x in network.items() if x.is_floating_point() and not name.endswith(STATISTICS)}
+
+
+def points(networks: Sequence[Checkpoint]) -> Tensor:
+    """The parameters of N networks as a matrix (N, P)."""
+    parameters = [learned(network) for network in networks]
+    return flatten({name: torch.stack([network[name] for network in parameters]) for name in parameters[0]})
+
+
+def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkpoint]) -> Networks:
+    """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
+    try:
+        hidden_layers(module)
+    except InputError:
+        return list(networks)
+    # A network with NaN or infinite weights has no order that is nearer than another.
+    finite = [all(bool(x.isfinite().all()) for x in network.values()) for network in networks]
+    return [align(module, reference, x) if whole else x for x, whole in zip(networks, finite, strict=True)]
+
+
+def _mean(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+    def mean(name: str, x: Tensor) -> Tensor:
+        return torch.stack([network[name] for network in networks]).mean(0) if x.is_floating_point() else x
+
+    return {name: mean(name, x) for name, x in networks[0].items()}
+
+
+def _pairs(runs: Tensor, seed: int) -> Mapping[str, list[tuple[int, int]]]:
+    """Pairs of checkpoints of one run and of two different ones, drawn at random, as far as there are any."""
+    generator = torch.Generator().manual_seed(stream(seed, "midpoints"))
+    first, second = torch.triu_indices(len(runs), len(runs), offset=1)
+    alike = runs[first] == runs[second]
+    found = {}
+    for label, chosen in (("one run", alike.nonzero()[:, 0]), ("two runs", (~alike).nonzero()[:, 0])):
+        if len(chosen):
+            rows = chosen[torch.randperm(len(chosen), generator=generator)[:NETWORKS]]
+            found[label] = list(zip(first[rows].tolist(), second[rows].tolist(), strict=True))
+    return found
