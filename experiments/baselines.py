@@ -18,8 +18,7 @@ from rpglib.analysis.perturbation import gaussian, noised
 from rpglib.analysis.similarity import mean_iou
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
-from rpglib.runtime.randomness import stream
-from rpglib.zoo.checkpoints import STATISTICS, Checkpoint, flatten, unflatten
+from rpglib.runtime.state_dicts import STATISTICS, Checkpoint, flatten, unflatten
 from rpglib.zoo.images import Images, Split, take
 from rpglib.zoo.store import Zoo
 
@@ -57,7 +56,7 @@ def populations(
         "mean network": [_mean(originals)],
         "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
         "noise as far as RPG": [
-            noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
+            noised(originals[k % len(originals)], far, seed + k) for k in range(min(NETWORKS, len(originals)))
         ],
     }
     for label, pairs in _pairs(zoo.runs, seed).items():
@@ -118,7 +117,7 @@ def _mean(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
 
 def _pairs(runs: Tensor, seed: int) -> Mapping[str, list[tuple[int, int]]]:
     """Pairs of checkpoints of one run and of two different ones, drawn at random, as far as there are any."""
-    generator = torch.Generator().manual_seed(stream(seed, "midpoints"))
+    generator = torch.Generator().manual_seed(seed)
     first, second = torch.triu_indices(len(runs), len(runs), offset=1)
     alike = runs[first] == runs[second]
     found = {}

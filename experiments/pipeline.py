@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from experiments.baselines import measured, populations
+from experiments.baselines import measured, populations, untrained
 from experiments.profiles import NETWORKS, Recipe
 from experiments.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
@@ -101,6 +101,10 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
             for name, group in populations(recipe, zoo, model, networks, images, seed).items()
         }
     compared = time.perf_counter()
+    if recipe.generators > 1:
+        numbers["by_seed"] = [_seed_of(model, networks, recipe, zoo, images, device)] + [
+            _another(recipe, k, zoo, images, device) for k in range(1, recipe.generators)
+        ]
     numbers["parameters"] = model.tokenizer.num_parameters
     numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
     numbers["tokens"] = model.tokenizer.num_tokens
@@ -123,11 +127,32 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         config=recipe,
         seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
         n=recipe.networks,
-        wall_seconds=compared - start,
+        wall_seconds=time.perf_counter() - start,
         data_source=images.source,
     )
     shutil.rmtree(unfinished, ignore_errors=True)
     return Row(recipe, record, model, zoo[0])
+
+
+def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.device) -> dict:
+    """Train the row's generator number `k` on the same zoo, and measure it."""
+    recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + k))
+    model, _ = fit(recipe, zoo, device)
+    # Far apart: network i of seed s has the noise of network i + 1 of seed s - 1.
+    networks = generate(recipe, model.to(device), recipe.networks, 1000 * (recipe.train.seed + k))
+    return _seed_of(model, networks, recipe, zoo, images, device)
+
+
+def _seed_of(
+    model: RPG, networks: Iterable[dict[str, Tensor]], recipe: Recipe, zoo: Zoo, images: Images, device: torch.device
+) -> dict:
+    """What one of a row's generators writes, and what it wrote before it was trained."""
+    module = recipe.architecture.build()
+    new = generate(recipe, untrained(recipe, model), recipe.networks, recipe.train.seed)
+    return {
+        name: measured(module, group, zoo, images.test, device)
+        for name, group in (("generated", networks), ("untrained generator", new))
+    }
 
 
 def images_for(recipe: Recipe) -> Images:

@@ -34,7 +34,8 @@ class Recipe:
     """One row of a results table, from images to generated networks.
 
     `pretrained`: the zoo's networks start from timm's weights instead of random ones. `normalisation` and `slicing` are
-    the tokenizer's; `networks`: how many are generated. `paper` holds the paper's accuracies of (original, generated)
+    the tokenizer's; `networks`: how many are generated; `generators`: how many are trained on the one zoo, each with a
+    seed of its own, the first of which is kept. `paper` holds the paper's accuracies of (original, generated)
     networks in percent, where it reports this row.
     """
 
@@ -44,25 +45,18 @@ class Recipe:
     collect: CollectConfig
     model: RPGConfig
     train: TrainConfig
-    normalisation: str = "residual"
+    normalisation: str = "layer"
     slicing: str = "layer"
     sampler: str = "ddim"
     sampling_steps: int = 60
     networks: int = NETWORKS
+    generators: int = 1
     paper: tuple[float, float] | None = None
     pretrained: bool = False
 
 
 PRETRAIN = Schedule(60, learning_rate=5e-3, batch_size=32, weight_decay=0.3, decay=True)
-TASK_TRAIN = TrainConfig(
-    steps=3000,
-    batch_size=16,
-    diffusion_batch=128,
-    learning_rate=3e-3,
-    weight_decay=0.0,
-    weighting="token",
-    prototype_loss=4.0,
-)
+TASK_TRAIN = TrainConfig(steps=3000, batch_size=16, diffusion_batch=128, learning_rate=3e-3, weight_decay=0.0)
 CURVE_TRAIN = replace(TASK_TRAIN, steps=1500)
 
 
@@ -98,63 +92,67 @@ class TaskRecipe(Recipe):
         return tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
 
 
-# Our defaults for small networks: half the paper's width of the denoiser, velocity prediction on residual tokens (the
-# paper: epsilon on tokens normalised by layer), states that are learned (the paper: fixed).
-SMALL_MODEL = RPGConfig(
-    token_size=64,
-    widths=(128, 128),
-    headdim=32,
-    channels=(1, 16, 32, 64, 32, 16, 1),
-    permutation_states=50,
-    prediction="velocity",
-)
-SMALL_TRAIN = TrainConfig(steps=4000, batch_size=4, diffusion_batch=192, learning_rate=1e-3)
+# Generators for small networks: the library's defaults in the size of their zoos. States are learned (the paper: fixed).
+SMALL_MODEL = RPGConfig(token_size=128, widths=(256, 256), headdim=32, channels=(1, 8, 16, 8, 1), permutation_states=50)
+SMALL_TRAIN = TrainConfig(steps=2400, batch_size=8, diffusion_batch=64, learning_rate=3e-3, weight_decay=0.0)
 
-QUICKSTART = Recipe(
-    "quickstart",
+# Ten runs, each from its own start, with five checkpoints each: what the mean network cannot know.
+CNN_DIGITS = Recipe(
+    "cnn_digits",
     "digits",
-    Architecture("vit_small_digits", num_classes=10, channels=1, image_size=8),
-    CollectConfig(epochs=30, learning_rate=1e-2, batch_size=64, weight_decay=0.1, finetune_learning_rate=3e-4),
+    Architecture("cnn_digits", 10, 1, 8),
+    CollectConfig(epochs=15, finetune_learning_rate=3e-4, runs=10, checkpoints=5),
     SMALL_MODEL,
-    replace(SMALL_TRAIN, steps=1000),
+    replace(SMALL_TRAIN, steps=1200),
+    sampling_steps=4,
+    generators=5,
 )
+QUICKSTART = replace(CNN_DIGITS, name="quickstart", train=replace(SMALL_TRAIN, steps=600), generators=1)
 VIT_DIGITS = replace(
-    QUICKSTART,
+    CNN_DIGITS,
     name="vit_digits",
-    collect=CollectConfig(epochs=60, weight_decay=0.3, finetune_learning_rate=3e-4),
+    architecture=Architecture("vit_small_digits", num_classes=10, channels=1, image_size=8),
+    collect=CollectConfig(epochs=60, weight_decay=0.3, finetune_learning_rate=3e-4, runs=10, checkpoints=5),
     train=SMALL_TRAIN,
 )
-CNN_DIGITS = replace(
-    VIT_DIGITS,
-    name="cnn_digits",
-    architecture=Architecture("cnn_digits", 10, 1, 8),
-    collect=CollectConfig(epochs=15, finetune_learning_rate=3e-4),
-)
-CNN_S = Recipe(
-    "cnn_s",
-    "cifar10",
-    Architecture("cnn_s", num_classes=10, channels=3, image_size=32),
-    CollectConfig(
-        epochs=25,
+CNN_S = replace(
+    CNN_DIGITS,
+    name="cnn_s",
+    images="cifar10",
+    architecture=Architecture("cnn_s", num_classes=10, channels=3, image_size=32),
+    collect=CollectConfig(
+        epochs=8,
         learning_rate=5e-3,
         batch_size=128,
         finetune_learning_rate=1e-4,
         finetune_batch_size=128,
         weight_decay=1e-3,
+        runs=10,
+        checkpoints=5,
     ),
-    SMALL_MODEL,
-    replace(SMALL_TRAIN, batch_size=8),
+    train=SMALL_TRAIN,
     paper=(49.0, 49.0),
 )
-# For a CPU: 10 epochs reach what the paper's originals do, and 175 tokens a network ask for fewer checkpoints per step.
 CNN_M = replace(
     CNN_S,
     name="cnn_m",
     architecture=Architecture("cnn_m", 10, 3, 32),
-    collect=replace(CNN_S.collect, epochs=10),
-    train=replace(SMALL_TRAIN, steps=1000),
     paper=(62.1, 62.0),
 )
+
+
+def one_run(recipe: Recipe) -> Recipe:
+    """The row with the paper's zoo: 50 checkpoints of one run, which lie close to their mean network."""
+    return replace(
+        recipe,
+        name=f"{recipe.name}_one_run",
+        collect=replace(recipe.collect, runs=1, checkpoints=50),
+        generators=1,
+    )
+
+
+# The paper's sizes with the supervised prototype of `RPGConfig`'s defaults.
+SUPERVISED = {"prediction": "sample", "prototype_skip": True}
 RESNET18 = replace(
     CNN_S,
     name="resnet18",
@@ -167,8 +165,9 @@ RESNET18 = replace(
         finetune_batch_size=256,
         weight_decay=5e-2,
     ),
-    model=replace(RPGConfig.preset("base"), permutation_states=50, prediction="velocity"),
+    model=replace(RPGConfig.preset("base"), permutation_states=50, **SUPERVISED),
     train=TrainConfig(steps=10_000, batch_size=4, learning_rate=1e-4),
+    generators=1,
     paper=(93.9, 93.6),
 )
 
@@ -195,7 +194,7 @@ CIFAR10_MOBILENET = replace(
     CIFAR10_RESNET18,
     name="mobilenetv3",
     architecture=Architecture("mobilenetv3_large_100", 10, 3, 32, resize=224),
-    model=replace(RPGConfig.preset("small"), permutation_states=50, prediction="velocity"),
+    model=replace(RPGConfig.preset("small"), permutation_states=50, **SUPERVISED),
     train=TrainConfig(steps=5000, batch_size=4, diffusion_batch=512, learning_rate=1e-4),
     paper=(95.4, 89.3),
 )
@@ -221,15 +220,16 @@ def paper_recipe(recipe: Recipe, preset: str) -> Recipe:
     large = preset == "large"
     return replace(
         recipe,
-        normalisation="layer",
+        collect=replace(recipe.collect, runs=1, checkpoints=50),
         model=replace(RPGConfig.preset(preset), permutation_states=50, permutation="fixed"),
-        train=PAPER_TRAIN_LARGE if large else TrainConfig(),
+        train=PAPER_TRAIN_LARGE if large else TrainConfig.paper(),
         sampler="ddim" if large else "ddpm",
         sampling_steps=60 if large else 1000,
+        generators=1,
     )
 
 
-PAPER_TRAIN_LARGE = TrainConfig(
+PAPER_TRAIN_LARGE = TrainConfig.paper(
     steps=120_000, batch_size=8, diffusion_batch=512, learning_rate=1e-5, optimizer="adamw8bit"
 )
 
@@ -257,10 +257,9 @@ UNSEEN_DIGITS = TaskRecipe(
         channels=(1, 8, 16, 8, 1),
         task_bits=10,
         task_width=256,
-        prediction="sample",
-        prototype_skip=True,
     ),
     TASK_TRAIN,
+    normalisation="residual",
     sampling_steps=4,
 )
 # At 32 pixels, four of ViT-Tiny's patches, and not enlarged as the rows above: 1,022 tasks must stay affordable.
@@ -271,7 +270,7 @@ UNSEEN_CIFAR10 = replace(
     collect=replace(
         UNSEEN_DIGITS.collect, epochs=2, learning_rate=1e-4, finetune_learning_rate=1e-5, finetune_batch_size=128
     ),
-    model=replace(RPGConfig.preset("base"), task_bits=10, prediction="sample", prototype_skip=True),
+    model=replace(RPGConfig.preset("base"), task_bits=10, **SUPERVISED),
     train=replace(TASK_TRAIN, steps=20_000, batch_size=4, learning_rate=1e-4),
 )
 # ViT-Small at its own size on ten coarse classes of ImageNet (v2, table 20), not the main experiment's ViT-Tiny on
@@ -289,7 +288,7 @@ PAPER_CNN_S = paper_recipe(CNN_S, "tiny")
 # starts from timm's weights at 64 pixels and trains 50.
 PAPER_RESNET18 = paper_recipe(RESNET18, "base")
 
-SMOKE_COLLECT = CollectConfig(epochs=1, checkpoints=4)
+SMOKE_COLLECT = CollectConfig(epochs=1, runs=2, checkpoints=2)
 SMOKE_MODEL = replace(SMALL_MODEL, widths=(32, 32), d_state=8, channels=(1, 4, 8, 4, 1), permutation_states=4)
 
 
@@ -300,6 +299,7 @@ def _smoke(recipe: Recipe) -> Recipe:
         model=SMOKE_MODEL,
         train=replace(SMALL_TRAIN, steps=5, diffusion_batch=32),
         sampling_steps=3,
+        generators=2,
     )
 
 

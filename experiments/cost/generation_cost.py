@@ -38,7 +38,9 @@ MODES = tuple(Architecture(name, 1000, 3, 224) for name in ("convnext_atto", "vi
 """Networks of the paper (v1, table 13 = v2, table 23) that a CPU writes in seconds."""
 MODE_STEPS = 2
 SIZES = (*(round(10**exponent) for exponent in (4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8)), 200_000_000)
-GROWTH = RPGConfig(token_size=2048, widths=(128,), headdim=32, channels=(1, 8, 16, 8, 1), prediction="velocity")
+GROWTH = RPGConfig(
+    token_size=2048, widths=(128,), headdim=32, channels=(1, 8, 16, 8, 1), prediction="velocity", prototype_skip=False
+)
 GROWTH_STEPS = 2
 
 

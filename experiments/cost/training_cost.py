@@ -60,7 +60,7 @@ def measure(profile: str, seed: int = 0) -> dict:
     if not smoke:
         first = recipes["quickstart"]
         tiny = replace(RPGConfig.preset("tiny"), permutation_states=CHECKPOINTS)
-        recipes["tiny"] = replace(first, model=tiny, train=replace(TrainConfig(seed=seed), precision="fp32"))
+        recipes["tiny"] = replace(first, model=tiny, train=TrainConfig.paper(seed=seed, precision="fp32"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         zoos = {name: _zoo(recipe, folder / name, seed) for name, recipe in recipes.items()}
@@ -146,7 +146,7 @@ def preset_cost(name: str, steps: int) -> dict:
     recipe = quickstart("cpu")
     state = recipe.architecture.build().state_dict()
     model = replace(RPGConfig.preset(name), permutation_states=2)
-    train = TrainConfig(batch_size=2, diffusion_batch=16, precision="fp32")
+    train = TrainConfig.paper(batch_size=2, diffusion_batch=16, precision="fp32")
     tokenizer = ParameterTokenizer.fit([state], model.token_size)
     row = {"preset": name, "scan": "pure", "tokens": len(tokenizer.positions)}
     # Counted without memory, where no table of positions can be computed but the plainest.
@@ -158,7 +158,8 @@ def preset_cost(name: str, steps: int) -> dict:
     if (needed := 16 * parameters) > MEMORY_BYTES:
         return row | {"reason": f"needs {needed / 2**30:.0f} GiB before the first activation, more than 20 GiB"}
     with tempfile.TemporaryDirectory() as folder:
-        zoo = Zoo.write(folder, [state] * 2, architecture=recipe.architecture, runs=[0, 1], accuracies=[0.0] * 2)
+        other = {name: x + 1 for name, x in state.items()}
+        zoo = Zoo.write(folder, [state, other], architecture=recipe.architecture, runs=[0, 1], accuracies=[0.0] * 2)
         recipe, ends = replace(recipe, model=model, train=train), []
         generator = _model(recipe, zoo)
         row["counted_bytes"] = training_bytes(generator, train)

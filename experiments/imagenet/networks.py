@@ -67,8 +67,10 @@ SMOKE_MODEL = RPGConfig(
     channels=(1, 2, 1),
     permutation_states=2,
     permutation="fixed",
+    prediction="epsilon",
+    prototype_skip=False,
 )
-SMOKE_TRAIN = TrainConfig(steps=2, batch_size=1, diffusion_batch=64)
+SMOKE_TRAIN = TrainConfig.paper(steps=2, batch_size=1, diffusion_batch=64)
 
 
 def _paper(name: str) -> Recipe:
@@ -79,7 +81,7 @@ def _paper(name: str) -> Recipe:
         Architecture(name, num_classes=1000, channels=3, image_size=224),
         RELEASED.get(name, COLLECT),
         RPGConfig.preset(preset),
-        TrainConfig(),
+        TrainConfig.paper(),
         paper=accuracies,
         pretrained=True,
     )

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from experiments.profiles import CNN_DIGITS, PAPER_RESNET18, RESNET18, SMALL_TRAIN, Recipe
+from experiments.profiles import CNN_DIGITS, PAPER_RESNET18, RESNET18, Recipe
 from experiments.records import PROFILES
 from rpglib.errors import choice
 from rpglib.model.config import RPGConfig
+from rpglib.training.loop import TrainConfig
 from rpglib.zoo.collect import CollectConfig
 
 # The paper's tokens (normalised by layer) and states (one per checkpoint), because a generator that sees residuals
@@ -21,9 +22,9 @@ DIGITS = replace(
         headdim=32,
         channels=(1, 8, 16, 8, 1),
         permutation_states=50,
-        prediction="sample",
+        prototype_skip=False,
     ),
-    train=replace(SMALL_TRAIN, steps=600, batch_size=8, diffusion_batch=64, learning_rate=3e-3, weight_decay=0.0),
+    train=TrainConfig.paper(steps=600, batch_size=8, diffusion_batch=64, learning_rate=3e-3, weight_decay=0.0),
     normalisation="layer",
     sampling_steps=20,
 )
@@ -39,8 +40,8 @@ BASES = {
     "gpu": replace(
         RESNET18,
         name="ablation_base",
-        normalisation="layer",
-        model=replace(RESNET18.model, prediction="sample"),
+        model=replace(RESNET18.model, prototype_skip=False),
+        train=replace(RESNET18.train, weighting="value", prototype_loss=0.0),
         sampling_steps=20,
     ),
     "paper": replace(PAPER_RESNET18, name="ablation_base"),

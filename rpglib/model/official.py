@@ -98,6 +98,8 @@ def _convert(official: dict[str, Tensor]) -> tuple[RPGConfig, Tensor, dict[str, 
         headdim=inner // layer["D"].numel(),
         channels=(1, *(x.shape[0] for x in convolutions)),
         kernel_size=convolutions[0].shape[-1],
+        prediction="epsilon",
+        prototype_skip=False,
         **task,
     )
     return config, position, state

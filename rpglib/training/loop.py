@@ -32,7 +32,8 @@ class TrainConfig:
 
     The defaults up to `optimizer` are the paper's for networks of up to 50 M parameters (v1, table 11; v2, table 15).
     For larger ones v1 names "adamw8bit", which the released code uses for all, and v2 AdamW. warmup and gradient_clip
-    are ours: no table has them, and the released code clips no gradient.
+    are ours: no table has them, and the released code clips no gradient. weighting and prototype_loss are ours, too:
+    they go with `RPGConfig`'s supervised prototype, which says why. `TrainConfig.paper()` has neither.
     batch_size: checkpoints per step and process. diffusion_batch: tokens per step and process that pass the denoiser.
     warmup: share of the steps with a rising rate, before a cosine down to zero. ema: decay of the averaged weights that
     training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" (paper v1,
@@ -57,8 +58,8 @@ class TrainConfig:
     ema: float = 0.0
     precision: str = "auto"
     permutation: str = "checkpoint"
-    weighting: str = "value"
-    prototype_loss: float = 0.0
+    weighting: str = "token"
+    prototype_loss: float = 4.0
     diffusion: bool = True
     gradient_checkpointing: bool = False
     seed: int = 0
@@ -71,6 +72,11 @@ class TrainConfig:
         choice("weighting", self.weighting, ("value", "token"))
         if min(self.steps, self.batch_size, self.diffusion_batch, self.save_every) < 1:
             raise InputError("steps, batch_size, diffusion_batch and save_every must be at least 1")
+
+    @classmethod
+    def paper(cls, **changes) -> "TrainConfig":
+        """The paper's loss, every value alike and of the denoiser alone (v1, equation 5), for the paper's presets."""
+        return cls(**{"weighting": "value", "prototype_loss": 0.0} | changes)
 
 
 @dataclass
@@ -223,7 +229,7 @@ def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, **options) -> 
 
 def _fits(model: RPG, config: TrainConfig) -> None:
     if config.prototype_loss and not model.config.prototype_skip:
-        raise InputError("prototype_loss needs a generator with prototype_skip=True; set one or drop the other")
+        raise InputError("prototype_loss needs a generator with prototype_skip=True; set that, or prototype_loss=0.0")
     if not config.diffusion and not model.config.prototype_skip:
         raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
 
