@@ -92,7 +92,7 @@ class TaskRecipe(Recipe):
         return tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
 
 
-# Generators for small networks: the library's defaults in the size of their zoos. States are learned (the paper: fixed).
+# Generators for small networks: the library's defaults at the size of such zoos; states are learned (paper: fixed).
 SMALL_MODEL = RPGConfig(token_size=128, widths=(256, 256), headdim=32, channels=(1, 8, 16, 8, 1), permutation_states=50)
 SMALL_TRAIN = TrainConfig(steps=2400, batch_size=8, diffusion_batch=64, learning_rate=3e-3, weight_decay=0.0)
 
