@@ -415,7 +415,7 @@ def test_the_paper_profile_is_the_papers_recipe():
 # ---- the committed generators ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [key.removeprefix("digits-") for key in RECIPES if key.startswith("digits-")])
+@pytest.mark.parametrize("name", [key.removeprefix("cpu-") for key in RECIPES if key.startswith("cpu-")])
 def test_a_trained_generator_gives_the_same_networks_in_every_mode_and_after_a_save(name, tmp_path):
     """To an absolute 1e-5: trained weights and real statistics, whose values are far larger than those of new ones."""
     folder = GENERATORS / name
