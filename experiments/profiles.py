@@ -114,6 +114,7 @@ VIT_DIGITS = replace(
     architecture=Architecture("vit_small_digits", num_classes=10, channels=1, image_size=8),
     collect=CollectConfig(epochs=60, weight_decay=0.3, finetune_learning_rate=3e-4, runs=10, checkpoints=5),
     train=SMALL_TRAIN,
+    generators=1,
 )
 CNN_S = replace(
     CNN_DIGITS,
@@ -130,13 +131,16 @@ CNN_S = replace(
         runs=10,
         checkpoints=5,
     ),
-    train=SMALL_TRAIN,
+    train=replace(SMALL_TRAIN, steps=3000),
+    generators=1,
     paper=(49.0, 49.0),
 )
 CNN_M = replace(
     CNN_S,
     name="cnn_m",
     architecture=Architecture("cnn_m", 10, 3, 32),
+    collect=replace(CNN_S.collect, epochs=6),
+    train=SMALL_TRAIN,
     paper=(62.1, 62.0),
 )
 
@@ -330,15 +334,15 @@ QUICK = {
 }
 ROWS = {
     "smoke": (_smoke(VIT_DIGITS), _smoke(CNN_DIGITS)),
-    "cpu": (VIT_DIGITS, CNN_DIGITS, CNN_S),
-    "gpu": (CNN_S, CNN_M, CIFAR10_RESNET18),
-    "paper": (PAPER_CNN_S, PAPER_RESNET18),
+    "cpu": (VIT_DIGITS, CNN_DIGITS),
+    "gpu": (VIT_DIGITS, CNN_DIGITS),
+    "paper": (paper_recipe(VIT_DIGITS, "tiny"), paper_recipe(CNN_DIGITS, "tiny")),
 }
 CIFAR10_ROWS = {
     "smoke": (_smoke(CNN_DIGITS),),
-    "cpu": (CNN_M,),
-    "gpu": (CNN_M, CIFAR10_MOBILENET, CIFAR10_RESNET18, CIFAR10_VIT_TINY),
-    "paper": (paper_recipe(CNN_M, "tiny"), PAPER_RESNET18),
+    "cpu": (CNN_S, CNN_M),
+    "gpu": (CNN_S, CNN_M, CIFAR10_MOBILENET, CIFAR10_RESNET18, CIFAR10_VIT_TINY),
+    "paper": (PAPER_CNN_S, paper_recipe(CNN_M, "tiny"), PAPER_RESNET18),
 }
 
 

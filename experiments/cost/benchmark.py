@@ -2,24 +2,17 @@
 
 import argparse
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from experiments.imagenet import networks as large_networks
-from experiments.pipeline import images_of
-from experiments.profiles import unseen_tasks
 from experiments.records import write_record
-from experiments.tasks.task_zoo import pretrained_start
-from rpglib.analysis.accuracy import summarise
 from rpglib.errors import choice
 from rpglib.runtime.resident import resident
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.zoo.collect import collect
 
 
 def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeats: int = 7) -> dict:
@@ -64,18 +57,6 @@ def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeat
     }
 
 
-def task_zoo_cost() -> dict:
-    """Seconds of pretraining and of collecting the checkpoints of all digit tasks, in one run, and their accuracy."""
-    recipe = unseen_tasks("cpu")
-    images, tasks = images_of(recipe.images), recipe.tasks()
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        start = pretrained_start(recipe, images, Path(folder) / "start.safetensors", torch.device("cpu"))
-        zoo = collect(recipe.architecture, images, recipe.collect, Path(folder) / "zoo", label_maps=tasks, start=start)
-        seconds = time.perf_counter() - began
-    return {"tasks": len(tasks), "checkpoints": len(zoo), "seconds": seconds, "accuracy": summarise(zoo.accuracies)}
-
-
 def _peak(work: Callable) -> int:
     """Highest resident memory while `work` runs, by sampling every two milliseconds."""
     samples, done = [resident()], threading.Event()
@@ -96,7 +77,6 @@ def _peak(work: Callable) -> int:
 
 COSTS = {
     "tokenizer": (tokenizer_cost, 7, "random weights"),
-    "task_zoo": (task_zoo_cost, 1, "scikit-learn digits"),
     "large_networks": (large_networks.measured, 1, "synthetic images, labelled at random"),
 }
 """What can be measured: the function, how many times it repeats its work, and what it reads."""

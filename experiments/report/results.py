@@ -103,7 +103,7 @@ def _minutes(name: str, row: dict) -> tuple[str, ...]:
 
 def unseen_tasks() -> list[str]:
     """Networks for tasks whose networks the generator did not see, and what the experiment took."""
-    numbers, alone = pages.numbers("unseen_tasks"), pages.numbers("task_zoo_cost")
+    numbers = pages.numbers("unseen_tasks")
     splits, zoo = numbers["splits"], numbers["zoo"]
     first, table = splits[0], task_tables.methods(splits)
 
@@ -137,12 +137,11 @@ def unseen_tasks() -> list[str]:
         ),
         pages.paragraph(
             f"""In the recorded run collecting the {zoo["n"]:,} checkpoints took
-            {numbers["seconds"]["collect"] / 60:.1f} minutes (measured by itself: {alone["seconds"] / 60:.1f}), training
-            one generator of
+            {numbers["seconds"]["collect"] / 60:.1f} minutes, training one generator of
             {first["generator_parameters"]:,} parameters at most {longest("train_one"):.1f}, and together with the
             generator of the head-only baseline {longest("train"):.1f} a split."""
         ),
-        pages.origin("unseen_tasks", "task_zoo_cost"),
+        pages.origin("unseen_tasks"),
     ]
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter
 
 from experiments.report.figures import BLACK, COLOURS, GREY
-from experiments.sweeps.evaluations import on_the_way, path
+from experiments.sweeps.evaluations import on_the_way
 from experiments.sweeps.findings import accuracies, alikeness, gap, standard_error
 from experiments.sweeps.findings import token_sizes as sizes_of
 from experiments.sweeps.memorisation import novelty_by
@@ -327,53 +327,6 @@ def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
     ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32) if tick <= multiples.max()]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-
-
-# ---- 05 -------------------------------------------------------------------------------------------------------------
-
-LEVERS = {
-    "prediction": ("model.prediction",),
-    "rate and average": ("train.learning_rate", "train.steps", "train.ema"),
-    "tokens a step": ("train.diffusion_batch",),
-}
-"""What the panels of the figure are about, and the fields that their variants change."""
-
-
-def training_time(axes: Sequence[Sequence[plt.Axes]], numbers: dict) -> None:
-    """Draw, above, accuracy against the originals' and, below, error-IoU against seconds of training, by lever.
-
-    Lines are means over seeds, bands reach from the lowest seed to the highest; one without evaluations is a point.
-    """
-    variants = numbers["variants"]
-    every = [name for name, variant in variants.items() if variant["changes"]]
-    for column, fields in zip(np.transpose(axes), LEVERS.values(), strict=True):
-        names = [name for name in every if variants[name]["changes"].keys() <= set(fields)]
-        for place, name in enumerate(("base", *names)):
-            colour, marker, line = (GREY, *COLOURS)[place], "oxs^"[place], ("-", "--", "-.", ":")[place]
-            points = path(numbers, name)
-            original = np.array(accuracies(numbers, name, "original"))
-            found = (
-                np.array([p.accuracies for p in points]) - original,
-                np.array([p.alike for p in points]),
-            )
-            for ax, values in zip(column, found, strict=True):
-                style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 4}
-                seconds = [point.seconds for point in points]
-                ax.plot(seconds, values.mean(1), label=name, **style)
-                ax.fill_between(seconds, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
-        upper, lower = column
-        upper.axhline(0, color=BLACK, linewidth=0.8, zorder=1.5)
-        lower.axhline(np.mean(alikeness(numbers, "base", "among_originals")), color=BLACK, linewidth=0.8, zorder=1.5)
-        # Straight within a point of the originals, logarithmic beyond it.
-        upper.set_yscale("symlog", linthresh=1)
-        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        lower.set(xlabel="training time (s)")
-        lower.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), handlelength=2.8)
-        for ax in column:
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ax.minorticks_off()
 
 
 # ---- 03 -------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """Tables of sweeps, from their records: every row with mean, spread and n."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from experiments.sweeps.evaluations import on_the_way, path, seconds_to_work
+from experiments.sweeps.evaluations import on_the_way
 from experiments.sweeps.findings import accuracies, alikeness, fifths, gap, mean, standard_error
 from experiments.sweeps.memorisation import novelty_by
 
@@ -186,23 +185,6 @@ def convergence(numbers: dict) -> pd.DataFrame:
         return {
             f"step {step}": f"{mean(reached):.1f} / {mean(alike):.2f}"
             for step, reached, alike in on_the_way(numbers, name)
-        }
-
-    return _by_variant(numbers, row)
-
-
-def training_time(numbers: dict) -> pd.DataFrame:
-    """Accuracy (percent) / error-IoU among generated networks on the way, and what the training took, in seconds."""
-    points = {name: path(numbers, name) for name in numbers["variants"]}
-    steps = sorted({point.step for found in points.values() for point in found})
-
-    def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
-        reached = {p.step: f"{mean(p.accuracies):.1f} / {mean(p.alike):.2f}" for p in points[name]}
-        within = seconds_to_work(numbers, name)
-        return {f"step {step}": reached.get(step, "-") for step in steps} | {
-            "ms a step": f"{1000 * points[name][-1].seconds / points[name][-1].step:.0f}",
-            "s to work": f"{within:.0f}" if math.isfinite(within) else "-",
-            "s in all": f"{points[name][-1].seconds:.0f}",
         }
 
     return _by_variant(numbers, row)

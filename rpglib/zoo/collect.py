@@ -113,7 +113,7 @@ def collect(
     _check(architecture, images, config, label_maps)
     tasks = 1 if label_maps is None else len(label_maps)
     members = [(run, task) for run in range(config.runs) for task in range(tasks)]
-    chunks = _chunks(len(members), CHUNK if architecture.small else 1)
+    chunks = _chunks(len(members), CHUNK if architecture.batched else 1)
     finetuning = config.finetuning.steps(count)
     save_at = [round((k + 1) * finetuning / config.checkpoints) for k in range(config.checkpoints)]
     if torch.device(device).type == "cpu":

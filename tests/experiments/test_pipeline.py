@@ -95,7 +95,7 @@ def test_a_row_says_what_was_measured(fresh):
     assert record["seeds"] == {"collect": 0, "train": 0, "generate": 0}
     assert record["data_source"] == "scikit-learn digits" and record["wall_seconds"] > 0
     assert record["config"] == json.loads(json.dumps(dataclasses.asdict(SMOKE)))
-    for group, n in (("original", SMOKE.collect.checkpoints), ("generated", NETWORKS)):
+    for group, n in (("original", SMOKE.collect.runs * SMOKE.collect.checkpoints), ("generated", NETWORKS)):
         accuracies = torch.tensor(numbers[group]["accuracies"], dtype=torch.float64)
         assert len(accuracies) == numbers[group]["n"] == n
         assert numbers[group]["mean"] == pytest.approx(accuracies.mean().item(), abs=1e-4)
@@ -112,8 +112,31 @@ def test_a_row_says_what_was_measured(fresh):
     assert numbers["generator_parameters"] == sum(p.numel() for p in fresh.model.parameters())
     assert numbers["tokens"] == fresh.model.tokenizer.num_tokens
     assert numbers["loss"]["steps"] == list(range(1, SMOKE.train.steps + 1))
-    assert set(numbers["seconds"]) == {"collect", "train", "generate", "evaluate"}
-    assert sum(numbers["seconds"].values()) == pytest.approx(record["wall_seconds"])
+    assert set(numbers["seconds"]) == {"collect", "train", "generate", "evaluate", "baselines"}
+    assert 0 < sum(numbers["seconds"].values()) < record["wall_seconds"], "the other generators take time, too"
+
+
+def test_beside_a_row_stand_its_baselines_and_its_other_generators(fresh):
+    numbers = fresh.numbers
+    assert set(numbers["baselines"]) == {
+        "untrained generator",
+        "mean network",
+        "Gaussian",
+        "noise as far as RPG",
+        "midpoint, one run",
+        "midpoint, two runs",
+        "midpoint, two runs, aligned",
+    }
+    for name, found in numbers["baselines"].items():
+        alone = name == "mean network"
+        assert (found["n"] == 1) == alone and (found["error_iou"] is None) == alone
+        assert len(found["accuracies"]) == found["n"] and found["distance"]["n"] == found["n"]
+    first, second = numbers["by_seed"]
+    assert len(numbers["by_seed"]) == SMOKE.generators
+    assert first["generated"]["accuracies"] == numbers["generated"]["accuracies"]
+    assert first["generated"]["distance"] == numbers["generated"]["distance"]
+    assert first["generated"] != second["generated"], "another generator writes other networks"
+    assert numbers["baselines"]["untrained generator"]["accuracies"] == first["untrained generator"]["accuracies"]
 
 
 def test_a_stored_row_is_the_computed_one(fresh, stored):
@@ -270,7 +293,7 @@ def test_available_leaves_out_what_has_no_images(tmp_path, monkeypatch, capsys):
     pipeline.images_of.cache_clear()
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("RPG_DATA", str(tmp_path / "empty"))
-    recipes = profiles.main_results("cpu")
+    recipes = (*profiles.main_results("cpu"), profiles.CNN_S)
     assert [recipe.images for recipe in recipes] == ["digits", "digits", "cifar10"]
     assert pipeline.available(recipes, fresh=True) == recipes[:2]
     (line,) = capsys.readouterr().out.splitlines()
@@ -287,9 +310,9 @@ def test_available_leaves_out_what_has_no_published_weights(monkeypatch, capsys)
 
     monkeypatch.setattr(Architecture, "pretrained", absent)
     recipes = profiles.cifar10_rows("gpu")
-    assert pipeline.available(recipes, fresh=True) == recipes[:1]
+    assert pipeline.available(recipes, fresh=True) == recipes[:2]
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{recipe.name}: not measured (no weights at hand)" for recipe in recipes[1:]]
+    assert lines == [f"{recipe.name}: not measured (no weights at hand)" for recipe in recipes[2:]]
 
 
 def test_a_published_start_follows_from_the_seed_and_is_known_again(shards, monkeypatch):
@@ -394,10 +417,10 @@ def changed(one, other) -> set[str]:
     return {name for name in fields if getattr(one, name) != getattr(other, name)}
 
 
-@pytest.mark.parametrize("name", ["quickstart", "vit_digits", "cnn_digits"])
+@pytest.mark.parametrize("name", ["vit_digits", "cnn_digits"])
 def test_smoke_shortens_a_digits_recipe_and_changes_nothing_else(name):
     smoke, cpu = RECIPES[f"smoke-{name}"], RECIPES[f"cpu-{name}"]
-    assert changed(smoke, cpu) == {"collect", "model", "train", "sampling_steps"}
+    assert changed(smoke, cpu) == {"collect", "model", "train", "sampling_steps", "generators"}
     assert changed(smoke.model, cpu.model) == {"widths", "d_state", "channels", "permutation_states"}
     assert changed(smoke.train, cpu.train) == {"steps", "diffusion_batch"}
     assert smoke.collect == profiles.SMOKE_COLLECT and smoke.collect.seed == cpu.collect.seed
@@ -405,8 +428,8 @@ def test_smoke_shortens_a_digits_recipe_and_changes_nothing_else(name):
 
 
 def test_the_paper_profile_is_the_papers_recipe():
-    for recipe in profiles.main_results("paper"):
-        assert recipe.paper is not None and recipe.normalisation == "layer" and recipe.slicing == "layer"
+    for recipe in (*profiles.main_results("paper"), *profiles.cifar10_rows("paper")):
+        assert recipe.normalisation == "layer" and recipe.slicing == "layer"
         assert (recipe.model.prediction, recipe.model.prototype_skip) == ("epsilon", False)
         assert (recipe.model.permutation, recipe.train.steps) == ("fixed", 80_000)
         assert (recipe.sampler, recipe.sampling_steps) == ("ddpm", recipe.model.diffusion_steps)
