@@ -28,9 +28,12 @@ class Interval:
     high: float
     n: int
 
-    def __str__(self) -> str:
-        around = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.n > 1 else " (one seed)"
-        return f"{self.mean:+.2f}{around}"
+    def text(self, signed: bool = True) -> str:
+        """The mean and, in brackets, the interval; a difference shows its sign."""
+        numbers = [f"{x:+.2f}" if signed else f"{x:.2f}" for x in (self.mean, self.low, self.high)]
+        return "{} [{}, {}]".format(*numbers) if self.n > 1 else f"{numbers[0]} (n = 1)"
+
+    __str__ = text
 
 
 def interval(values: Values) -> Interval:
@@ -76,10 +79,12 @@ class Claims:
         paper: str = "",
         ours: str = "",
         unit: str = "points",
+        signed: bool = True,
     ) -> None:
         """Claim that the mean over seeds of `values`, or of each of several by name, lies between `above` and `below`.
 
-        paper: what it reports, and where (version and table). ours: what to print before the intervals.
+        paper: what it reports, and where (version and table). ours: what to print before the intervals. signed: whether
+        positive values show a sign, as differences do.
         """
         several = values if isinstance(values, Mapping) else {"": values}
         tests = [_p_values(np.asarray(v, dtype=float), above, below) for v in several.values()]
@@ -87,7 +92,7 @@ class Claims:
         # Several chances to fail: Bonferroni.
         fails = min(1.0, len(tests) * min(outside for _, outside in tests))
         sizes = {len(v) for v in several.values()}
-        shown = "; ".join(f"{name} {interval(v)}".strip() for name, v in several.items())
+        shown = "; ".join(f"{name} {interval(v).text(signed)}".strip() for name, v in several.items())
         evidence = f"{shown} {unit}".strip() + f", n = {'/'.join(map(str, sorted(sizes)))}"
         self.found.append(_Claim(claim, paper, f"{ours}; {evidence}" if ours else evidence, holds, fails))
 

@@ -15,7 +15,7 @@ from rpglib.runtime.files import read_json, write_json
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")
 DEFAULT_PROFILE = "cpu"
-WRITTEN = ("data", "figures", "notebooks/*.ipynb", "README.md", "RESULTS.md")
+WRITTEN = ("data", "figures", "notebooks/*.ipynb", "README.md", "RESULTS.md", "PAPER.md")
 """What runs write; a change anywhere else makes a record dirty."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors", "accelerate", "mamba-ssm")
 

@@ -26,7 +26,7 @@ def test_interval_is_the_t_interval():
     assert found.n == 3 and found.mean == pytest.approx(np.mean(THREE))
     half = 4.302653 * np.std(THREE, ddof=1) / math.sqrt(3)  # t quantile of two degrees of freedom
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
-    assert str(interval([2.0])) == "+2.00 (one seed)"
+    assert str(interval([2.0])) == "+2.00 (n = 1)"
 
 
 @given(st.lists(st.floats(-50, 50), min_size=3, max_size=8, unique=True), st.floats(-20, 20))

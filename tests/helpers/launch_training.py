@@ -25,8 +25,9 @@ MODEL = RPGConfig(
     channels=(1, 8, 16, 8, 1),
     permutation_states=6,
     prediction="velocity",
+    prototype_skip=False,
 )
-TRAIN = TrainConfig(steps=60, batch_size=4, diffusion_batch=64, learning_rate=2e-3, save_every=20)
+TRAIN = TrainConfig.paper(steps=60, batch_size=4, diffusion_batch=64, learning_rate=2e-3, save_every=20)
 
 
 def trained(zoo: Zoo, seed: int = 0, folder: str | None = None, stop: int | None = None, **changes) -> RPG:

@@ -19,7 +19,14 @@ from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 
 CONFIG = RPGConfig(
-    token_size=64, widths=(32, 32), d_state=8, headdim=16, channels=(1, 4, 8, 4, 1), permutation_states=3
+    token_size=64,
+    widths=(32, 32),
+    d_state=8,
+    headdim=16,
+    channels=(1, 4, 8, 4, 1),
+    permutation_states=3,
+    prediction="epsilon",
+    prototype_skip=False,
 )
 
 
@@ -296,7 +303,7 @@ def test_bad_tasks(tokenizer, task, message):
         ({"kernel_size": 4}, "must be odd"),
         ({"widths": ()}, "at least one width"),
         ({"recurrence": "transformer", "widths": (200, 200)}, "change headdim"),
-        ({"prototype_skip": True}, "works with prediction='sample'"),
+        ({"prediction": "velocity"}, "works with prediction='sample', not 'velocity'; set prototype_skip=False"),
     ],
 )
 def test_bad_configurations(fields, message):
