@@ -20,6 +20,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(home|root|Users|tmp|mnt|usr|opt|var)/|[A-Z]:\\\\|" + re.escape(str(ROOT)))
 # All nine networks take minutes; tests/test_large_networks.py takes them one by one.
 SMOKE_PARAMETERS = {"06_imagenet": ("-p", "network", "convnext_atto")}
+# The one notebook that holds the method itself, models included, and is short enough to be read in one go.
+FROM_SCRATCH = "01_rpg_from_scratch"
+FROM_SCRATCH_LINES = 300
 SMOKE_LIMIT = 300  # seconds, against hanging only: a smoke run should take 15
 
 
@@ -42,9 +45,8 @@ def faults(path: Path) -> list[str]:
         "nbval-skip is used": any("nbval-skip" in tag for tag in tags),
         "NBVAL_ comments are used instead of tags": "NBVAL_" in text,
         "an absolute path is printed or written": bool(ABSOLUTE.search(text)),
-        "a class is defined; it belongs into the package": any(
-            re.search(r"^\s*class \w", cell.source, re.M) for cell in code
-        ),
+        "a class is defined; it belongs into the package": path.stem != FROM_SCRATCH
+        and any(re.search(r"^\s*class \w", cell.source, re.M) for cell in code),
         "an error is among the outputs": any(output.output_type == "error" for output in outputs),
         "warnings or progress bars are among the outputs": any(output.get("name") == "stderr" for output in outputs),
         "the file has 500 kB or more": path.stat().st_size >= 500_000,
@@ -52,7 +54,22 @@ def faults(path: Path) -> list[str]:
             {"papermill", "execution", "widgets"} & part.metadata.keys() for part in (notebook, *cells)
         ),
     }
+    if path.stem == FROM_SCRATCH:
+        before = _before_last_section(cells)
+        checks |= {
+            f"more than {FROM_SCRATCH_LINES} lines of code stand before the last section": sum(
+                bool(line.strip()) for line in before.splitlines()
+            )
+            > FROM_SCRATCH_LINES,
+            "rpglib is imported before the last section": bool(re.search(r"^\s*(from|import) rpglib\b", before, re.M)),
+        }
     return [fault for fault, found in checks.items() if found] + _parameter_faults(notebook)
+
+
+def _before_last_section(cells) -> str:
+    """The code above the last cell that is headed "## ..."."""
+    sections = [k for k, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    return "\n".join(cell.source for cell in cells[: sections[-1]] if cell.cell_type == "code")
 
 
 def _compared(output) -> bool:
@@ -184,6 +201,31 @@ def test_each_fault_is_found(executed, tmp_path, spoil):
     path = tmp_path / "bad.ipynb"
     nbformat.write(notebook, path)
     assert len(faults(path)) == 1
+
+
+MODEL = "import torch\n\n\nclass Net(torch.nn.Module):\n    pass"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "found"),
+    [
+        (MODEL, "import rpglib", []),
+        (MODEL, "a = 1\n" * (FROM_SCRATCH_LINES + 1), []),
+        ("a = 1\n\n" * (FROM_SCRATCH_LINES - 4), "", []),
+        ("a = 1\n\n" * (FROM_SCRATCH_LINES - 3), "", ["more than 300 lines of code stand before the last section"]),
+        ("if True:\n    from rpglib.tasks import all_tasks", "", ["rpglib is imported before the last section"]),
+        ("import rpglib", "", ["rpglib is imported before the last section"]),
+    ],
+)
+def test_the_notebook_from_scratch_is_short_and_needs_no_library(executed, tmp_path, first, last, found):
+    """It alone may define classes; its four parameters count among its lines."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.cells[2].source = first
+    heading = nbformat.v4.new_markdown_cell("## The same with rpglib", id="d")
+    notebook.cells += [heading, nbformat.v4.new_code_cell(last, id="e", execution_count=3)]
+    path = tmp_path / f"{FROM_SCRATCH}.ipynb"
+    nbformat.write(notebook, path)
+    assert faults(path) == found
 
 
 def test_nbval_compares_numbers_and_knows_our_rules(executed, tmp_path):
