@@ -9,7 +9,7 @@ NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
 CODE = sorted(str(path) for package in ("rpglib", "experiments") for path in Path(package).rglob("*.py"))
 
 # Every notebook starts from images, unless named here. The ablations share cells: 07 computes those of their base first.
-NEEDS = {"04_main_results": ["02_collect_checkpoints"]}
+NEEDS = dict.fromkeys(("04_main_results", "05_cifar10"), ["02_collect_checkpoints"])
 NEEDS["19_efficiency"] = ["04_main_results", "15_unseen_tasks"]  # whose generators it times
 NEEDS |= dict.fromkeys(("16_pca", "17_language", "18_explore"), ["15_unseen_tasks"])
 ABLATIONS = ("03", "08", "09", "10", "11", "12", "13", "14")

@@ -4,8 +4,9 @@ Where one of these baselines does as well as the generator, the row shows nothin
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,22 @@ CALIBRATION = 1024
 """Training images on which BatchNorm's statistics are measured afresh for networks that were mixed."""
 
 Networks = list[dict[str, Tensor]]
+
+
+def matching(numbers: Mapping, margin: float = 0.5) -> list[str]:
+    """The baselines of a row whose mean accuracy is at most `margin` points below its generated networks'."""
+    least = numbers["generated"]["mean"] - margin
+    return [name for name, found in numbers["baselines"].items() if found["mean"] >= least]
+
+
+def ahead(numbers: Mapping, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """By baseline, how far each generated network's accuracy lies above one of the baseline's (points).
+
+    A baseline of fewer networks gives each in turn.
+    """
+    generated = np.array(numbers["generated"]["accuracies"])
+    baselines = numbers["baselines"]
+    return {name: generated - np.resize(baselines[name]["accuracies"], len(generated)) for name in names}
 
 
 def untrained(recipe: Recipe, model: RPG) -> RPG:

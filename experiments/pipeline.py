@@ -17,7 +17,7 @@ from experiments.baselines import measured, populations, untrained
 from experiments.profiles import NETWORKS, Recipe
 from experiments.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
-from rpglib.analysis.similarity import diversity
+from rpglib.analysis.similarity import diversity, error_iou
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors
@@ -263,6 +263,7 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
             "checkpoints": len(zoo),
             "runs": len(zoo.runs.unique()),
             "among_originals": diversity(wrong, wrong)["among_originals"],
+            "error_iou": _by_run(error_iou(wrong, wrong), zoo.runs),
             "seconds": seconds,
             "source": images.source,
         }
@@ -284,6 +285,13 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
         wall_seconds=time.perf_counter() - start,
         data_source="; ".join(sorted(sources)),
     )
+
+
+def _by_run(alike: Tensor, runs: Tensor) -> dict[str, float]:
+    """Mean of a square table over pairs of different checkpoints of one run, and of two, as far as there are any."""
+    same, others = runs[:, None] == runs, ~torch.eye(len(runs), dtype=torch.bool)
+    pairs = {"within a run": same & others, "between runs": ~same}
+    return {label: alike[chosen].mean().item() for label, chosen in pairs.items() if chosen.any()}
 
 
 def short_collection(config: CollectConfig) -> list[float]:

@@ -12,6 +12,7 @@ The line beside each recipe says why. A notebook asks for recipes by profile; an
 one of their fields.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -147,13 +148,19 @@ CNN_M = replace(
 
 
 def one_run(recipe: Recipe) -> Recipe:
-    """The row with the paper's zoo: 50 checkpoints of one run, which lie close to their mean network."""
+    """The row with as many checkpoints of one run, the paper's zoo; they lie close to their mean network."""
+    collect = recipe.collect
     return replace(
         recipe,
         name=f"{recipe.name}_one_run",
-        collect=replace(recipe.collect, runs=1, checkpoints=50),
+        collect=replace(collect, runs=1, checkpoints=collect.runs * collect.checkpoints),
         generators=1,
     )
+
+
+def beside_one_run(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
+    """Each row of several runs followed by its row of one run."""
+    return tuple(each for r in recipes for each in ((r, one_run(r)) if r.collect.runs > 1 else (r,)))
 
 
 # The paper's sizes with the supervised prototype of `RPGConfig`'s defaults.

@@ -31,7 +31,7 @@ ROUNDS = 5
 LADDER = tuple(OPTIMISATIONS[: k + 1] for k in range(len(OPTIMISATIONS)))
 SETTINGS = tuple(
     (sampler, steps)
-    for sampler, counts in {"ddim": (5, 10, 20, 60, 100), "dpm++": (5, 10, 20, 60), "ddpm": (20, 60, 1000)}.items()
+    for sampler, counts in {"ddim": (4, 5, 10, 20, 60, 100), "dpm++": (5, 10, 20, 60), "ddpm": (20, 60, 1000)}.items()
     for steps in counts
 )
 MODES = tuple(Architecture(name, 1000, 3, 224) for name in ("convnext_atto", "vit_tiny_patch16_224"))

@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from experiments.baselines import matching
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import pages
 
@@ -49,7 +50,7 @@ def card(name: str) -> str:
         trained_on = f"{zoo['checkpoints']} checkpoints for each of {of}"
         how_many = f"means over {measured['unseen_tasks']} selections that it did not see, ten networks each"
     else:
-        runs = f"{zoo['runs']} runs" if zoo["runs"] > 1 else "one run"
+        runs = f"each of {zoo['runs']} runs" if zoo["runs"] > 1 else "one run"
         trained_on = f"{zoo['checkpoints']} checkpoints of {runs}"
         how_many = f"{measured['original']['n']} originals, {measured['generated']['n']} generated networks"
     parts = [
@@ -72,7 +73,7 @@ def card(name: str) -> str:
             f"""Test images without augmentation; {how_many}; one generator (seed 0). {_record_line(record_name)}"""
         ),
         "```python\n" + _snippet(name, recipe, tasks) + "\n```",
-        pages.paragraph(f"**Limits.** {_limits(recipe, tasks)}"),
+        pages.paragraph(f"**Limits.** {_limits(measured, tasks)}"),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -108,14 +109,13 @@ def _snippet(name: str, recipe: dict, tasks: bool) -> str:
     )
 
 
-def _limits(recipe: dict, tasks: bool) -> str:
+def _limits(measured: dict, tasks: bool) -> str:
     known = "Writes this one architecture alone, for images that are prepared as those it was trained on."
     if tasks:
         return f"{known} The classes are those ten; a selection of none or all of them is no task."
-    if recipe["normalisation"] == "residual":
-        return f"""{known} The tokenizer holds the mean network of the zoo, to which the generator adds what varies, so
-        that accuracy says little about the generator."""
-    return f"{known} What it writes comes from the run it learned from, and may lie near that run's checkpoints."
+    known += " What it writes comes from the runs it learned from, and may lie near their checkpoints."
+    as_good = matching(measured) if "baselines" in measured else []
+    return f"{known} Baselines as accurate (to half a point): {'; '.join(as_good)}." if as_good else known
 
 
 if __name__ == "__main__":

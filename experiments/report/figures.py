@@ -100,6 +100,29 @@ def accuracy_comparison(ax: plt.Axes, groups: dict[str, Sequence[float]], *, uni
     ax.tick_params(axis="x", length=0)
 
 
+def baselines(ax: plt.Axes, rows: dict[str, dict]) -> None:
+    """Draw accuracies (percent) of originals, generated networks and baselines, from {label: numbers of a row}.
+
+    Points are means, lines reach from the worst network to the best. A baseline that one row lacks stays empty there.
+    """
+    names = list(dict.fromkeys(name for numbers in rows.values() for name in _groups(numbers)))
+    for place, (label, numbers) in enumerate(rows.items()):
+        found = _groups(numbers)
+        heights = [names.index(name) + 0.24 * (place - (len(rows) - 1) / 2) for name in found]
+        lows, means, highs = ([summary[key] for summary in found.values()] for key in ("min", "mean", "max"))
+        ax.hlines(heights, lows, highs, color=COLOURS[place], linewidth=1.6, alpha=0.5)
+        ax.plot(means, heights, "os^"[place], markersize=4, color=COLOURS[place], label=label)
+    ax.axhline(1.5, color=GREY, linewidth=0.6)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 102), xlabel="accuracy (%)")
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+
+
+def _groups(numbers: dict) -> dict[str, dict]:
+    return {kind: numbers[kind] for kind in ("original", "generated")} | numbers["baselines"]
+
+
 def _spread(values: np.ndarray, bins: int = 30, half_width: float = 0.28) -> np.ndarray:
     """Return sideways offsets that keep equal values apart; the same values give the same picture."""
     span = np.ptp(values) or 1.0

@@ -69,6 +69,48 @@ def diversity(rows: dict[str, dict]) -> pd.DataFrame:
     )
 
 
+def baselines(numbers: dict) -> pd.DataFrame:
+    """Accuracy (percent), error-IoU and distance to the zoo of a row's networks and of its baselines.
+
+    Distance is that to the nearest checkpoint (for checkpoints: the nearest other one), the median, in units of the
+    zoo's median leave-one-out distance (LOO).
+    """
+    originals = numbers["original"] | {"error_iou": numbers["diversity"]["among_originals"], "distance": {"median": 1}}
+    generated = numbers["generated"] | {"error_iou": numbers["diversity"]["among_generated"]}
+    groups = {"original": originals, "generated": generated} | numbers["baselines"]
+    rows = {
+        name: {
+            "mean": f"{r['mean']:.2f}",
+            "std": f"{r['std']:.2f}" if r["n"] > 1 else "-",
+            "min": f"{r['min']:.2f}",
+            "n": f"{r['n']}",
+            "error-IoU": "-" if r["error_iou"] is None else f"{r['error_iou']:.2f}",
+            "distance (LOO)": f"{r['distance']['median']:.1f}",
+        }
+        for name, r in groups.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def generators(rows: dict[str, dict]) -> pd.DataFrame:
+    """A line per generator, from {name: numbers} of rows that have several: percent; distance as in `baselines`."""
+    return pd.DataFrame.from_dict(
+        {
+            (name, f"generator {k}"): {
+                "generated": f"{found['generated']['mean']:.2f} ± {found['generated']['std']:.2f}",
+                "worst": f"{found['generated']['min']:.2f}",
+                "n": f"{found['generated']['n']}",
+                "untrained": f"{found['untrained generator']['mean']:.2f}",
+                "error-IoU": f"{found['generated']['error_iou']:.2f}",
+                "distance (LOO)": f"{found['generated']['distance']['median']:.1f}",
+            }
+            for name, numbers in rows.items()
+            for k, found in enumerate(numbers["by_seed"])
+        },
+        orient="index",
+    )
+
+
 def with_unmeasured(records: dict[str, dict], paper: dict[str, tuple[float, float] | None]) -> pd.DataFrame:
     """A column per network of `paper` (v1, table 8), from {name: record}; "not measured" without a record."""
     columns = {}

@@ -36,6 +36,18 @@ def test_saved_twice_is_equal_and_holds_no_date(tmp_path):
     assert b"/CreationDate" not in pdf and b"/Type3" not in pdf
 
 
+def test_baselines_stand_below_the_generated_networks():
+    _, ax = axes()
+    one = {"min": 10.0, "mean": 20.0, "max": 30.0}
+    rows = {"ten": {"original": one, "generated": one, "baselines": {"mean network": one | {"mean": 12.0}, "x": one}}}
+    rows["one"] = rows["ten"] | {"baselines": {"mean network": one}}
+    figures.baselines(ax, rows)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["original", "generated", "mean network", "x"]
+    ten, alone, _ = ax.lines
+    assert list(ten.get_xdata()) == [20, 20, 12, 20] and len(alone.get_xdata()) == 3
+    assert ax.get_legend_handles_labels()[1] == ["ten", "one"] and ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
 def test_smoke_figures_are_scratch(tmp_path):
     figure, _ = axes()
     figures.save(figure, "a", "smoke")

@@ -55,6 +55,36 @@ def test_differences_are_taken_before_rounding():
     assert (table["original, mean"], table["mean"], table["mean - original"]) == ("90.01", "90.01", "+0.01")
 
 
+def test_baselines():
+    one = {
+        "n": 1,
+        "mean": 10.2,
+        "std": 0.0,
+        "min": 10.2,
+        "max": 10.2,
+        "error_iou": None,
+        "distance": {"median": 140.83},
+    }
+    ten = one | {"n": 10, "std": 1.94, "error_iou": 0.816}
+    row = numbers() | {"baselines": {"mean network": one, "Gaussian": ten}}
+    row["generated"] = row["generated"] | {"distance": {"median": 3.92}}
+    table = tables.baselines(row)
+    assert list(table.index) == ["original", "generated", "mean network", "Gaussian"]
+    assert table.loc["original"].tolist() == ["97.22", "0.46", "96.00", "50", "1.00", "1.0"]
+    assert table.loc["generated"].tolist() == ["97.10", "0.04", "96.67", "10", "0.88", "3.9"]
+    assert table.loc["mean network"].tolist() == ["10.20", "-", "10.20", "1", "-", "140.8"]
+    assert table.loc["Gaussian", "error-IoU"] == "0.82"
+
+
+def test_generators():
+    found = {"n": 10, "mean": 98.0, "std": 0.5, "min": 97.0, "error_iou": 0.345, "distance": {"median": 3.87}}
+    one = {"generated": found, "untrained generator": found | {"mean": 10.0}}
+    table = tables.generators({"cnn": {"by_seed": [one, one]}})
+    assert list(table.index) == [("cnn", "generator 0"), ("cnn", "generator 1")]
+    assert table.iloc[0].tolist() == ["98.00 ± 0.50", "97.00", "10", "10.00", "0.34", "3.9"]
+    assert tables.generators({}).empty
+
+
 def test_networks_without_a_record_are_not_measured():
     hardware = {"gpus": [], "cores": 2}
     record = {"numbers": numbers(62.1, 61.95) | {"seconds": {"collect": 60, "train": 90}}}
