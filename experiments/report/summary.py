@@ -75,6 +75,11 @@ def _row(numbers: dict) -> str:
     return f"{numbers['generated']['mean']:.1f} %, trained {numbers['original']['mean']:.1f} %"
 
 
+def _generators(numbers: dict) -> str:
+    generated = statistics.fmean(one["generated"]["mean"] for one in numbers["by_seed"])
+    return f"{generated:.1f} %, trained {numbers['original']['mean']:.1f} %"
+
+
 def _variants(shown: dict[str, str]) -> Callable[[dict], str]:
     """Mean accuracy over seeds of some variants of a sweep, from {word to show: variant}."""
 
@@ -102,7 +107,14 @@ def _unseen(numbers: dict) -> str:
 
 LINES = (
     Line("training beats an untrained generator", "", "00", "untrained"),
-    Line("digits, ten runs: as good as trained", "", "04", "several generators: accurate", "cnn_digits", _row),
+    Line(
+        "digits, ten runs: as good as trained",
+        "",
+        "04",
+        "cnn_digits, several generators: accurate",
+        "cnn_digits",
+        _generators,
+    ),
     Line("CNN (s), ten runs: as good as trained", "v1 t. 8: 49.0, trained 49.0 %", "05", "cnn_s:", "cnn_s", _row),
     Line(
         "without recurrence: fails",
