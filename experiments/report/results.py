@@ -171,12 +171,12 @@ def cost() -> list[str]:
         ),
         pages.origin("generation_cost"),
         pages.table(("what", "found"), _other_costs()),
-        pages.origin("collect_checkpoints", "tokenizer_cost", "commands"),
+        pages.origin("collect_checkpoints", "tokenizer_cost"),
     ]
 
 
 def _other_costs() -> list[tuple[str, str]]:
-    together, commands = pages.numbers("collect_checkpoints")["batching"], pages.numbers("commands")
+    together = pages.numbers("collect_checkpoints")["batching"]
     tokens = pages.numbers("tokenizer_cost")
     peak, network = (
         tokens["peak_in_checkpoints"],
@@ -196,11 +196,6 @@ def _other_costs() -> list[tuple[str, str]]:
             "the same with `decode(tokens, reuse=True)`, as generation does",
             f"{tokens['ratio_reuse']:.1f} times the seconds, {peak['encode_decode_reuse']:.2f} times the memory",
         ),
-        (
-            "`make quickstart`, bare clone, filled cache of packages",
-            f"{commands['quickstart_seconds'] / 60:.1f} minutes",
-        ),
-        ("`make test` after it", f"{commands['test_seconds'] / 60:.1f} minutes"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The figures in the README: a sentence on unseen tasks, ten rows of results, and minutes, all from records.
+"""The figures in the README: a sentence on unseen tasks, and ten rows of results, all from records.
 
 A row names the record of its numbers, and the notebook with the claim that decides its verdict.
 """
@@ -30,7 +30,7 @@ class Line:
 
 def regions() -> dict[str, str]:
     """What stands between the README's marks, by the name of the region."""
-    return {"unseen": unseen(), "results": results(), "minutes": minutes()}
+    return {"unseen": unseen(), "results": results()}
 
 
 def unseen() -> str:
@@ -59,16 +59,6 @@ def results() -> str:
         ours = line.ours(pages.numbers(line.record)) if line.record else verdict.ours
         rows.append((line.what, line.paper or "-", ours, verdict.word, f"[{line.notebook}]({found.path})"))
     return pages.table(("claim", "paper", "ours", "verdict", ""), rows)
-
-
-def minutes() -> str:
-    """How long the two commands take, and where."""
-    record = pages.records()["commands"]
-    quickstart, test = (record["numbers"][f"{name}_seconds"] / 60 for name in ("quickstart", "test"))
-    return pages.paragraph(
-        f"""On {pages.hardware(record)}, with packages already in a cache: {quickstart:.1f} minutes for the first,
-        installation included, and {test:.1f} for the second after it (one run each)."""
-    )
 
 
 def _row(numbers: dict) -> str:
