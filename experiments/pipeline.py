@@ -37,27 +37,31 @@ LOSS_POINTS = 400
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a results table: its recipe and record, the trained generator, and one checkpoint of the zoo."""
+    """One row of a results table: recipe and record and, where they are kept, its generator and a checkpoint."""
 
     recipe: Recipe
     record: dict
-    model: RPG
-    original: dict[str, Tensor]
+    model: RPG | None = None
+    original: dict[str, Tensor] | None = None
 
     @property
     def numbers(self) -> dict:
         return self.record["numbers"]
 
 
-def row(recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> Row:
-    """Compute a row and record it (`fresh`), or read its record and its generator.
+def row(
+    recipe: Recipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto", keep_generator: bool = True
+) -> Row:
+    """Compute a row and record it (`fresh`), or read its record and, where that is kept, its generator.
 
     Raises `InputError` where there is no record, and where the images are not at hand for a fresh one.
     """
     recipe = seeded(recipe, seed)
     if fresh:
-        return _compute(recipe, profile, seed, pick(device))
-    return Row(recipe, *recorded(recipe, profile, ORIGINAL, pick(device)))
+        return _compute(recipe, profile, seed, pick(device), keep_generator)
+    if keep_generator:
+        return Row(recipe, *recorded(recipe, profile, ORIGINAL, pick(device)))
+    return Row(recipe, _record(recipe, profile))
 
 
 def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device) -> tuple[dict, RPG, dict[str, Tensor]]:
@@ -65,10 +69,7 @@ def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device)
 
     Raises `InputError` where one of them is missing, damaged, or made with another recipe or seed.
     """
-    folder = generator_dir(profile, recipe.name)
-    record = read_record(recipe.name, profile)
-    if not agrees(record["config"], recipe):
-        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
+    folder, record = generator_dir(profile, recipe.name), _record(recipe, profile)
     try:
         tensors = load_file(folder / companion)
     except (OSError, SafetensorError) as error:
@@ -76,7 +77,14 @@ def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device)
     return record, RPG.from_pretrained(folder, device), tensors
 
 
-def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> Row:
+def _record(recipe: Recipe, profile: str) -> dict:
+    record = read_record(recipe.name, profile)
+    if not agrees(record["config"], recipe):
+        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
+    return record
+
+
+def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool) -> Row:
     start = time.perf_counter()
     images = images_for(recipe)
     zoo = obtain_zoo(recipe, profile, images, device)
@@ -117,9 +125,10 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device) -> R
         "evaluate": end - trained - sum(generating),
         "baselines": compared - end,
     }
-    folder = generator_dir(profile, recipe.name)
-    model.save_pretrained(folder)
-    save_tensors(folder / ORIGINAL, zoo[0])
+    if keep_generator:
+        folder = generator_dir(profile, recipe.name)
+        model.save_pretrained(folder)
+        save_tensors(folder / ORIGINAL, zoo[0])
     record = write_record(
         recipe.name,
         profile,
