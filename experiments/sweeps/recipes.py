@@ -27,6 +27,7 @@ DIGITS = replace(
     train=TrainConfig.paper(steps=600, batch_size=8, diffusion_batch=64, learning_rate=3e-3, weight_decay=0.0),
     normalisation="layer",
     sampling_steps=20,
+    generators=1,
 )
 BASES = {
     "smoke": replace(
