@@ -20,7 +20,11 @@ from rpglib.zoo.store import Zoo
 def zoo(tmp_path_factory):
     torch.manual_seed(0)
     architecture = Architecture("cnn_digits", 10, 1, 8)
-    checkpoints = [architecture.build().state_dict() for _ in range(6)]
+    # Noise, or the BatchNorms of all of them would be the same, and constant.
+    networks = [architecture.build().state_dict() for _ in range(6)]
+    checkpoints = [
+        {name: x + torch.rand(x.shape) if x.is_floating_point() else x for name, x in n.items()} for n in networks
+    ]
     tasks = torch.randint(0, 2, (6, 10)).tolist()
     facts = {"architecture": architecture, "runs": range(6), "accuracies": [0.0] * 6, "tasks": tasks}
     return Zoo.write(tmp_path_factory.mktemp("zoo"), checkpoints, **facts)
