@@ -280,7 +280,8 @@ def test_the_report_of_zoos_is_recorded_and_read():
     assert pipeline.zoo_report([recipe], "smoke", fresh=False) == first
     assert first["n"] == 1 and set(first["numbers"]["zoos"]) == {"cnn_digits"}
     zoo = first["numbers"]["zoos"]["cnn_digits"]
-    assert (zoo["checkpoints"], zoo["runs"], zoo["parameters"]) == (SMOKE.collect.runs * SMOKE.collect.checkpoints, SMOKE.collect.runs, 3514)
+    runs, each = SMOKE.collect.runs, SMOKE.collect.checkpoints
+    assert (zoo["checkpoints"], zoo["runs"], zoo["parameters"]) == (runs * each, runs, 3514)
     assert first["numbers"]["batching"]["members"] == 4
     assert pipeline.check_collection(first).startswith("4 checkpoints collected again")
     changed = deepcopy(first)
