@@ -146,7 +146,7 @@ LINES = (
         _variants({"3 runs": "3, none", "10 runs": "10, none"}),
     ),
     Line(
-        "ten runs with states: as good as trained",
+        "ten runs, prototype unsupervised: as good as trained",
         "v1 t. 15: 10 runs 88.2 %",
         "10",
         "networks of 10 runs",
