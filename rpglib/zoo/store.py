@@ -211,7 +211,10 @@ class _Check:
         for name, source in self.tied.items():
             if not checkpoint[name].equal(checkpoint[source]):
                 raise InputError(f"{what}: {name!r} and {source!r} are tied in the first checkpoint but differ here")
-        return {name: tensor.detach().cpu() for name, tensor in checkpoint.items() if name not in self.tied}
+        # Copied on receipt: a generator of checkpoints may go on training the very tensors that it hands over.
+        return {
+            name: tensor.detach().to("cpu", copy=True) for name, tensor in checkpoint.items() if name not in self.tied
+        }
 
 
 def _words(description: tuple) -> str:
@@ -244,6 +247,7 @@ def _manifest(folder: Path) -> dict:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{folder / MANIFEST} is not the manifest of a zoo; collect the checkpoints again")
+    _check_names(folder, manifest)
     return manifest
 
 
@@ -254,7 +258,18 @@ def _shard_files(folder: Path) -> list[Path]:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not str(manifest.get("format")).startswith("rpglib zoo "):
         raise InputError(f"{folder / MANIFEST} is not the manifest of a zoo; choose another folder or move that file")
+    _check_names(folder, manifest)
     return [folder / entry["file"] for entry in manifest["shards"]]
+
+
+def _check_names(folder: Path, manifest: Mapping) -> None:
+    """Raise `InputError` unless all shards are files of this folder: a zoo that is replaced deletes its shards."""
+    for entry in manifest["shards"]:
+        name = entry["file"]
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise InputError(
+                f"{folder / MANIFEST} names {name!r}, no .safetensors file of its own folder; do not use this zoo"
+            )
 
 
 def _delete(files: Iterable[Path]) -> None:

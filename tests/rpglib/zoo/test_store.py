@@ -146,6 +146,39 @@ def test_a_manifest_that_is_no_zoo_s_is_kept_and_refused_before_the_first_checkp
     assert (tmp_path / "manifest.json").read_text() == text and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("name", ["../victim.txt", "../victim.safetensors", "notes.txt", "/etc/passwd", "", None, 3])
+def test_a_manifest_that_names_other_files_is_refused_and_deletes_nothing(tmp_path, name):
+    """A zoo that is replaced deletes its shards: whoever hands one over must not choose what else goes."""
+    folder, victims = tmp_path / "zoo", [tmp_path / "victim.txt", tmp_path / "victim.safetensors"]
+    Zoo.write(folder, [checkpoint(0)], **facts(1))
+    notes = folder / "notes.txt"
+    for path in (*victims, notes):
+        path.write_text("mine")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][0]["file"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    for attempt in (lambda: Zoo.open(folder), lambda: Zoo.write(folder, [checkpoint(1)], **facts(1))):
+        with pytest.raises(InputError, match=r"no \.safetensors file of its own folder"):
+            attempt()
+    assert all(path.read_text() == "mine" for path in (*victims, notes))
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_tensors_that_change_after_they_were_handed_over_are_kept_as_they_were(tmp_path, stored):
+    network, seen = torch.nn.Linear(4, 2), []
+
+    def training():
+        for step in range(3):
+            with torch.no_grad():
+                network.weight.fill_(step)
+            seen.append({name: x.clone() for name, x in network.state_dict().items()})
+            yield network.state_dict()
+
+    made = Zoo.write(tmp_path, training(), **facts(3)) if stored else Zoo.from_checkpoints(training(), **facts(3))
+    for found, expected in zip(made, seen, strict=True):
+        assert_same(found, expected)
+
+
 def test_facts_must_match_in_number(tmp_path):
     with pytest.raises(InputError, match="1 runs for 2 checkpoints"):
         Zoo.write(tmp_path, [checkpoint(0), checkpoint(1)], **facts(1))
