@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, check_types, choice
 from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
 
 POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed")
+MOST_STEPS = 100_000
+"""Diffusion steps at most: each has an entry in the tables of the schedule, also where a file names their number."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,19 @@ class RPGConfig:
 
     def __post_init__(self):
         # JSON knows no tuples; a configuration that was read back must equal the one that was written.
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "channels", tuple(self.channels))
+        for name in ("widths", "channels"):
+            sizes = getattr(self, name)
+            if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
+                raise InputError(f"RPGConfig.{name} takes whole numbers from 1 on, such as (256, 256), not {sizes!r}")
+            object.__setattr__(self, name, tuple(sizes))
+        check_types(self)
+        for name in ("token_size", "d_state", "d_conv", "expand", "headdim", "kernel_size", "diffusion_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"RPGConfig.{name} must be at least 1, not {getattr(self, name)}")
+        if min(self.permutation_states, self.task_bits) < 0:
+            raise InputError("RPGConfig.permutation_states and task_bits must not be negative")
+        if self.diffusion_steps > MOST_STEPS:
+            raise InputError(f"RPGConfig.diffusion_steps may be {MOST_STEPS:,} at most, not {self.diffusion_steps:,}")
         choice("recurrence", self.recurrence, RECURRENCES)
         choice("position embedding", self.position, POSITIONS)
         choice("permutation embedding", self.permutation, PERMUTATIONS)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, check_types, choice
 from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import atomic
@@ -66,12 +66,19 @@ class TrainConfig:
     save_every: int = 500
 
     def __post_init__(self):
+        check_types(self)
         choice("precision", self.precision, PRECISIONS)
         choice("optimizer", self.optimizer, OPTIMIZERS)
         choice("permutation", self.permutation, ("checkpoint", "run"))
         choice("weighting", self.weighting, ("value", "token"))
         if min(self.steps, self.batch_size, self.diffusion_batch, self.save_every) < 1:
             raise InputError("steps, batch_size, diffusion_batch and save_every must be at least 1")
+        if min(self.learning_rate, self.gradient_clip) <= 0:
+            raise InputError("learning_rate and gradient_clip must be above 0, or nothing would learn")
+        if not (0 <= self.ema < 1 and 0 <= self.warmup <= 1):
+            raise InputError(f"ema takes 0 to below 1, warmup 0 to 1, not ema={self.ema}, warmup={self.warmup}")
+        if min(self.weight_decay, self.prototype_loss) < 0:
+            raise InputError("weight_decay and prototype_loss must not be negative")
 
     @classmethod
     def paper(cls, **changes) -> "TrainConfig":

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from rpglib.analysis.accuracy import accuracy, answers, predictions
-from rpglib.errors import InputError
+from rpglib.errors import InputError, check_types
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.state_dicts import digest
 from rpglib.zoo.architectures import Architecture
@@ -79,6 +79,11 @@ class CollectConfig:
     runs: int = 1
     seed: int = 0
     shared_order: bool = False
+
+    def __post_init__(self):
+        check_types(self)
+        if min(self.batch_size, self.finetune_batch_size, self.checkpoints, self.runs) < 1 or self.epochs < 0:
+            raise InputError("batch sizes, checkpoints and runs must be at least 1, epochs at least 0")
 
     @property
     def training(self) -> Schedule:
