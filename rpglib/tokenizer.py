@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import save_tensors
-from rpglib.runtime.state_dicts import Checkpoint, tied
+from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, tied
 
 SLICINGS = ("layer", "flatten", "channel")
 NORMALISATIONS = ("layer", "residual", "element")
@@ -145,7 +145,10 @@ class ParameterTokenizer:
         choice("normalisation", normalisation, NORMALISATIONS)
         if len(checkpoints) == 0:
             raise InputError("cannot fit a tokenizer on no checkpoints; collect at least one")
+        if isinstance(checkpoints, Mapping):
+            raise InputError("a tokenizer is fitted on a list of state dicts, not on one; give [state_dict]")
         first = checkpoints[0]
+        check_state_dict(first, "checkpoint 0")
         aliases = tied(first)
         layers = [
             Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var"))
@@ -185,18 +188,17 @@ class ParameterTokenizer:
                 mean[k] += average
                 std[k] += deviation
         n = len(checkpoints)
-        # Of one checkpoint nothing is known to vary or not: all of it is tokenised.
-        kept = [k for k, layer in enumerate(layers) if n == 1 or varies[layer.name].any()]
+        # Of one checkpoint, or of equal ones, nothing is known to vary or not: all of it is tokenised.
+        alike = not any(which.any() for which in varies.values())
+        kept = [k for k, layer in enumerate(layers) if alike or varies[layer.name].any()]
         for k in set(range(len(layers))) - set(kept):
             constants[layers[k].name] = first[layers[k].name].detach().cpu().clone()
         layers = [layers[k] for k in kept]
-        if not layers:
-            raise InputError(f"all {n} checkpoints are equal, so there is nothing to generate; give different ones")
         for layer in layers:
             if layer.name in broken:
                 raise InputError(_not_finite(layer.name, f"checkpoint {broken[layer.name]}"))
         references, mean, std = (x[kept] / n for x in (references, mean, std))
-        still = {layer.name: ~varies[layer.name] for layer in layers if n > 1 and not varies[layer.name].all()}
+        still = {layer.name: ~varies[layer.name] for layer in layers if not alike and not varies[layer.name].all()}
         fixed = {name: (which, reference[name][which].clone()) for name, which in still.items()}
         for name, total in sums.items():
             if constants[name].is_floating_point():
@@ -322,6 +324,7 @@ class ParameterTokenizer:
 
     def _checked(self, state_dict: Checkpoint, what: str) -> Checkpoint:
         """Return `state_dict` when its names and shapes fit; tied names may be absent, as in safetensors files."""
+        check_state_dict(state_dict, what)
         expected = {layer.name: layer.shape for layer in self.layers}
         expected |= {name: tuple(x.shape) for name, x in self.constants.items()}
         if missing := [name for name in expected if name not in state_dict]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpglib.errors import InputError
 
@@ -12,6 +12,28 @@ Checkpoint = Mapping[str, Tensor]
 
 STATISTICS = ("running_mean", "running_var")
 """How the names of tensors end that BatchNorm measures rather than learns."""
+
+
+def check_state_dict(checkpoint: Checkpoint, what: str) -> None:
+    """Raise `InputError` unless this is a state dict: names and dense tensors that hold values; `what` names it."""
+    if not isinstance(checkpoint, Mapping):
+        raise InputError(
+            f"{what} is a {type(checkpoint).__name__}, not a state dict; give module.state_dict(), or what "
+            "torch.load(path, weights_only=True) returns"
+        )
+    if not checkpoint:
+        raise InputError(f"{what} is empty: it holds no tensor; look at what chose its names")
+    for name, x in checkpoint.items():
+        if not isinstance(name, str):
+            raise InputError(f"{what} has a key {name!r} that is no name; give a dict of names and tensors")
+        if isinstance(x, Mapping):
+            raise InputError(f"{what} holds a dict under {name!r}; give that dict, if it is the state dict")
+        if not isinstance(x, Tensor):
+            raise InputError(f"{what}: {name!r} is a {type(x).__name__}, not a tensor; leave it out")
+        if isinstance(x, nn.parameter.UninitializedTensorMixin) or x.is_meta:
+            raise InputError(f"{what}: {name!r} holds no values yet; initialise or load the network first")
+        if x.layout != torch.strided or x.is_quantized or x.is_complex():
+            raise InputError(f"{what}: {name!r} is no dense tensor of real numbers; convert it, or leave it out")
 
 
 def tied(checkpoint: Checkpoint) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rpglib.errors import InputError
 from rpglib.runtime.files import read_json, save_tensors, write_json
-from rpglib.runtime.state_dicts import Checkpoint, tied
+from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, tied
 from rpglib.zoo.architectures import Architecture
 
 MANIFEST = "manifest.json"
@@ -194,6 +194,7 @@ class _Check:
     def __call__(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         what = f"checkpoint {self.count}"
         self.count += 1
+        check_state_dict(checkpoint, what)
         described = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in checkpoint.items()}
         if self.first is None:
             self.first, self.tied = described, tied(checkpoint)

@@ -327,5 +327,4 @@ def test_one_checkpoint_or_equal_ones():
     zoo, _ = partly_constant(1)
     del zoo[0]["mask"]
     assert ParameterTokenizer.fit(zoo, 8).num_parameters == 30 + 21 + 40, "nothing is known not to vary"
-    with pytest.raises(InputError, match="all 3 checkpoints are equal, so there is nothing to generate"):
-        ParameterTokenizer.fit(zoo * 3, 8)
+    assert ParameterTokenizer.fit(zoo * 3, 8).num_parameters == 30 + 21 + 40, "nor of equal ones"
