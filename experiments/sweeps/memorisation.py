@@ -9,19 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from experiments.baselines import arranged, learned, points
 from experiments.pipeline import generate, images_of
 from experiments.sweeps.cells import Cell, run
 from experiments.sweeps.connectivity import CALIBRATION
 from experiments.sweeps.sweep import Sweep, source_digest
 from rpglib.analysis import alignment, connectivity, memorisation, perturbation
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
-from rpglib.analysis.alignment import align, hidden_layers
 from rpglib.analysis.connectivity import recalibrated
 from rpglib.analysis.memorisation import nearest_distance, novelty_curve
 from rpglib.analysis.perturbation import averaged, gaussian, interpolated, noised
 from rpglib.analysis.similarity import nearest_iou
-from rpglib.errors import InputError
-from rpglib.runtime.state_dicts import STATISTICS, flatten, unflatten
+from rpglib.runtime.state_dicts import unflatten
 from rpglib.zoo.images import Images, Split, take
 
 SIGMAS = (0.01, 0.02, 0.06, 0.12)
@@ -99,8 +98,8 @@ def audit(cell: Cell, images: Images) -> dict:
     seed, n = cell.recipe.train.seed, len(zoo)
     groups = {"original": [zoo[k] for k in range(n)], "RPG": generate(cell.recipe, cell.model(), n, seed)}
     originals = groups["original"]
-    points = _points(originals)
-    far = summarise(nearest_distance(_points(groups["RPG"]), points))["median"] / math.sqrt(points.shape[1])
+    weights = points(originals)
+    far = summarise(nearest_distance(points(groups["RPG"]), weights))["median"] / math.sqrt(weights.shape[1])
     sigmas = {"as far as RPG": far} | {str(sigma): sigma for sigma in SIGMAS}
     for label, sigma in sigmas.items():
         groups[f"noise {label}"] = [noised(network, sigma, seed + k) for k, network in enumerate(originals)]
@@ -112,8 +111,8 @@ def audit(cell: Cell, images: Images) -> dict:
         return [recalibrated(module, {**originals[0], **network}, calibration) for network in networks]
 
     count = min(AVERAGED, n)
-    for suffix, networks in (("", originals), (", aligned", _arranged(module, originals[0], originals))):
-        like, weights = _learned(networks[0]), _points(networks)
+    for suffix, networks in (("", originals), (", aligned", arranged(module, originals[0], originals))):
+        like, weights = learned(networks[0]), points(networks)
         groups |= {
             f"average of {count}{suffix}": mixed(averaged(weights, count, n, seed), like),
             f"interpolation{suffix}": mixed(interpolated(weights, n, seed), like),
@@ -135,8 +134,8 @@ def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dic
     lower of the two, and what apart, new_and_good and points are measured by.
     """
     originals = groups["original"]
-    plain = {name: _points(group) for name, group in groups.items()}
-    aligned = {name: _points(_arranged(module, originals[0], group)) for name, group in groups.items()}
+    plain = {name: points(group) for name, group in groups.items()}
+    aligned = {name: points(arranged(module, originals[0], group)) for name, group in groups.items()}
     answers = {name: predictions(module, group, test.images) for name, group in groups.items()}
     errors = {name: found != test.labels for name, found in answers.items()}
     accuracies = {name: accuracy(found, test.labels) for name, found in answers.items()}
@@ -145,8 +144,8 @@ def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dic
     def distances(name: str, others: str | None = None) -> dict[str, Tensor]:
         """Every kind of distance to the nearest of another group, or of the same."""
         found = {
-            kind: nearest_distance(points[name], others and points[others])
-            for kind, points in (("plain", plain), ("aligned", aligned))
+            kind: nearest_distance(found[name], others and found[others])
+            for kind, found in (("plain", plain), ("aligned", aligned))
         }
         return found | {"nearest": torch.minimum(*found.values())}
 
@@ -156,7 +155,7 @@ def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dic
         own = name == "original"
         near = {kind: found / unit[kind] for kind, found in distances(name, None if own else "original").items()}
         alike = nearest_iou(errors[name], None if own else errors["original"])
-        points = torch.stack([near["nearest"], accuracies[name]], 1)[:SCATTERED].tolist()
+        shown = torch.stack([near["nearest"], accuracies[name]], 1)[:SCATTERED].tolist()
         result[name] = {
             "accuracy": summarise(accuracies[name]),
             "similarity": summarise(alike),
@@ -165,31 +164,6 @@ def judge(module: nn.Module, groups: Mapping[str, Networks], test: Split) -> dic
             "nearest_distance": summarise(near["nearest"]),
             "apart": summarise(distances(name)["nearest"] / unit["nearest"]),
             "new_and_good": novelty_curve(near["nearest"], accuracies[name], 1, good, MULTIPLES),
-            "points": [[round(value, 3) for value in point] for point in points],
+            "points": [[round(value, 3) for value in point] for point in shown],
         }
     return {"good": good, "unit": unit, "groups": result}
-
-
-def _arranged(module: nn.Module, reference: Mapping[str, Tensor], networks: Networks) -> Networks:
-    """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
-    try:
-        hidden_layers(module)
-    except InputError:
-        return networks
-    # A network with NaN or infinite weights has no order that is nearer than another.
-    return [align(module, reference, network) if _finite(network) else network for network in networks]
-
-
-def _finite(network: Mapping[str, Tensor]) -> bool:
-    return all(bool(x.isfinite().all()) for x in network.values())
-
-
-def _learned(network: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters: neither BatchNorm's statistics nor its counter."""
-    return {name: x for name, x in network.items() if x.is_floating_point() and not name.endswith(STATISTICS)}
-
-
-def _points(networks: Networks) -> Tensor:
-    """The parameters of N networks as a matrix (N, P)."""
-    learned = [_learned(network) for network in networks]
-    return flatten({name: torch.stack([network[name] for network in learned]) for name in learned[0]})
