@@ -102,17 +102,15 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep
     numbers = compare(recipe, networks, zoo, images.test, device)
     end = time.perf_counter()
     if in_memory:
-        module = recipe.architecture.build()
-        numbers["generated"]["distance"] = measured(module, networks, zoo, images.test, device)["distance"]
-        numbers["baselines"] = {
-            name: measured(module, group, zoo, images.test, device)
-            for name, group in populations(recipe, zoo, model, networks, images, seed).items()
-        }
+        groups = {"generated": networks, **populations(recipe, zoo, model, networks, images, seed)}
+        found = _measured(groups, recipe, zoo, images, device)
+        generated = found.pop("generated")
+        numbers["generated"]["distance"] = generated["distance"]
+        numbers["baselines"] = found
     compared = time.perf_counter()
-    if recipe.generators > 1:
-        numbers["by_seed"] = [_seed_of(model, networks, recipe, zoo, images, device)] + [
-            _another(recipe, k, zoo, images, device) for k in range(1, recipe.generators)
-        ]
+    if in_memory and recipe.generators > 1:
+        first = {"generated": generated, "untrained generator": found["untrained generator"]}
+        numbers["by_seed"] = [first] + [_another(recipe, k, zoo, images, device) for k in range(1, recipe.generators)]
     numbers["parameters"] = model.tokenizer.num_parameters
     numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
     numbers["tokens"] = model.tokenizer.num_tokens
@@ -144,24 +142,18 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep
 
 
 def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.device) -> dict:
-    """Train the row's generator number `k` on the same zoo, and measure it."""
+    """Train the row's generator number `k` on the same zoo; what it writes, and wrote untrained, measured."""
     recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + k))
     model, _ = fit(recipe, zoo, device)
     # Far apart: network i of seed s has the noise of network i + 1 of seed s - 1.
     networks = generate(recipe, model.to(device), recipe.networks, 1000 * (recipe.train.seed + k))
-    return _seed_of(model, networks, recipe, zoo, images, device)
-
-
-def _seed_of(
-    model: RPG, networks: Iterable[dict[str, Tensor]], recipe: Recipe, zoo: Zoo, images: Images, device: torch.device
-) -> dict:
-    """What one of a row's generators writes, and what it wrote before it was trained."""
-    module = recipe.architecture.build()
     new = generate(recipe, untrained(recipe, model), recipe.networks, recipe.train.seed)
-    return {
-        name: measured(module, group, zoo, images.test, device)
-        for name, group in (("generated", networks), ("untrained generator", new))
-    }
+    return _measured({"generated": networks, "untrained generator": new}, recipe, zoo, images, device)
+
+
+def _measured(groups: dict[str, list], recipe: Recipe, zoo: Zoo, images: Images, device: torch.device) -> dict:
+    module = recipe.architecture.build()
+    return {name: measured(module, group, zoo, images.test, device) for name, group in groups.items()}
 
 
 def images_for(recipe: Recipe) -> Images:

@@ -217,7 +217,6 @@ CIFAR10_VIT_TINY = replace(
     name="vit_tiny",
     architecture=Architecture("vit_tiny_patch16_224", 10, 3, 32, resize=224),
     collect=replace(CIFAR10_RESNET18.collect, learning_rate=1e-4, finetune_learning_rate=1e-5),
-    # In no column of table 8: v1, table 15, one run with permutation states (v2, table 17: 88.2 and 88.1).
     paper=(88.1, 88.1),
 )
 

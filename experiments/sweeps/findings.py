@@ -9,9 +9,6 @@ import numpy as np
 
 from rpglib.analysis.accuracy import summarise
 
-MARGIN = 0.5
-"""Points of accuracy within which networks count as equally good."""
-
 
 def accuracies(numbers: dict, variant: str, group: str = "generated") -> np.ndarray:
     """Mean accuracy in percent of every seed's networks; group: "generated" or "original"."""

@@ -134,18 +134,6 @@ def vary(recipe: Any, changes: Mapping[str, Any]) -> Any:
     return recipe
 
 
-def differences(a: Any, b: Any, prefix: str = "") -> set[str]:
-    """The dotted names of all fields in which two configurations of one class differ."""
-    found = set()
-    for field in dataclasses.fields(a):
-        mine, other, name = getattr(a, field.name), getattr(b, field.name), prefix + field.name
-        if dataclasses.is_dataclass(mine) and type(mine) is type(other):
-            found |= differences(mine, other, f"{name}.")
-        elif mine != other:
-            found.add(name)
-    return found
-
-
 def source_digest(*parts: Any) -> str:
     """A fingerprint of the source of modules or classes, for jobs whose code is not among that of all cells."""
     return hashlib.sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:16]

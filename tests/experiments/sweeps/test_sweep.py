@@ -1,5 +1,6 @@
 """Sweeps vary what they declare and nothing else; their cells are computed once; their records are read back."""
 
+import dataclasses
 from dataclasses import replace
 
 import pytest
@@ -12,13 +13,25 @@ from experiments.sweeps import cells
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.memory import training_bytes
 from experiments.sweeps.recipes import base
-from experiments.sweeps.sweep import Sweep, differences, vary
+from experiments.sweeps.sweep import Sweep, vary
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig, train
 
 DIGITS_TRAINED_ON = 1078
+
+
+def differences(a, b, prefix=""):
+    """The dotted names of all fields in which two configurations of one class differ."""
+    found = set()
+    for field in dataclasses.fields(a):
+        mine, other, name = getattr(a, field.name), getattr(b, field.name), prefix + field.name
+        if dataclasses.is_dataclass(mine) and type(mine) is type(other):
+            found |= differences(mine, other, f"{name}.")
+        elif mine != other:
+            found.add(name)
+    return found
 
 
 @pytest.fixture
