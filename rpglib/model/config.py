@@ -16,11 +16,11 @@ MOST_STEPS = 100_000
 class RPGConfig:
     """Everything that shapes a generator but the tokenizer. `preset` gives the paper's four sizes.
 
-    The defaults depart from the paper in one point: the denoiser predicts the clean token ("sample"; the paper:
-    "epsilon", v1, equation 5) on top of a linear map of the prototype (`prototype_skip`), which training supervises on
-    every token (`TrainConfig.prototype_loss`). From checkpoints of several runs, on the paper's tokens (normalised by
-    layer), networks then work after a fraction of the steps: the prototype must know its token, and through the
-    denoiser alone it hears of it slowly.
+    Beside learned states the defaults depart from the paper in this: the denoiser predicts the clean token ("sample";
+    the paper: "epsilon", v1, equation 5) on top of a linear map of the prototype (`prototype_skip`), which training
+    supervises on every token (`TrainConfig.prototype_loss`). From checkpoints of several runs, on the paper's tokens
+    (normalised by layer), networks then work after a fraction of the steps: the prototype must know its token, and
+    through the denoiser alone it hears of it slowly.
 
     `position`, `permutation`: the paper's are "2d" and "fixed" (v1, section 3.1). `prediction`: "velocity", too, is
     ours. `prototype_skip` works with "sample" only. `conditioning`: "all" is ours, "head" and "sequence" are the
