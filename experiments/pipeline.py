@@ -334,10 +334,18 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
 
 
 def generate(
-    recipe: Recipe, model: RPG, n: int = NETWORKS, seed: int = 0, task: Sequence[int] | Tensor | None = None
+    recipe: Recipe,
+    model: RPG,
+    n: int = NETWORKS,
+    seed: int = 0,
+    task: Sequence[int] | Tensor | None = None,
+    first: int = 0,
 ) -> list[dict[str, Tensor]]:
-    """Generate `n` networks with the recipe's sampler, for one task where the generator was trained with tasks."""
-    return model.generate(n, task, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
+    """Generate `n` networks with the recipe's sampler, for one task where the generator was trained with tasks.
+
+    first: the number of the first network, as in `RPG.generate`.
+    """
+    return model.generate(n, task, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed, first=first)
 
 
 def compare(

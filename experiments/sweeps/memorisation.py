@@ -102,7 +102,7 @@ def audit(cell: Cell, images: Images) -> dict:
     far = summarise(nearest_distance(points(groups["RPG"]), weights))["median"] / math.sqrt(weights.shape[1])
     sigmas = {"as far as RPG": far} | {str(sigma): sigma for sigma in SIGMAS}
     for label, sigma in sigmas.items():
-        groups[f"noise {label}"] = [noised(network, sigma, seed + k) for k, network in enumerate(originals)]
+        groups[f"noise {label}"] = [noised(network, sigma, seed, number=k) for k, network in enumerate(originals)]
     calibration = take(images.train, CALIBRATION).images
 
     def mixed(weights: Tensor, like: Mapping[str, Tensor]) -> Networks:

@@ -38,7 +38,7 @@ def measure_finetuning(
 
 def _starts(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, model: RPG, seed: int) -> dict[str, State]:
     """The networks of all tasks side by side, by the name of their start."""
-    generated = [generate(recipe, model, 1, seed + row, task)[0] for row, task in enumerate(bits)]
+    generated = [generate(recipe, model, 1, seed, task, first=row)[0] for row, task in enumerate(bits)]
     seeds = [seed + row for row in range(len(bits))]
     return {
         "generated": {name: torch.stack([network[name] for network in generated]) for name in tasks.start},

@@ -118,7 +118,7 @@ def answers(
     labels = bits if labels is None else labels
     right, heads = [], []
     for row, (task, judged) in enumerate(zip(bits, labels, strict=True)):
-        networks = generate(recipe, model, n, seed + n * row, task)
+        networks = generate(recipe, model, n, seed, task, first=n * row)
         right.append(correct(recipe, networks, judged.expand(n, -1), split, model.device))
         heads.append(torch.stack([torch.cat([network[name].flatten() for name in HEAD]) for network in networks]))
     return Answers(torch.stack(right), torch.stack(heads))

@@ -1,7 +1,7 @@
 """Simple ways to new networks from old ones: what a generator of networks must be compared with.
 
 Noise, averages and independent Gaussians are the baselines of Zeng et al. (arXiv 2506.07998, "weight_memorization").
-Zoos are matrices (N, P), as from `state_dicts.flatten`. Every seed starts a random stream of its own.
+Zoos are matrices (N, P), as from `state_dicts.flatten`. Every seed and purpose has a random stream of its own.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,17 +10,21 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError
+from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import STATISTICS, check_alike
 
 
-def noised(network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False) -> dict[str, Tensor]:
+def noised(
+    network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False, number: int = 0
+) -> dict[str, Tensor]:
     """Return the network with Gaussian noise on its parameters; BatchNorm statistics and integers stay.
 
     sigma: the noise's standard deviation (Zeng et al.), or, where `relative`, its ratio to the standard deviation of
     the tensor, as in RPG's released evaluator. (The RPG paper leaves open which: "Gaussian noise with weights of 0.01,
-    0.10, and 1.00"; v1, table 16; v2, table 24.) A tensor of one value has no deviation and stays.
+    0.10, and 1.00"; v1, table 16; v2, table 24.) A tensor of one value has no deviation and stays. number: which of the
+    noisy networks of one seed.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = _generator(seed, "noise", number)
     result = dict(network)
     for name, x in network.items():
         if x.is_floating_point() and not name.endswith(STATISTICS):
@@ -37,7 +41,7 @@ def averaged(weights: Tensor, count: int, n: int, seed: int) -> Tensor:
     """
     if not 1 <= count <= len(weights):
         raise InputError(f"{len(weights)} networks have no mean of {count} different ones; give 1 to {len(weights)}")
-    generator = torch.Generator().manual_seed(seed)
+    generator = _generator(seed, "average")
     result = weights.new_empty(n, weights.shape[1])
     for mean in result:
         mean.copy_(weights[torch.randperm(len(weights), generator=generator)[:count]].mean(0))
@@ -53,7 +57,7 @@ def gaussian(weights: Tensor, n: int, seed: int) -> Tensor:
     """
     if len(weights) < 2:
         raise InputError(f"a spread over {len(weights)} networks is not defined; give at least two")
-    noise = torch.randn(n, weights.shape[1], generator=torch.Generator().manual_seed(seed)).to(weights)
+    noise = torch.randn(n, weights.shape[1], generator=_generator(seed, "gaussian")).to(weights)
     return weights.mean(0) + weights.std(0) * noise
 
 
@@ -64,7 +68,7 @@ def interpolated(weights: Tensor, n: int, seed: int) -> Tensor:
     """
     if len(weights) < 2:
         raise InputError(f"there is no line between {len(weights)} networks; give at least two")
-    generator = torch.Generator().manual_seed(seed)
+    generator = _generator(seed, "interpolation")
     result = weights.new_empty(n, weights.shape[1])
     for point in result:
         first, second = weights[torch.randperm(len(weights), generator=generator)[:2]]
@@ -85,6 +89,10 @@ def exchanged(
         raise InputError(f"no tensor to exchange is called {', '.join(unknown)}; known: {', '.join(a)}")
     from_a, from_b = {name: a[name] for name in names}, {name: b[name] for name in names}
     return {**a, **from_b}, {**b, **from_a}
+
+
+def _generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(stream(seed, purpose, number))
 
 
 def _std(x: Tensor) -> Tensor | float:

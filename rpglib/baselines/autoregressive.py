@@ -15,6 +15,7 @@ from tqdm.auto import trange
 from rpglib.errors import InputError
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CausalAttentionLayer
+from rpglib.runtime.randomness import stream
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import Checkpoints, TrainConfig, rate
 
@@ -71,7 +72,7 @@ class AutoregressiveDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Write `n` networks token after token: tokens (n, L, D), zero where padded, and their permutation states (n,).
 
-        Network i draws from a random generator of its own, seeded with seed + i: its noise and, unless `permutation`
+        Network i draws from a random stream of its own, that of the seed and of i: its noise and, unless `permutation`
         (n,) says it, its permutation state. temperature: how many `residual` the noise has; 0 writes the means.
         """
         noise, permutation = self._drawn(n, permutation, seed, temperature)
@@ -91,7 +92,7 @@ class AutoregressiveDecoder(nn.Module):
         if n < 1 or temperature < 0:
             raise InputError(f"n must be at least 1 and temperature at least 0, not n={n}, temperature={temperature}")
         states = self.permutation.num_embeddings
-        generators = [torch.Generator().manual_seed(seed + i) for i in range(n)]
+        generators = [torch.Generator().manual_seed(stream(seed, "network", i)) for i in range(n)]
         # Noise first: it must not depend on whether the state is drawn too.
         noise = torch.stack([torch.randn(self.mask.shape, generator=g) for g in generators])
         if permutation is None:

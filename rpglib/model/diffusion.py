@@ -88,6 +88,11 @@ class NoiseSchedule:
         of_x, of_output = sample_weights(prediction, *self.rates(t, x_t))
         return of_x * x_t + of_output * output
 
+    def output_of_zero(self, x_t: Tensor, t: int, prediction: str) -> Tensor:
+        """Return the output (B, ...) that means a clean x0 of zero at x_t; `InputError` as `target`."""
+        _, noise_rate = self.rates(t, x_t)
+        return self.target(torch.zeros_like(x_t), x_t / noise_rate, t, prediction)
+
     def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
         """Return the noise (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
         of_x, of_output = epsilon_weights(prediction, *self.rates(t, x_t))

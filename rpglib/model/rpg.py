@@ -28,6 +28,7 @@ from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.distributed import each, shared
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.runtime.hardware import uses_bf16
+from rpglib.runtime.randomness import stream
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 
@@ -178,6 +179,7 @@ class RPG(nn.Module):
         inference: str = "partial",
         part: int = 256,
         seed: int = 0,
+        first: int = 0,
         precision: str = "fp32",
         kernel: str = "auto",
         distributed: bool = False,
@@ -188,7 +190,7 @@ class RPG(nn.Module):
         if n < 1 or part < 1:
             raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
         task = self.task_rows(task, n)
-        permutation = self.permutation_rows(permutation, n, seed)
+        permutation = self.permutation_rows(permutation, n, seed, first)
         alike = _first_alike(n, permutation, task)
         length, size = len(self.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
@@ -219,7 +221,7 @@ class RPG(nn.Module):
                     rows = torch.arange(len(networks) * prototypes.shape[1]) + piece.start
                     owners, places = rows // length, rows % length
                     sources = which[owners] * length + places - piece.start
-                    write = partial(writer, prototypes.flatten(0, 1), sources, networks[owners] + seed, places)
+                    write = partial(writer, prototypes.flatten(0, 1), sources, seed, first + networks[owners], places)
                     parts = torch.arange(len(rows)).split(part)
                     for chosen, written in share(parts, write):
                         tokens[rows[chosen]] = written.cpu()
@@ -236,9 +238,9 @@ class RPG(nn.Module):
         sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
         The paper samples by "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12;
         v2, table 16). inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is
-        the paper's: v1, section B.3; v2, section C.4), "full" all. seed: network i draws everything from a random
-        generator of its own, seeded with seed + i, so all modes give the same networks to rounding, as does generating
-        them one by one.
+        the paper's: v1, section B.3; v2, section C.4), "full" all. seed, first: network i draws everything from a
+        random stream of its own, that of the seed and of the number first + i, so all modes give the same networks to
+        rounding, as does generating them one by one with `first` = 0, 1, ...; two seeds have nothing in common.
         precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
         distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
         share of the tokens, and all of them return all networks.
@@ -272,14 +274,15 @@ class RPG(nn.Module):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
         return check_tasks(task.reshape(-1, bits), bits).float().expand(n, bits)
 
-    def permutation_rows(self, permutation, n: int, seed: int) -> Tensor | None:
+    def permutation_rows(self, permutation, n: int, seed: int, first: int = 0) -> Tensor | None:
         states = self.config.permutation_states
         if not states:
             if permutation is not None:
                 raise InputError("this generator was trained without permutation states; call it without permutation=")
             return None
         if permutation is None:
-            return torch.tensor([int(_random(seed + i, 0, drawing="permutation").integers(states)) for i in range(n)])
+            drawn = (_random(stream(seed, "permutation", first + i), 0).integers(states) for i in range(n))
+            return torch.tensor([int(state) for state in drawn])
         permutation = torch.as_tensor(permutation)
         whole = permutation.shape == (n,) and not permutation.is_floating_point()
         if not whole or permutation.min() < 0 or permutation.max() >= states:
@@ -360,28 +363,36 @@ class _TokenWriter:
         self.bf16 = uses_bf16(precision, model.device)
         self.denoise = folded(model.denoiser, torch.bfloat16 if self.bf16 else torch.float32, kernel)
         visited = timesteps(model.config.schedule.steps, steps)
+        mask = model.tokenizer.mask if model.tokenizer is not None else None
+        self.padding = ~mask if mask is not None and not bool(mask.all()) else None
         times = model.denoiser.time_embedder(torch.tensor(visited, device=model.device))
         self.times = dict(zip(visited, times, strict=True))
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
 
-    def __call__(self, prototypes: Tensor, sources: Tensor, owners: Tensor, places: Tensor, chosen: Tensor) -> Tensor:
-        """The tokens (B, D) that are `chosen` (B,): those of the prototypes `sources`, at `places` in networks.
-
-        owners: the seeds of these networks.
-        """
+    def __call__(
+        self, prototypes: Tensor, sources: Tensor, seed: int, owners: Tensor, places: Tensor, chosen: Tensor
+    ) -> Tensor:
+        """The tokens (B, D) that are `chosen` (B,): of the prototypes `sources`, at `places` of networks `owners`."""
         config = self.model.config
         own, which = sources[chosen].unique(return_inverse=True)
         with self.autocast():
             condition = self.model.denoiser.condi_embedder(prototypes[own]).float()[which]
             skip = self.model.skip(prototypes[own]).float()[which] if self.model.skip is not None else None
 
+        padding = self.padding[places[chosen]].to(self.model.device) if self.padding is not None else None
+
         def predict(x: Tensor, t: int) -> Tensor:
             output = self.denoise(x, self.times[t], condition)
-            return output if skip is None else output.add_(skip)
+            output = output if skip is None else output.add_(skip)
+            if padding is None:
+                return output
+            # In training what lies beyond the real values is zero under its noise: here, too, at every step.
+            return torch.where(padding, config.schedule.output_of_zero(x, t, config.prediction), output)
 
-        noise = TokenNoise(owners[chosen].tolist(), places[chosen].tolist(), config.token_size, self.model.device)
+        keys = [stream(seed, "noise", owner) for owner in owners[chosen].tolist()]
+        noise = TokenNoise(keys, places[chosen].tolist(), config.token_size, self.model.device)
         options = {"steps": self.steps, "prediction": config.prediction, "draw_noise": noise}
         return self.sample(predict, noise(), config.schedule, **options)
 
@@ -389,9 +400,9 @@ class _TokenWriter:
 class TokenNoise:
     """Standard normal noise (B, D), each row from a random generator that belongs to one token of one network."""
 
-    def __init__(self, seeds: list[int], places: list[int], size: int, device: torch.device):
-        self.generators = [_random(seed, place) for seed, place in zip(seeds, places, strict=True)]
-        self.buffer, self.device = np.empty((len(seeds), size), np.float32), device
+    def __init__(self, keys: list[int], places: list[int], size: int, device: torch.device):
+        self.generators = [_random(key, place) for key, place in zip(keys, places, strict=True)]
+        self.buffer, self.device = np.empty((len(keys), size), np.float32), device
 
     def __call__(self) -> Tensor:
         for row, generator in zip(self.buffer, self.generators, strict=True):
@@ -420,10 +431,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _random(seed: int, place: int, drawing: str = "noise") -> np.random.Generator:
+def _random(key: int, place: int) -> np.random.Generator:
     """A counter-based generator keyed by network and token: no order of drawing, batch or device enters its stream."""
-    stream = {"noise": 0, "permutation": 1}[drawing]
-    return np.random.Generator(np.random.Philox(_Key((seed % 2**63 * 2 + stream, place))))
+    return np.random.Generator(np.random.Philox(_Key((key, place))))
 
 
 class _Key(np.random.bit_generator.ISeedSequence):

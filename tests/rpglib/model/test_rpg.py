@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 
 from rpglib.errors import InputError
 from rpglib.model.config import PRESETS, RPGConfig
+from rpglib.model.diffusion import PREDICTIONS
 from rpglib.model.recurrent import RECURRENCES, RecurrentModel
 from rpglib.model.rpg import RPG
+from rpglib.model.samplers import SAMPLERS
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 
@@ -68,7 +70,7 @@ def test_inference_modes_give_the_same_networks(tokenizer, sampler, prediction):
     partial = model.generate(inference="partial", part=7, **options)
     assert largest_difference(partial, model.generate(inference="sequential", **options)) <= 1e-5
     assert largest_difference(partial, model.generate(inference="full", **options)) <= 1e-5
-    one_by_one = [model.generate(sampler=sampler, steps=6, seed=5 + i)[0] for i in range(3)]
+    one_by_one = [model.generate(sampler=sampler, steps=6, seed=5, first=i)[0] for i in range(3)]
     assert largest_difference(partial, one_by_one) <= 1e-5
     # The control: another seed must give other networks.
     assert largest_difference(partial, model.generate(**options | {"seed": 50})) > 1e-3
@@ -91,7 +93,7 @@ def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path
 def test_large_networks_are_generated_when_it_is_their_turn(tokenizer):
     model, turns = generator(tokenizer), []
     model.recurrent.layers[0].register_forward_hook(lambda *_: turns.append(len(turns)))
-    options = {"n": 3, "steps": 2, "seed": 5, "part": tokenizer.num_tokens}
+    options = {"n": 3, "steps": 2, "seed": 5, "part": tokenizer.num_tokens, "permutation": [0, 1, 2]}
     found = []
     for number, network in enumerate(model.generate_each(**options)):
         found.append(network)
@@ -110,6 +112,28 @@ def test_unusual_seeds_are_seeds_of_their_own(tokenizer, seed):
     model = generator(tokenizer)
     networks = model.generate(2, steps=2, seed=seed, permutation=[0, 0])
     assert largest_difference(networks[:1], networks[1:]) > 1e-3
+
+
+def test_neighbouring_seeds_share_neither_noise_nor_states(tokenizer):
+    model = generator(tokenizer)
+    assert model.config.permutation_states < 10
+    groups = [model.generate(4, steps=2, seed=seed, permutation=[0] * 4) for seed in range(3)]
+    networks = [network for group in groups for network in group]
+    for i, network in enumerate(networks):
+        assert all(largest_difference([network], [other]) > 1e-3 for other in networks[:i])
+    states = torch.stack([model.permutation_rows(None, 200, seed) for seed in range(3)])
+    for a, b in ((0, 1), (1, 2)):
+        assert (states[a, 1:] == states[b, :-1]).float().mean() < 0.6, "network i + 1 has what i of the next seed has"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_what_lies_beyond_the_real_values_is_zero_as_in_training(tokenizer, sampler, prediction):
+    """Whatever the denoiser says there: in training, no loss ever reached it."""
+    model = generator(tokenizer, prediction=prediction)
+    (tokens,) = model.generate_tokens(1, sampler=sampler, steps=4)
+    padding = ~tokenizer.mask
+    assert padding.any() and tokens[padding].abs().max() < 1e-4 < tokens[~padding].abs().min() * 1e3
 
 
 def test_generated_state_dicts_load_into_the_network(tokenizer):
@@ -426,7 +450,7 @@ def test_prototypes_of_one_state_are_computed_once(tokenizer, monkeypatch):
     states = [1, 1, 1, 1, 1, 1, 2, 1, 0]
     found = model.generate(9, steps=3, permutation=states, part=3 * len(model.recurrent.position))
     assert counts == [1, 3]  # three networks at a time; the second three have the first three's state
-    alone = [model.generate(1, steps=3, permutation=[state], seed=i)[0] for i, state in enumerate(states)]
+    alone = [model.generate(1, steps=3, permutation=[state], first=i)[0] for i, state in enumerate(states)]
     assert largest_difference(found, alone) < 1e-4
 
 
