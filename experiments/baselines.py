@@ -73,7 +73,7 @@ def populations(
         "mean network": [_mean(originals)],
         "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
         "noise as far as RPG": [
-            noised(originals[k % len(originals)], far, seed + k) for k in range(min(NETWORKS, len(originals)))
+            noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
         ],
     }
     for label, pairs in _pairs(zoo.runs, seed).items():

@@ -145,8 +145,7 @@ def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.dev
     """Train the row's generator number `k` on the same zoo; what it writes, and wrote untrained, measured."""
     recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + k))
     model, _ = fit(recipe, zoo, device)
-    # Far apart: network i of seed s has the noise of network i + 1 of seed s - 1.
-    networks = generate(recipe, model.to(device), recipe.networks, 1000 * (recipe.train.seed + k))
+    networks = generate(recipe, model.to(device), recipe.networks, recipe.train.seed)
     new = generate(recipe, untrained(recipe, model), recipe.networks, recipe.train.seed)
     return _measured({"generated": networks, "untrained generator": new}, recipe, zoo, images, device)
 

@@ -27,7 +27,9 @@ def measure(sweep: Sweep) -> dict:
             intact = float(accuracy(predictions(module, [original], test.images), test.labels)[0])
             for kind in ("absolute", "relative"):
                 for sigma in SIGMAS:
-                    noisy = [noised(original, sigma, sweep.seed, relative=kind == "relative") for k in range(draws)]
+                    noisy = [
+                        noised(original, sigma, sweep.seed, relative=kind == "relative", number=k) for k in range(draws)
+                    ]
                     found = accuracy(predictions(module, noisy, test.images), test.labels)
                     losses.setdefault(kind, {}).setdefault(str(sigma), []).append(intact - float(found.mean()))
         result[name] = {kind: {s: by_seed(v) for s, v in row.items()} for kind, row in losses.items()}

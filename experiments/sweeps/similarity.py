@@ -93,7 +93,7 @@ def _scatter(cell: Cell, split: Split) -> dict:
     networks = {"generated": generate(cell.recipe, cell.model(), SHOWN, seed)}
     for sigma in SIGMAS:
         networks[f"noise {sigma}"] = [
-            noised(zoo[k % len(zoo)], sigma, seed, relative=True) for k in range(min(SHOWN, 2 * len(zoo)))
+            noised(zoo[k % len(zoo)], sigma, seed, relative=True, number=k) for k in range(min(SHOWN, 2 * len(zoo)))
         ]
     originals = _errors(cell, zoo, split)
     found = {"original": (originals, nearest_iou(originals))}

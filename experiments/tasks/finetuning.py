@@ -8,6 +8,7 @@ from experiments.profiles import TaskRecipe
 from experiments.tasks.task_zoo import TaskZoo
 from rpglib.analysis.accuracy import summarise
 from rpglib.model.rpg import RPG
+from rpglib.runtime.randomness import stream
 from rpglib.zoo.collect import Schedule, State, init_population, score, train_population
 from rpglib.zoo.images import Images, Split, Stream, take
 
@@ -39,7 +40,7 @@ def measure_finetuning(
 def _starts(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, model: RPG, seed: int) -> dict[str, State]:
     """The networks of all tasks side by side, by the name of their start."""
     generated = [generate(recipe, model, 1, seed, task, first=row)[0] for row, task in enumerate(bits)]
-    seeds = [seed + row for row in range(len(bits))]
+    seeds = [stream(seed, "start", row) for row in range(len(bits))]
     return {
         "generated": {name: torch.stack([network[name] for network in generated]) for name in tasks.start},
         "pretrained": init_population(recipe.architecture, seeds, tasks.start),

@@ -431,7 +431,8 @@ def test_a_network_of_many_pieces_is_the_one_written_whole(tokenizer, monkeypatc
     monkeypatch.setattr("rpglib.model.rpg.PIECE", 8)
     for part in (1, 5, 8, 11):
         (pieces,) = model.generate_tokens(1, steps=3, part=part)
-        torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4)
+        # Rounding is relative to the largest values on the way, not to each value at the end.
+        torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
 
 
 @pytest.mark.parametrize("recurrence", RECURRENCES)
