@@ -14,7 +14,6 @@ NEEDS["19_efficiency"] = ["04_main_results", "15_unseen_tasks"]  # whose generat
 NEEDS |= dict.fromkeys(("16_pca", "17_language", "18_explore"), ["15_unseen_tasks"])
 ABLATIONS = ("03", "08", "09", "10", "11", "12", "13", "14")
 NEEDS |= {name: ["07_recurrent_and_positions"] for name in NOTEBOOKS if name.startswith(ABLATIONS)}
-NEEDS["12_similarity"] = ["11_linear_mode_connectivity"]  # whose networks of two runs it takes apart
 
 
 def needs(wildcards):

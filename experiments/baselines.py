@@ -70,7 +70,7 @@ def populations(
     gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(NETWORKS)]
     found = {
         "untrained generator": new,
-        "mean network": [_mean(originals)],
+        "mean network": [mean_network(originals)],
         "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
         "noise as far as RPG": [
             noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
@@ -114,6 +114,15 @@ def points(networks: Sequence[Checkpoint]) -> Tensor:
     return flatten({name: torch.stack([network[name] for network in parameters]) for name in parameters[0]})
 
 
+def mean_network(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+    """The mean of every tensor over networks, BatchNorm's statistics too; integers are those of the first."""
+
+    def mean(name: str, x: Tensor) -> Tensor:
+        return torch.stack([network[name] for network in networks]).mean(0) if x.is_floating_point() else x
+
+    return {name: mean(name, x) for name, x in networks[0].items()}
+
+
 def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkpoint]) -> Networks:
     """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
     try:
@@ -123,13 +132,6 @@ def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkp
     # A network with NaN or infinite weights has no order that is nearer than another.
     finite = [all(bool(x.isfinite().all()) for x in network.values()) for network in networks]
     return [align(module, reference, x) if whole else x for x, whole in zip(networks, finite, strict=True)]
-
-
-def _mean(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
-    def mean(name: str, x: Tensor) -> Tensor:
-        return torch.stack([network[name] for network in networks]).mean(0) if x.is_floating_point() else x
-
-    return {name: mean(name, x) for name, x in networks[0].items()}
 
 
 def _pairs(runs: Tensor, seed: int) -> Mapping[str, list[tuple[int, int]]]:

@@ -146,12 +146,12 @@ LINES = (
         _variants({"3 runs": "3, none", "10 runs": "10, none"}),
     ),
     Line(
-        "ten runs, prototype unsupervised: as good as trained",
+        "ten runs with states: as good as trained",
         "v1 t. 15: 10 runs 88.2 %",
         "10",
         "networks of 10 runs",
         "permutation_state",
-        _variants({"3 runs": "3, learned", "10 runs": "10, learned"}),
+        _variants({"10 runs": "10, learned", "20 runs": "20, learned", "60 runs": "60, learned"}),
     ),
     Line(
         "two states: no straight path between",

@@ -8,11 +8,13 @@ from torch import Tensor
 from experiments.pipeline import NETWORKS, images_of
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.findings import by_seed
+from experiments.sweeps.states import members, of_run, written
 from experiments.sweeps.sweep import Sweep
 from rpglib.analysis.alignment import align
 from rpglib.analysis.connectivity import barrier, line
 from rpglib.errors import InputError
 from rpglib.zoo.images import take
+from rpglib.zoo.store import Zoo
 
 POINTS = 11
 CALIBRATION = 512
@@ -25,10 +27,12 @@ Pairs = list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 def measure(sweep: Sweep) -> dict:
     """Curves and barriers of all kinds of pairs: "pairs" {kind: {treatment: {"curve", "barrier", ...}}}.
 
-    curve (points,): accuracy in percent, mean over pairs and seeds; barrier: the mean over pairs in points, by
-    seed. Networks that are no plain sequence have no aligned curves.
+    Of a sweep with the variants "one basin", "two basins" and "ten basins". curve (points,): accuracy in percent, mean
+    over pairs and seeds; barrier: the mean over pairs in points, by seed. Networks that are no plain sequence have no
+    aligned curves.
     """
-    seeds = [_kinds(one, two) for one, two in zip(*(sweep.cells(name) for name in sweep.variants), strict=True)]
+    basins = (sweep.cells(name) for name in ("one basin", "two basins", "ten basins"))
+    seeds = [_kinds(*cells) for cells in zip(*basins, strict=True)]
     images = images_of(sweep.base.images)
     calibration = take(images.train, CALIBRATION).images
     module = sweep.base.architecture.build()
@@ -63,30 +67,23 @@ def measure(sweep: Sweep) -> dict:
     return {"pairs": result, "weights": torch.linspace(0, 1, points).tolist()}
 
 
-def _kinds(one: Cell, two: Cell) -> dict[str, Pairs]:
-    """Pairs of networks by kind, from a cell with one basin and one with two."""
-    n, start = NETWORKS, one.recipe.train.seed
-    one_zoo, two_zoo = one.zoo(), two.zoo()
-    first, second = ((two_zoo.runs == run).nonzero()[:, 0].tolist() for run in (0, 1))
+def _kinds(one: Cell, two: Cell, ten: Cell) -> dict[str, Pairs]:
+    """Pairs of networks by kind, from cells with one basin, with two, and with several, of which every run has pairs.
+
+    The generator of two basins has a state per run, the others one per checkpoint.
+    """
+    n, half = NETWORKS, NETWORKS // 2
+    only, runs = members(one, 0), [k % ten.recipe.collect.runs for k in range(n)]
+    of_one_run = zip(*(of_run(ten, run, 2) for run in runs[:half]), strict=True)
     return {
-        "original, one basin": _across(one_zoo, range(0, len(one_zoo) // 2), range(len(one_zoo) // 2, len(one_zoo))),
-        "original, two basins": _across(two_zoo, first, second),
-        "generated, one basin": _halves(_written(one, range(n), start)),
-        "generated, two basins, one state": _halves(_written(two, [0] * n, start)),
-        "generated, two basins, two states": _halves(_written(two, [0] * (n // 2) + [1] * (n - n // 2), start)),
+        "original, one basin": _across(one.zoo(), only[: len(only) // 2], only[len(only) // 2 :]),
+        "original, two basins": _across(two.zoo(), members(two, 0), members(two, 1)),
+        "generated, one basin": _halves(written(one, of_run(one, 0, n))),
+        "generated, two basins, one state": _halves(written(two, of_run(two, 0, n))),
+        "generated, two basins, two states": _halves(written(two, of_run(two, 0, half) + of_run(two, 1, half))),
+        "generated, ten basins, one run": _halves(written(ten, [state for states in of_one_run for state in states])),
+        "generated, ten basins, two runs": _halves(written(ten, [of_run(ten, run, 1)[0] for run in runs])),
     }
-
-
-def _written(cell: Cell, states: Sequence[int], seed: int) -> list[dict[str, Tensor]]:
-    count = cell.recipe.model.permutation_states
-    recipe = cell.recipe
-    return cell.model().generate(
-        len(states),
-        permutation=[state % count for state in states],
-        sampler=recipe.sampler,
-        steps=recipe.sampling_steps,
-        seed=seed,
-    )
 
 
 def _halves(networks: Sequence[Mapping[str, Tensor]]) -> Pairs:
@@ -94,7 +91,7 @@ def _halves(networks: Sequence[Mapping[str, Tensor]]) -> Pairs:
     return list(zip(networks[:half], networks[half : 2 * half], strict=True))
 
 
-def _across(zoo, first: Sequence[int], second: Sequence[int]) -> Pairs:
+def _across(zoo: Zoo, first: Sequence[int], second: Sequence[int]) -> Pairs:
     """As many pairs as of generated networks, evenly spread over both groups."""
     count = min(NETWORKS // 2, len(first), len(second))
     return [(zoo[first[k * len(first) // count]], zoo[second[k * len(second) // count]]) for k in range(count)]

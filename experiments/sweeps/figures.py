@@ -58,32 +58,37 @@ def legend_of_variants(figure: plt.Figure) -> None:
 
 
 def by_runs(ax: plt.Axes, numbers: dict) -> None:
-    """Draw accuracy against the number of independent runs, a line per kind of state; bars span the seeds."""
+    """Draw accuracy against the number of independent runs, a line per kind of state; bars span the seeds.
+
+    Dashed: the mean network of as many runs; dotted: the originals.
+    """
     kinds: dict[str, list[tuple[int, str]]] = {}
     for name in numbers["variants"]:
         runs, kind = name.split(", ")
         kinds.setdefault(kind, []).append((int(runs), name))
-    labels = {"none": "no state"}
+    labels = {"none": "no state", "per run": "state per run"}
     for place, (kind, found) in enumerate(kinds.items()):
-        values = np.array([accuracies(numbers, name) for _, name in found])
+        values = np.array([accuracies(numbers, name) for _, name in sorted(found)])
         middle = values.mean(1)
         ax.errorbar(
-            [runs * 1.05 ** (place - 1) for runs, _ in found],
+            [runs * 1.05 ** (place - 1.5) for runs, _ in sorted(found)],
             middle,
             [middle - values.min(1), values.max(1) - middle],
-            marker="os^"[place],
+            marker="os^D"[place],
             markersize=4,
             capsize=2,
             elinewidth=0.8,
             label=labels.get(kind, f"{kind} state"),
         )
-    found = kinds["none"]
-    originals = [np.mean(accuracies(numbers, name, "original")) for _, name in found]
-    ax.plot([runs for runs, _ in found], originals, color=BLACK, linestyle=":", linewidth=1, label="originals")
+    found = dict(sorted(max(kinds.values(), key=len)))
+    means = [numbers["mean_network"][str(runs)]["accuracy"]["mean"] for runs in found]
+    ax.plot(list(found), means, color=GREY, linestyle="--", marker="x", markersize=4, linewidth=1, label="mean network")
+    originals = [np.mean(accuracies(numbers, name, "original")) for name in found.values()]
+    ax.plot(list(found), originals, color=BLACK, linestyle=":", linewidth=1, label="originals")
     ax.set(xscale="log", xlabel="independent runs in the zoo", ylabel="test accuracy (%)", ylim=(0, 102))
-    ax.set_xticks([runs for runs, _ in found], [str(runs) for runs, _ in found])
+    ax.set_xticks(list(found), [str(runs) for runs in found])
     ax.minorticks_off()
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+    ax.legend(loc="center right")
 
 
 def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
@@ -166,6 +171,9 @@ def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
             elinewidth=0.8,
             label=label,
         )
+    means = [numbers["mean_network"][name]["similarity"]["mean"] for name in counts]
+    style = {"color": GREY, "linestyle": "--", "marker": "x", "markersize": 4, "linewidth": 1}
+    ax.plot([int(name) for name in counts], means, label="mean network", **style)
     ax.set(xscale="log", xlabel="checkpoints", ylabel="error-IoU", ylim=(0, 1.02))
     # A count less than three times the one before it would run into that one's label.
     shown = [name for before, name in zip(["0", *counts], counts, strict=False) if int(name) >= 3 * int(before)]

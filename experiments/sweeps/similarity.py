@@ -1,4 +1,4 @@
-"""12: how similar generated networks are to originals, and what exchanging parts of two networks does to them.
+"""12: how similar generated networks are to originals, what diffusion adds, and what exchanging parts does to networks.
 
 Paper, v1, figures 2 and 9 (the latter is v2's figure 3), and v2, tables 25 and 26.
 """
@@ -9,62 +9,68 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.baselines import points
 from experiments.pipeline import NETWORKS, generate, images_of
+from experiments.sweeps import mean_network
 from experiments.sweeps.cells import Cell
-from experiments.sweeps.findings import by_seed, of_seeds
+from experiments.sweeps.findings import by_seed
+from experiments.sweeps.states import members, written
 from experiments.sweeps.sweep import Sweep
 from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.perturbation import exchanged, noised
-from rpglib.analysis.similarity import error_iou, nearest_iou
+from rpglib.analysis.similarity import error_iou, mean_iou, nearest_iou
 from rpglib.zoo.images import Split
 
 SHOWN = 50
 """Networks of each kind in the scatter of accuracy against similarity."""
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Noise on originals, as shares of each tensor's standard deviation."""
+TEN_RUNS = "ten runs"
+SAMPLERS = ("", ", one step", ", without diffusion")
+"""What follows a zoo's name: the base's sampler, its first step alone, regression on the prototype."""
 
 
-def measure(sweep: Sweep, basins: Sequence[Cell]) -> dict:
-    """What a sweep over the number of checkpoints leaves open.
+def measure(sweep: Sweep) -> dict:
+    """What a sweep over the number of checkpoints, and over the sampler, leaves open.
 
     scatter {kind: {"similarity", "accuracy"}}: the highest error-IoU with an original (for an original, with another
-    one) and the accuracy in percent, of the paper's 50 checkpoints (or what is nearest), of the first seed's networks;
-    tradeoff: the same, as means of every seed's networks. ensemble {variant: ...}:
-    error-IoU with the majority vote of the originals. exchange {kind: {"share", "accuracy"}}: accuracy after exchanging
-    the first tensors, up to that share of the weights, between two networks, of which `basins` has cells of two runs.
+    one) and the accuracy in percent, of the paper's 50 checkpoints (or what is nearest), of the first seed's networks.
+    tradeoff {zoo: ...}: the same, as means of every seed's networks, of that zoo and of ten runs. diffusion {variant:
+    ...}: what the sampler adds, on both zoos (`_ensemble`, `_spread`). mean_network {variant: ...}: what is as good
+    without a generator. exchange {kind: {"share", "accuracy"}}: accuracy after exchanging the first tensors, up to that
+    share of the weights, between two networks.
     """
     test = images_of(sweep.base.images).test
     counts = [name for name in sweep.variants if name.isdigit()]
     fifty = min(counts, key=lambda name: abs(int(name) - 50))
-    most = max(counts, key=int)
-    cells = {name: sweep.cells(name) for name in {fifty: 0, most: 0, "without diffusion": 0}}
-    scatters = [_scatter(cell, test) for cell in cells[fifty]]
+    zoos = fifty, TEN_RUNS
+    compared = {f"{zoo}{how}": sweep.cells(f"{zoo}{how}") for zoo in zoos for how in SAMPLERS}
+    scatters = {zoo: [_scatter(cell, test) for cell in compared[zoo]] for zoo in zoos}
     return {
-        "scatter": scatters[0],
+        "scatter": scatters[fifty][0],
         "tradeoff": {
-            kind: {key: by_seed([float(np.mean(found[kind][key])) for found in scatters]) for key in points}
-            for kind, points in scatters[0].items()
+            zoo: {
+                kind: {key: by_seed([float(np.mean(found[kind][key])) for found in seeds]) for key in points}
+                for kind, points in seeds[0].items()
+            }
+            for zoo, seeds in scatters.items()
         },
-        "ensemble": {name: _ensemble(row, test) for name, row in cells.items()},
-        "exchange": _exchange(cells[fifty], basins, test),
+        "diffusion": {name: _ensemble(cells, test) | _spread(cells, test) for name, cells in compared.items()},
+        "mean_network": {name: mean_network.measure(sweep.cells(name)) for name in (*counts, TEN_RUNS)},
+        "exchange": _exchange(compared[fifty], compared[TEN_RUNS], test),
         "checkpoints": int(fifty),
     }
 
 
-def tradeoff(numbers: dict) -> dict:
-    """Of every kind of networks the similarity and the accuracy by seed; of the first seed, where no more is kept."""
-    return numbers.get("tradeoff") or {
-        kind: {key: by_seed([float(np.mean(values))]) for key, values in points.items()}
-        for kind, points in numbers["scatter"].items()
-    }
-
-
-def lead_over_noise(numbers: dict) -> list[float]:
+def lead_over_noise(numbers: dict, zoo: str) -> list[float]:
     """By seed, the accuracy of generated networks less that of noise at the same similarity, in points.
 
     Noise is interpolated between its sizes, and constant beyond the least and the greatest.
     """
-    kinds = {kind: {key: of_seeds(v) for key, v in row.items()} for kind, row in tradeoff(numbers).items()}
+    kinds = {
+        kind: {key: found["values"] for key, found in row.items()} for kind, row in numbers["tradeoff"][zoo].items()
+    }
     generated = kinds["generated"]
     noise = [row for kind, row in kinds.items() if kind.startswith("noise")]
     found = []
@@ -74,14 +80,10 @@ def lead_over_noise(numbers: dict) -> list[float]:
     return found
 
 
-def after_exchange(numbers: dict, kind: str, share: float) -> dict:
+def after_exchange(numbers: dict, kind: str, share: float) -> np.ndarray:
     """The accuracy by seed after exchanging the first layers, up to the share of the weights that is nearest."""
     found = numbers["exchange"][kind]
-    place = int(np.abs(np.array(found["share"]) - share).argmin())
-    if "values" in found:
-        return by_seed([curve[place] for curve in found["values"]])
-    n = numbers["ensemble"]["without diffusion"]["similarity"]["n"]
-    return {"n": n, "mean": found["accuracy"][place], "std": found["std"][place]}
+    return np.array(found["values"])[:, int(np.abs(np.array(found["share"]) - share).argmin())]
 
 
 def _errors(cell: Cell, networks, split: Split) -> Tensor:
@@ -116,19 +118,40 @@ def _ensemble(cells: Sequence[Cell], split: Split) -> dict:
         wrong = (vote != split.labels)[None]
         alike.append(error_iou(_errors(cell, networks, split), wrong).mean().item())
         right.append(100 * (1 - wrong.double().mean().item()))
-    return {"similarity": by_seed(alike), "ensemble_accuracy": by_seed(right)}
+    return {"ensemble": by_seed(alike), "ensemble_accuracy": by_seed(right)}
 
 
-def _exchange(cells: Sequence[Cell], basins: Sequence[Cell], split: Split) -> dict:
-    """Paper, v1, figure 2, with the share of exchanged weights on the axis; values: a curve per seed."""
+def _spread(cells: Sequence[Cell], split: Split) -> dict:
+    """How far generated networks go, and what is left of it within one permutation state, by seed.
+
+    distance: to the nearest original, median of ten networks; one_state: error-IoU among ten networks of the first
+    checkpoint's state; apart: the distance of these to each other's nearest, median. Distances are in LOO units.
+    """
+    found: dict[str, list[float]] = {"distance": [], "one_state": [], "apart": []}
+    for cell in cells:
+        zoo = cell.zoo()
+        originals = points([zoo[k] for k in range(len(zoo))])
+        unit = nearest_distance(originals).median()
+        networks = generate(cell.recipe, cell.model(), NETWORKS, cell.recipe.train.seed)
+        alike = written(cell, [0] * NETWORKS)
+        found["distance"].append((nearest_distance(points(networks), originals).median() / unit).item())
+        found["one_state"].append(mean_iou(_errors(cell, alike, split)))
+        found["apart"].append((nearest_distance(points(alike)).median() / unit).item())
+    return {key: by_seed(values) for key, values in found.items()}
+
+
+def _exchange(cells: Sequence[Cell], several: Sequence[Cell], split: Split) -> dict:
+    """Paper, v1, figure 2, with the share of exchanged weights on the axis; values: a curve per seed.
+
+    `several`: cells whose zoos have several runs.
+    """
     kinds: dict[str, list[Tensor]] = {}
-    for cell, other in zip(cells, basins, strict=True):
-        zoo, two, module = cell.zoo(), other.zoo(), cell.recipe.architecture.build()
+    for cell, other in zip(cells, several, strict=True):
+        zoo, runs, module = cell.zoo(), other.zoo(), cell.recipe.architecture.build()
         generated = generate(cell.recipe, cell.model(), 2, cell.recipe.train.seed)
-        second_run = int((two.runs == 1).nonzero()[0])
         pairs = {
             "two checkpoints of one run": (zoo[0], zoo[len(zoo) - 1]),
-            "two independent runs": (two[0], two[second_run]),
+            "two independent runs": (runs[0], runs[members(other, 1)[0]]),
             "two generated networks": tuple(generated),
         }
         for kind, (a, b) in pairs.items():

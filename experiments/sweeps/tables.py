@@ -105,16 +105,35 @@ def noise(numbers: dict) -> pd.DataFrame:
 
 
 def diffusion(numbers: dict) -> pd.DataFrame:
-    """The paper's table 26 (v2): with and without diffusion, mean ± std over seeds."""
+    """The paper's table 26 (v2) and more: by sampler, mean ± std over seeds; distances are in LOO units."""
     return pd.DataFrame.from_dict(
         {
             name: {
-                "similarity to the nearest original": over_seeds(alikeness(numbers, name)),
-                "similarity to the originals' vote": "{mean:.2f} ± {std:.2f}".format(**row["similarity"]),
-                "similarity among generated": over_seeds(alikeness(numbers, name, "among_generated")),
                 "accuracy (%)": over_seeds(accuracies(numbers, name)),
+                "IoU, nearest original": over_seeds(alikeness(numbers, name)),
+                "IoU, originals' vote": over_seeds(row["ensemble"]["values"]),
+                "IoU, among generated": over_seeds(alikeness(numbers, name, "among_generated")),
+                "IoU, within a state": over_seeds(row["one_state"]["values"]),
+                "distance to original": over_seeds(row["distance"]["values"]),
+                "apart within a state": over_seeds(row["apart"]["values"]),
             }
-            for name, row in numbers["ensemble"].items()
+            for name, row in numbers["diffusion"].items()
+        },
+        orient="index",
+    )
+
+
+def beside_the_mean(numbers: dict) -> pd.DataFrame:
+    """Generated networks beside the mean of their zoo: accuracy and error-IoU with the nearest original."""
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                "accuracy (%): generated": over_seeds(accuracies(numbers, name)),
+                "mean network": over_seeds(row["accuracy"]["values"]),
+                "IoU, nearest original: generated": over_seeds(alikeness(numbers, name)),
+                "of the mean network": over_seeds(row["similarity"]["values"]),
+            }
+            for name, row in numbers["mean_network"].items()
         },
         orient="index",
     )
