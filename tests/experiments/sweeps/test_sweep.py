@@ -114,7 +114,7 @@ def test_evaluations_are_taken_where_they_say_something():
     start = replace(start, train=replace(start.train, steps=40))
     study = Sweep("any", "smoke", start, variants, (0,), evaluations=(10, 20, 30))
     taken = {name: study.cells(name)[0].evaluations for name in variants}
-    assert taken == {"base": (10, 20, 30), "half": (10,), "averaged": ()}
+    assert taken == {"base": (10, 20, 30), "half": (), "averaged": ()}
 
 
 def test_evaluations_know_their_seconds_and_originals_are_asked_once(home, monkeypatch):
@@ -200,8 +200,9 @@ def test_a_record_holds_every_cell_and_what_was_changed(recorded):
     study, record, _ = recorded
     variants = record["numbers"]["variants"]
     assert {name: variant["changes"] for name, variant in variants.items()} == study.variants
-    for variant in variants.values():
+    for name, variant in variants.items():
         assert len(variant["cells"]) == len(study.seeds)
+        assert variant["steps"] == study.recipe(name).train.steps
         for cell in variant["cells"]:
             assert len(cell["generated"]["accuracies"]) == cell["generated"]["n"]
             assert "accuracies" not in cell["original"] and isinstance(cell["loss"], float)
