@@ -114,6 +114,15 @@ def points(networks: Sequence[Checkpoint]) -> Tensor:
     return flatten({name: torch.stack([network[name] for network in parameters]) for name in parameters[0]})
 
 
+def mean_network(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+    """The mean of every tensor over networks, BatchNorm's statistics too; integers are those of the first."""
+
+    def mean(name: str, x: Tensor) -> Tensor:
+        return torch.stack([network[name] for network in networks]).mean(0) if x.is_floating_point() else x
+
+    return {name: mean(name, x) for name, x in networks[0].items()}
+
+
 def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkpoint]) -> Networks:
     """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
     try:
@@ -123,15 +132,6 @@ def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkp
     # A network with NaN or infinite weights has no order that is nearer than another.
     finite = [all(bool(x.isfinite().all()) for x in network.values()) for network in networks]
     return [align(module, reference, x) if whole else x for x, whole in zip(networks, finite, strict=True)]
-
-
-def mean_network(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
-    """The mean of every value over the networks; of integers the first network's."""
-
-    def mean(name: str, x: Tensor) -> Tensor:
-        return torch.stack([network[name] for network in networks]).mean(0) if x.is_floating_point() else x
-
-    return {name: mean(name, x) for name, x in networks[0].items()}
 
 
 def _pairs(runs: Tensor, seed: int) -> Mapping[str, list[tuple[int, int]]]:
