@@ -34,7 +34,6 @@ DIFFERENCES = """\
   (`normalisation="residual"`).
 - **Tasks** reach every token through a gate that the token learns (`conditioning="all"`); the released code gives the
   task to the last tokens or to all.
-- **Tokens by channel** (08) are one channel each; the released code packs as many rows of a layer as fit.
 - **Evaluation** takes clean test images and all generated networks: mean and spread first, diversity beside accuracy.
 - **Generation**: network *i* draws from a random generator of its own, so that all inference modes write the same."""
 NO_GPU = "needs a GPU for longer than was at hand"
@@ -200,7 +199,7 @@ ITEMS = (
         _not_attempted(f"networks for all tasks on CIFAR-10: {NO_GPU}; prompts about digits become networks there"),
     ),
     Item("", "table 25", "likeness by number of checkpoints", ("12",), ("similarity",)),
-    Item("", "table 26", "with and without diffusion", ("12",), ("similarity",)),
+    Item("", "table 26", "with and without diffusion", ("03", "12"), ("training_objective", "similarity")),
     Item("", "table 27", "GPU hours of training", status=_not_attempted(NO_GPU)),
 )
 

@@ -127,7 +127,7 @@ LINES = (
         "08",
         "too small tokens fail",
         "tokenization",
-        _variants({"16 values": "16 values", "128 values": "base"}),
+        _variants({"32 values": "32 values", "128 values": "base"}),
     ),
     Line(
         "LSTM, Transformer, Mamba all good",

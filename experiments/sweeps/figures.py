@@ -1,6 +1,6 @@
 """What the notebooks on ablations draw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -21,12 +21,13 @@ def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, la
     names = list(numbers["variants"]) if names is None else list(names)
     for place, name in enumerate(names):
         cells = numbers["variants"][name]["cells"]
-        offsets = (np.arange(len(cells)) - (len(cells) - 1) / 2) * 0.22
+        room = 0.66 / len(cells)  # for a seed's column
+        offsets = (np.arange(len(cells)) - (len(cells) - 1) / 2) * room
         for offset, cell in zip(offsets, cells, strict=True):
             values = cell["generated"]["accuracies"]
             ax.scatter(np.full(len(values), place + offset), values, s=7, alpha=0.5, linewidths=0, color=COLOURS[0])
-            middle = cell["generated"]["mean"]
-            ax.hlines(middle, place + offset - 0.08, place + offset + 0.08, color=COLOURS[1], linewidth=1.4, zorder=3)
+            middle, half = cell["generated"]["mean"], 0.36 * room
+            ax.hlines(middle, place + offset - half, place + offset + half, color=COLOURS[1], linewidth=1.4, zorder=3)
         ax.scatter(
             place + offsets,
             accuracies(numbers, name, "original"),
@@ -337,57 +338,59 @@ def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
     ax.minorticks_off()
 
 
-# ---- 03 -------------------------------------------------------------------------------------------------------------
+# ---- 03, 07, 09 -----------------------------------------------------------------------------------------------------
 
-PREDICTIONS = {
-    "epsilon": (COLOURS[0], "o", "-"),
-    "sample": (COLOURS[1], "s", "--"),
-    "velocity": (COLOURS[2], "^", "-."),
-}
+LINES = (
+    (COLOURS[0], "o", "-"),
+    (COLOURS[1], "s", "--"),
+    (COLOURS[2], "^", "-."),
+    (COLOURS[3], "D", ":"),
+    (COLOURS[4], "v", "-"),
+)
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-def convergence(axes: Sequence[plt.Axes], numbers: dict, normalisation: str) -> None:
-    """Draw, above, accuracy and, below, error-IoU among generated networks against the training step.
+def learning(ax: plt.Axes, numbers: dict, names: Mapping[str, str], seconds: Mapping[str, float] | None = None) -> None:
+    """Draw accuracy against the training step, a line per variant, from {label: variant}.
 
-    Lines are means over seeds, bands reach from the lowest seed to the highest; the black line is the originals'.
-    Markers are hollow where the networks fail. All variants do the same work per step, so that one second axis serves,
-    of the cell that was disturbed least.
+    seconds: of one step, by variant, for an axis of training time instead. Lines are means over seeds, bands reach from
+    the lowest seed to the highest; the black line is the originals' mean.
     """
-    upper, lower = axes
-    names = [f"{prediction}, {normalisation}" for prediction in PREDICTIONS]
-    every = [value for name in names for value in accuracies(numbers, name, "original")]
-    for name, (colour, marker, line) in zip(names, PREDICTIONS.values(), strict=True):
+    _learning(ax, numbers, names, 1, seconds)
+    originals = [value for name in names.values() for value in accuracies(numbers, name, "original")]
+    ax.axhline(np.mean(originals), color=BLACK, linewidth=0.8, zorder=1.5)
+    ax.set_ylabel("test accuracy (%)")
+    _accuracy_axis(ax)
+
+
+def learning_alike(ax: plt.Axes, numbers: dict, names: Mapping[str, str]) -> None:
+    """Draw error-IoU among generated networks as `learning` draws accuracy; hollow markers where the networks fail."""
+    _learning(ax, numbers, names, 2)
+    originals = np.mean([value for name in names.values() for value in accuracies(numbers, name, "original")])
+    for place, name in enumerate(names.values()):
+        colour, marker, _ = LINES[place]
+        failed = [found for found in on_the_way(numbers, name) if np.mean(found[1]) < originals - FAILS]
+        places = [found[0] for found in failed], [np.mean(found[2]) for found in failed]
+        ax.plot(*places, color=colour, marker=marker, linestyle="", markersize=3.2, markerfacecolor="white")
+    alike = [value for name in names.values() for value in alikeness(numbers, name, "among_originals")]
+    ax.axhline(np.mean(alike), color=BLACK, linewidth=0.8, zorder=1.5)
+    ax.set(ylabel="error-IoU among generated", ylim=(0, 1.02))
+
+
+def _learning(ax: plt.Axes, numbers: dict, names: Mapping[str, str], index: int, seconds=None) -> None:
+    every: set[float] = set()
+    for place, (label, name) in enumerate(names.items()):
+        colour, marker, line = LINES[place]
         evaluations = on_the_way(numbers, name)
-        steps = [step for step, _, _ in evaluations]
-        for ax, index in ((upper, 1), (lower, 2)):
-            values = np.array([evaluation[index] for evaluation in evaluations])
-            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2}
-            ax.plot(steps, values.mean(1), label=name.partition(",")[0], **style)
-            ax.fill_between(steps, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
-        failed = [evaluation for evaluation in evaluations if np.mean(evaluation[1]) < np.mean(every) - FAILS]
-        places = [evaluation[0] for evaluation in failed], [np.mean(evaluation[2]) for evaluation in failed]
-        lower.plot(*places, color=colour, marker=marker, linestyle="", markersize=3.2, markerfacecolor="white")
-    alike = [value for name in names for value in alikeness(numbers, name, "among_originals")]
-    upper.axhline(np.mean(every), color=BLACK, linewidth=0.8, zorder=1.5)
-    lower.axhline(np.mean(alike), color=BLACK, linewidth=0.8, zorder=1.5)
-    _accuracy_axis(upper)
-    lower.set(ylim=(0, 1.02), xlabel="training step")
-    for ax in axes:
-        ax.set_xscale("log")
-        ax.set_xticks(steps, [f"{step}" if ax is lower else "" for step in steps])
-        ax.minorticks_off()
-    seconds = _seconds_per_step(numbers)
-    top = upper.secondary_xaxis("top", functions=(lambda s: s * seconds, lambda t: t / seconds))
-    top.set_xscale("log")
-    top.set_xticks([step * seconds for step in steps], [f"{step * seconds:.3g}" for step in steps])
-    top.minorticks_off()
-    top.set_xlabel("training time (s)")
-    upper.set_title(f"tokens normalised by {normalisation}" if normalisation != "residual" else "residual tokens")
-
-
-def _seconds_per_step(numbers: dict) -> float:
-    cells = [cell for variant in numbers["variants"].values() for cell in variant["cells"]]
-    return min(cell["seconds"]["train"] for cell in cells) / numbers["steps"]
+        places = np.array([found[0] for found in evaluations]) * (seconds[name] if seconds else 1)
+        values = np.array([found[index] for found in evaluations])
+        ax.plot(places, values.mean(1), color=colour, marker=marker, linestyle=line, markersize=3.2, label=label)
+        ax.fill_between(places, values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
+        every |= set(places)
+    ticks = [tick for tick in TICKS if min(every) <= tick <= max(every)] if seconds else sorted(every)
+    ax.set(xscale="log", xlabel="training time (s)" if seconds else "training step")
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
 
 
 def legend_below(figure: plt.Figure, ax: plt.Axes, **more: str) -> None:

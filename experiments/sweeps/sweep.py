@@ -27,9 +27,10 @@ class Sweep:
     """A base recipe and its variants: name -> {field: value}, fields of nested configurations with dots.
 
     Every variant has a cell per seed, with networks, generator and samples of its own; `seed` moves them all on.
-    evaluations: after which training steps the generator is evaluated on the way, besides the end; not where weights
-    are averaged, because the average is there at the end only. zoo: one zoo for all seeds, which move the training
-    alone then, kept under this name; by default every seed has its own.
+    evaluations: after which training steps the generator is evaluated on the way, besides the end; not in trainings of
+    another length than the base's, whose learning rate is elsewhere then, nor where weights are averaged, because the
+    average is there at the end only. zoo: one zoo for all seeds, which move the training alone then, kept under this
+    name; by default every seed has its own.
     """
 
     experiment: str
@@ -55,14 +56,14 @@ class Sweep:
         moved = seeded(recipe, s + self.seed)
         if self.zoo is not None:
             moved = replace(moved, collect=seeded(recipe, self.seed).collect)
-        evaluations = () if recipe.train.ema else tuple(step for step in self.evaluations if step < recipe.train.steps)
-        return Cell(moved, self.profile, evaluations, self.device, self.zoo)
+        alike = recipe.train.steps == self.base.train.steps and not recipe.train.ema
+        return Cell(moved, self.profile, self.evaluations if alike else (), self.device, self.zoo)
 
     def record(self, fresh: bool, more: Callable[["Sweep"], dict] | None = None) -> dict:
         """Run all cells and record them (`fresh`), or read the record. Returns the record.
 
-        numbers: "variants" {name: {"changes", "cells"}} and what `more(sweep)` adds, which is called after all cells
-        are there. Raises `InputError` where the record was made with other variants or another seed.
+        numbers: "variants" {name: {"changes", "steps", "cells"}} and what `more(sweep)` adds, which is called after all
+        cells are there. Raises `InputError` where the record was made with other variants or another seed.
         """
         return self._run(more) if fresh else self._read()
 
@@ -80,7 +81,11 @@ class Sweep:
         cells = {name: self.cells(name) for name in self.variants}
         found = iter(run([cell for row in cells.values() for cell in row], self.experiment))
         variants = {
-            name: {"changes": dict(self.variants[name]), "cells": [_brief(next(found)) for _ in row]}
+            name: {
+                "changes": dict(self.variants[name]),
+                "steps": self.recipe(name).train.steps,
+                "cells": [_brief(next(found)) for _ in row],
+            }
             for name, row in cells.items()
         }
         cell, folder = self._kept()

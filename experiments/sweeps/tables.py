@@ -206,4 +206,5 @@ def convergence(numbers: dict) -> pd.DataFrame:
             for step, reached, alike in on_the_way(numbers, name)
         }
 
-    return _by_variant(numbers, row)
+    found = _by_variant(numbers, row).fillna("")
+    return found[sorted(found, key=lambda column: int(column.split()[1]))]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.sweeps import tables
+from experiments.sweeps.evaluations import on_the_way, reached
 from experiments.sweeps.findings import excess_iou, fifths, token_sizes
 
 
@@ -41,6 +42,23 @@ def test_the_median_is_that_of_all_networks():
 def test_excess_is_paired_by_seed():
     found = numbers([cell([90.0], alike=0.9), cell([90.0], alike=0.5)])
     assert excess_iou(found, "base") == pytest.approx([0.3, -0.1])
+
+
+def test_what_was_reached_is_found_by_its_step():
+    def at(step, accuracy, alike):
+        found = cell([accuracy], alike=alike)
+        return {"step": step, "generated": found["generated"], "diversity": found["diversity"]}
+
+    seeds = [cell([90.0 + k]) | {"evaluations": [at(5, 20.0 + k, 0.1), at(10, 50.0 + k, 0.2)]} for k in range(2)]
+    found = numbers(seeds)
+    found["variants"]["base"]["steps"] = 20
+    found["variants"]["longer"] = {"changes": {}, "steps": 80, "cells": [cell([95.0]) | {"evaluations": []}] * 2}
+    assert [step for step, *_ in on_the_way(found, "base")] == [5, 10, 20]
+    assert reached(found, "base", 10).tolist() == [50.0, 51.0]
+    assert reached(found, "longer", 80).tolist() == [95.0, 95.0]
+    table = tables.convergence(found)
+    assert list(table) == ["step 5", "step 10", "step 20", "step 80"]
+    assert table.loc["base"].tolist() == ["20.5 / 0.10", "50.5 / 0.20", "90.5 / 0.70", ""]
 
 
 def test_token_sizes_are_read_from_cells_in_order():

@@ -105,7 +105,7 @@ def test_a_shared_zoo_is_not_collected_again(home, monkeypatch):
     obtain_zoo(recipe, "smoke", images_of("digits"))
     monkeypatch.setattr("experiments.pipeline.collect", lambda *_, **__: pytest.fail("collected again"))
     for job in study_of(recipe, zoo="row").cells("base"):
-        assert len(job.zoo()) == recipe.collect.checkpoints
+        assert len(job.zoo()) == recipe.collect.runs * recipe.collect.checkpoints
 
 
 def test_evaluations_are_taken_where_they_say_something():
@@ -114,7 +114,7 @@ def test_evaluations_are_taken_where_they_say_something():
     start = replace(start, train=replace(start.train, steps=40))
     study = Sweep("any", "smoke", start, variants, (0,), evaluations=(10, 20, 30))
     taken = {name: study.cells(name)[0].evaluations for name in variants}
-    assert taken == {"base": (10, 20, 30), "half": (10,), "averaged": ()}
+    assert taken == {"base": (10, 20, 30), "half": (), "averaged": ()}
 
 
 def test_evaluations_know_their_seconds_and_originals_are_asked_once(home, monkeypatch):
@@ -200,8 +200,9 @@ def test_a_record_holds_every_cell_and_what_was_changed(recorded):
     study, record, _ = recorded
     variants = record["numbers"]["variants"]
     assert {name: variant["changes"] for name, variant in variants.items()} == study.variants
-    for variant in variants.values():
+    for name, variant in variants.items():
         assert len(variant["cells"]) == len(study.seeds)
+        assert variant["steps"] == study.recipe(name).train.steps
         for cell in variant["cells"]:
             assert len(cell["generated"]["accuracies"]) == cell["generated"]["n"]
             assert "accuracies" not in cell["original"] and isinstance(cell["loss"], float)
@@ -269,7 +270,7 @@ def test_training_memory_counts_and_leaves_no_trace():
 
 def test_without_diffusion_the_skip_alone_learns():
     zoo = _Zoo([{"weight": torch.full((8, 16), float(k))} for k in (1, 2)])
-    model_config = replace(base("smoke").model, prediction="sample", prototype_skip=True, permutation_states=0)
+    model_config = replace(base("smoke").model, permutation_states=0)
     config = TrainConfig(steps=4, batch_size=2, diffusion_batch=2, diffusion=False, precision="fp32")
     model = RPG(model_config, ParameterTokenizer.fit(zoo, model_config.token_size))
     before = {name: x.clone() for name, x in model.named_parameters()}
@@ -279,8 +280,9 @@ def test_without_diffusion_the_skip_alone_learns():
     assert not any(name.startswith("denoiser") for name in changed)
     one, two = model.generate(2, steps=1)
     torch.testing.assert_close(one, two)  # no state, no diffusion: one network only
-    with pytest.raises(InputError, match="prototype_skip"):
-        train(RPG(base("smoke").model, model.tokenizer), zoo, replace(config, permutation="run"), progress=False)
+    alone = replace(config, prototype_loss=0.0)
+    with pytest.raises(InputError, match="diffusion=False needs a generator with prototype_skip"):
+        train(RPG(replace(model_config, prototype_skip=False), model.tokenizer), zoo, alone, progress=False)
 
 
 class _Zoo(list):
