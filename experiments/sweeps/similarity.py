@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.pipeline import NETWORKS, generate, images_of
 from experiments.sweeps.cells import Cell
-from experiments.sweeps.findings import by_seed, of_seeds
+from experiments.sweeps.findings import by_seed, seed_values
 from experiments.sweeps.sweep import Sweep
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.analysis.perturbation import exchanged, noised
@@ -64,7 +64,7 @@ def lead_over_noise(numbers: dict) -> list[float]:
 
     Noise is interpolated between its sizes, and constant beyond the least and the greatest.
     """
-    kinds = {kind: {key: of_seeds(v) for key, v in row.items()} for kind, row in tradeoff(numbers).items()}
+    kinds = {kind: {key: seed_values(v) for key, v in row.items()} for kind, row in tradeoff(numbers).items()}
     generated = kinds["generated"]
     noise = [row for kind, row in kinds.items() if kind.startswith("noise")]
     found = []

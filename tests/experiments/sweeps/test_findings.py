@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.sweeps import tables
-from experiments.sweeps.findings import excess_iou, fifths, token_sizes
+from experiments.sweeps.findings import by_seed, excess_iou, fifths, seed_values, token_sizes
 
 
 def cell(accuracies, original=90.0, size=128, alike=0.7, among_originals=0.6) -> dict:
@@ -41,6 +41,10 @@ def test_the_median_is_that_of_all_networks():
 def test_excess_is_paired_by_seed():
     found = numbers([cell([90.0], alike=0.9), cell([90.0], alike=0.5)])
     assert excess_iou(found, "base") == pytest.approx([0.3, -0.1])
+
+
+def test_values_of_seeds_come_back_in_their_order():
+    assert seed_values(by_seed([3.0, 1.0, 5.0])).tolist() == [3, 1, 5]
 
 
 def test_token_sizes_are_read_from_cells_in_order():
