@@ -200,4 +200,4 @@ def convergence(numbers: dict) -> pd.DataFrame:
             for step, reached, alike in on_the_way(numbers, name)
         }
 
-    return _by_variant(numbers, row).fillna("-")
+    return _by_variant(numbers, row)
