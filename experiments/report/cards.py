@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.baselines import matching
 from experiments.records import DEFAULT_PROFILE, home
-from experiments.report import pages
+from experiments.report import main_rows, pages
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
@@ -70,7 +70,8 @@ def card(name: str) -> str:
             ],
         ),
         pages.paragraph(
-            f"""Test images without augmentation; {how_many}; one generator (seed 0). {_record_line(record_name)}"""
+            f"""Test images without augmentation; {how_many}; one generator (seed 0). {_others(measured)}
+            {_record_line(record_name)}"""
         ),
         "```python\n" + _snippet(name, recipe, tasks) + "\n```",
         pages.paragraph(f"**Limits.** {_limits(measured, tasks)}"),
@@ -89,6 +90,16 @@ def _measured(record: dict) -> tuple[dict, dict]:
 
 def _size(measured: dict) -> str:
     return f" ({measured['parameters']:,} values in {measured['tokens']} tokens)" if "tokens" in measured else ""
+
+
+def _others(measured: dict) -> str:
+    """How well other trainings of the generator do, where a record has some."""
+    if (several := len(measured.get("by_seed", ()))) < 2:
+        return ""
+    return (
+        f"With it, {several} generators were trained on the same checkpoints, each with a seed of its own; their means "
+        f"average {main_rows.accuracy(measured)} % (in brackets the t-interval of 95 % over generators)."
+    )
 
 
 def _record_line(name: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from experiments.profiles import Recipe
+from experiments.report import main_rows
+from experiments.report.pages import spread
 from rpglib.tokenizer import ParameterTokenizer
 
 
@@ -126,12 +128,11 @@ MEASURED = ("ours, original", "ours, generated", "n", "generated - original", "m
 
 def _measured(record: dict) -> dict[str, str]:
     numbers, hardware = record["numbers"], record["provenance"]["hardware"]
-    original, generated = (numbers[kind] for kind in ("original", "generated"))
     entries = (
-        f"{original['mean']:.2f} ± {original['std']:.2f}",
-        f"{generated['mean']:.2f} ± {generated['std']:.2f}",
-        f"{original['n']}, {generated['n']}",
-        f"{generated['mean'] - original['mean']:+.2f}",
+        spread(numbers["original"]),
+        main_rows.accuracy(numbers),
+        main_rows.counts(numbers),
+        main_rows.difference(numbers),
         f"{sum(numbers['seconds'].values()) / 60:.1f}",
         hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores",
     )

@@ -1,5 +1,6 @@
 """What the notebooks on ablations draw."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,6 @@ from experiments.report.figures import BLACK, COLOURS, GREY
 from experiments.sweeps.evaluations import on_the_way
 from experiments.sweeps.findings import accuracies, alikeness, gap, standard_error
 from experiments.sweeps.findings import token_sizes as sizes_of
-from experiments.sweeps.memorisation import novelty_by
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -281,7 +281,9 @@ FAILS = 5
 NOVELTY = {
     "training networks": ("original", BLACK, "+", "-"),
     "RPG": ("RPG", COLOURS[0], "o", "-"),
+    "untrained RPG": ("untrained", COLOURS[1], "v", (0, (1, 1))),
     "noise": ("noise", GREY, "x", "--"),
+    "mean network": ("mean network", COLOURS[5], "P", "--"),
     "averages": ("average of", COLOURS[2], "s", "-."),
     "interpolation": ("interpolation", COLOURS[3], "^", ":"),
     "Gaussian": ("Gaussian", COLOURS[4], "D", (0, (4, 1, 1, 1, 1, 1))),
@@ -304,15 +306,21 @@ def _kind(groups: dict, start: str) -> list[str]:
 
 
 def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
-    """Draw the first seed's networks: accuracy against the distance to the nearest training network."""
-    groups = numbers["audit"][variant]["seeds"][0]["groups"]
+    """Draw the first seed's networks: accuracy against the distance to the nearest training network.
+
+    Lines: one LOO, and, dashed, the distance between runs.
+    """
+    audit = numbers["audit"][variant]["seeds"][0]
+    groups = audit["groups"]
     for label, (start, colour, marker, _) in NOVELTY.items():
         points = np.array([point for name in _kind(groups, start) for point in groups[name]["points"]])
         filled = {"linewidths": 0.8} if marker in "+x" else {"linewidths": 0.5, "edgecolors": "white"}
         front = 2.4 if label == "RPG" else 2.2
         ax.scatter(*points.T, s=11, color=colour, marker=marker, label=label, alpha=0.8, zorder=front, **filled)
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
-    ax.set(title=variant, xscale="log", xlabel=f"{novelty_by(numbers)} distance (units)")
+    if audit["between_runs"] is not None:
+        ax.axvline(audit["between_runs"]["lower"], color=BLACK, linewidth=0.6, linestyle="--", zorder=1)
+    ax.set(title=variant, xscale="log", xlabel="distance (LOO)")
     _accuracy_axis(ax)
 
 
@@ -332,8 +340,8 @@ def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
         front = 2.4 if label == "RPG" else 2.2
         style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2, "zorder": front}
         ax.plot(multiples[shown], best, label=label, **style)
-    ax.set(xscale="log", xlabel=f"counts as new ({novelty_by(numbers)} units)", ylim=(-4, 104))
-    ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32) if tick <= multiples.max()]
+    ax.set(xscale="log", xlabel="counts as new from (LOO)", ylim=(-4, 104))
+    ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32, 64, 128) if tick <= multiples.max()]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
 
@@ -399,4 +407,5 @@ def legend_below(figure: plt.Figure, ax: plt.Axes, **more: str) -> None:
     for label in more.values():
         handles.append(plt.Line2D([], [], color=BLACK, linewidth=0.8))
         labels.append(label)
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.2, handlelength=2.8)
+    columns = math.ceil(len(labels) / math.ceil(len(labels) / 6))  # six are as wide as a page
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=2.8)

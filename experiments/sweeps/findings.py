@@ -61,21 +61,6 @@ def by_seed(values: Sequence[float]) -> dict:
     return summarise(values) | {"values": list(values)}
 
 
-def of_seeds(found: dict) -> np.ndarray:
-    """The values (seeds,) behind a summary of `by_seed`.
-
-    A record without them has mean, standard deviation and n, which are all that a t-interval asks for: what comes back
-    then are rising values that have just these.
-    """
-    if "values" in found:
-        return np.array(found["values"], dtype=float)
-    steps = np.arange(found["n"]) - (found["n"] - 1) / 2
-    return found["mean"] + found["std"] * steps / (steps.std(ddof=1) if len(steps) > 1 else 1)
-
-
-def paired(found: dict, other: dict) -> np.ndarray:
-    """The differences (seeds,) of two summaries; where a record keeps no values, paired for the widest interval."""
-    values, others = of_seeds(found), of_seeds(other)
-    if "values" in found and "values" in other:
-        return values - others
-    return np.sort(values) - np.sort(others)[::-1]
+def seed_values(entry: dict) -> np.ndarray:
+    """The values (seeds,) of a record's entry that `by_seed` made."""
+    return np.array(entry["values"], dtype=float)

@@ -15,22 +15,28 @@ DRAWS = 10
 def measure(sweep: Sweep) -> dict:
     """Loss of accuracy in points: "noise" {network: {"absolute" | "relative": {sigma: by seed}}}.
 
-    Each seed's value is the mean over ten noisy copies of its first checkpoint, against that checkpoint's accuracy.
+    Each seed's value is the mean over `DRAWS` noisy copies of the runs' first checkpoints, each run's in turn, against
+    the accuracy of the same checkpoints. "steps": how long each network's generator trains.
     """
     test = images_of(sweep.base.images).test
-    draws = 2 if sweep.profile == "smoke" else DRAWS
     result: dict = {}
     for name in sweep.variants:
         losses: dict = {}
         for cell in sweep.cells(name):
-            module, original = cell.recipe.architecture.build(), cell.zoo()[0]
-            intact = float(accuracy(predictions(module, [original], test.images), test.labels)[0])
+            module, zoo, seed = cell.recipe.architecture.build(), cell.zoo(), cell.recipe.train.seed
+            firsts = [zoo[int((zoo.runs == run).nonzero()[0])] for run in zoo.runs.unique()]
+            originals = [firsts[k % len(firsts)] for k in range(DRAWS)]
+
+            def reached(networks, module=module) -> float:
+                return float(accuracy(predictions(module, networks, test.images), test.labels).mean())
+
+            intact = reached(originals)
             for kind in ("absolute", "relative"):
                 for sigma in SIGMAS:
                     noisy = [
-                        noised(original, sigma, sweep.seed, relative=kind == "relative", number=k) for k in range(draws)
+                        noised(original, sigma, seed, relative=kind == "relative", number=k)
+                        for k, original in enumerate(originals)
                     ]
-                    found = accuracy(predictions(module, noisy, test.images), test.labels)
-                    losses.setdefault(kind, {}).setdefault(str(sigma), []).append(intact - float(found.mean()))
+                    losses.setdefault(kind, {}).setdefault(str(sigma), []).append(intact - reached(noisy))
         result[name] = {kind: {s: by_seed(v) for s, v in row.items()} for kind, row in losses.items()}
-    return {"noise": result, "draws": draws}
+    return {"noise": result, "steps": {name: sweep.recipe(name).train.steps for name in sweep.variants}}

@@ -8,7 +8,6 @@ import pandas as pd
 
 from experiments.sweeps.evaluations import on_the_way
 from experiments.sweeps.findings import accuracies, alikeness, fifths, gap, mean, standard_error
-from experiments.sweeps.memorisation import novelty_by
 
 
 def changes(variants: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -158,26 +157,40 @@ def decoder(numbers: dict) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def rulers(numbers: dict) -> pd.DataFrame:
+    """What 13 measures each way of collecting by: the accuracy (percent) that is good, and how far apart originals lie.
+
+    One LOO as it is (Euclidean), and the distance of independent trainings in LOO, where there are several runs.
+    """
+
+    def row(audits: Sequence[dict]) -> dict[str, str]:
+        between = [audit["between_runs"] or dict.fromkeys(audit["unit"]) for audit in audits]
+        return (
+            {"good from": over_seeds([audit["good"] for audit in audits])}
+            | {f"1 LOO, {kind}": over_seeds([audit["unit"][kind] for audit in audits], 3) for kind in audits[0]["unit"]}
+            | {f"between runs, {kind}": over_seeds([found[kind] for found in between], 1) for kind in between[0]}
+        )
+
+    rows = {name: row(found["seeds"]) for name, found in numbers["audit"].items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def novelty(numbers: dict, variant: str) -> pd.DataFrame:
     """One variant of 13 by group of networks, means over seeds: accuracy, likeness, distances in units."""
     audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
 
-    def over(group: str, key: str, statistic: str, digits: int) -> str:
-        return over_seeds([groups[group][key][statistic] for groups in audits], digits)
+    def over(group: str, key: str, statistic: str) -> str:
+        return over_seeds([groups[group][key] and groups[group][key][statistic] for groups in audits])
 
     rows = {
         group: {
-            "accuracy": over(group, "accuracy", "mean", 2),
-            "error-IoU, nearest original": over(group, "similarity", "mean", 2),
-            "distance": over(group, "distance", "median", 2),
-            "aligned distance": over(group, "aligned_distance", "median", 2),
+            "accuracy": over(group, "accuracy", "mean"),
+            "error-IoU, nearest original": over(group, "similarity", "mean"),
+            "plain distance": over(group, "plain_distance", "median"),
+            "aligned distance": over(group, "aligned_distance", "median"),
+            "distance": over(group, "distance", "median"),
+            "apart": over(group, "apart", "median"),
         }
-        | (
-            {"nearest distance": over(group, "nearest_distance", "median", 2)}
-            if novelty_by(numbers) == "nearest"
-            else {}
-        )
-        | {f"apart ({novelty_by(numbers)})": over(group, "apart", "median", 2)}
         for group in audits[0]
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -193,7 +206,7 @@ def new_and_good(numbers: dict, variant: str) -> pd.DataFrame:
         ]
         for group in audits[0]
     }
-    columns = pd.Index([f">= {k:g}" for k in numbers["multiples"]], name=f"{novelty_by(numbers)} distance")
+    columns = pd.Index([f">= {k:g}" for k in numbers["multiples"]], name="distance (LOO)")
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.sweeps import tables
 from experiments.sweeps.evaluations import on_the_way, reached
-from experiments.sweeps.findings import excess_iou, fifths, token_sizes
+from experiments.sweeps.findings import by_seed, excess_iou, fifths, seed_values, token_sizes
 
 
 def cell(accuracies, original=90.0, size=128, alike=0.7, among_originals=0.6) -> dict:
@@ -59,6 +59,10 @@ def test_what_was_reached_is_found_by_its_step():
     table = tables.convergence(found)
     assert list(table) == ["step 5", "step 10", "step 20", "step 80"]
     assert table.loc["base"].tolist() == ["20.5 / 0.10", "50.5 / 0.20", "90.5 / 0.70", ""]
+
+
+def test_values_of_seeds_come_back_in_their_order():
+    assert seed_values(by_seed([3.0, 1.0, 5.0])).tolist() == [3, 1, 5]
 
 
 def test_token_sizes_are_read_from_cells_in_order():
