@@ -70,7 +70,7 @@ def populations(
     gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(NETWORKS)]
     found = {
         "untrained generator": new,
-        "mean network": [_mean(originals)],
+        "mean network": [mean_network(originals)],
         "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
         "noise as far as RPG": [
             noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
@@ -125,7 +125,9 @@ def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkp
     return [align(module, reference, x) if whole else x for x, whole in zip(networks, finite, strict=True)]
 
 
-def _mean(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+def mean_network(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+    """The mean of networks, parameter by parameter; what only counts is the first one's."""
+
     def mean(name: str, x: Tensor) -> Tensor:
         return torch.stack([network[name] for network in networks]).mean(0) if x.is_floating_point() else x
 
