@@ -10,6 +10,7 @@ CODE = sorted(str(path) for package in ("rpglib", "experiments") for path in Pat
 
 # Every notebook starts from images, unless named here. The ablations share cells: 07 computes those of their base first.
 NEEDS = dict.fromkeys(("04_main_results", "05_cifar10"), ["02_collect_checkpoints"])
+NEEDS["20_paper_recipe"] = ["05_cifar10"]  # whose zoos it learns from
 NEEDS["19_efficiency"] = ["04_main_results", "15_unseen_tasks"]  # whose generators it times
 NEEDS |= dict.fromkeys(("16_pca", "17_language", "18_explore"), ["15_unseen_tasks"])
 ABLATIONS = ("03", "08", "09", "10", "11", "12", "13", "14")

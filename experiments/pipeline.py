@@ -316,11 +316,16 @@ def fit(
 
     With `folder` an interrupted training goes on from what it left there; other options as in `train`.
     """
+    model = new_generator(recipe, zoo)
+    return model, train(model, zoo, recipe.train, folder, device, **options)
+
+
+def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:
+    """The recipe's generator before its training, with a tokenizer fitted to the zoo."""
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        model = RPG(recipe.model, tokenizer)
-    return model, train(model, zoo, recipe.train, folder, device, **options)
+        return RPG(recipe.model, tokenizer)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:

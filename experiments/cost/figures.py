@@ -1,12 +1,12 @@
-"""What 19 draws."""
+"""What 19 and 20 draw."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib import pyplot as plt
 
-from experiments.cost.measures import ratio
-from experiments.cost.tables import NAMES
+from experiments.cost.measures import MARGIN, ratio, reached
+from experiments.cost.tables import NAMES, RECIPES
 from experiments.report.figures import BLACK, BLUE, COLOURS, GREY, RED
 
 MARKERS = "os^D"
@@ -56,3 +56,21 @@ def growth(time: plt.Axes, memory: plt.Axes, rows: Sequence[dict]) -> None:
     memory.plot(sizes, beyond, "s-", markersize=4, color=RED, label="beyond them")
     memory.set(xscale="log", yscale="log", xlabel="generated parameters", ylabel="memory (MB)")
     memory.legend()
+
+
+def courses(ax: plt.Axes, zoo: Mapping, title: str) -> None:
+    """Draw both recipes' accuracy against the seconds of training: means, and from the worst network to the best.
+
+    A star: from here on within `MARGIN` of the originals, which the grey band shows with that margin.
+    """
+    original = zoo["original"]["mean"]
+    ax.axhspan(original - MARGIN, original + MARGIN, color=GREY, alpha=0.35, linewidth=0, label="originals")
+    ax.axhline(zoo["mean network"]["mean"], color=BLACK, linewidth=0.8, linestyle=":", label="mean network")
+    for name, colour, marker in (("paper", RED, "s"), ("ours", BLUE, "o")):
+        points = zoo[name]["points"]
+        seconds, means = ([point[key] for point in points] for key in ("seconds", "mean"))
+        ax.fill_between(seconds, *([p[key] for p in points] for key in ("min", "max")), color=colour, alpha=0.15, lw=0)
+        ax.plot(seconds, means, marker=marker, markersize=3, color=colour, label=RECIPES[name])
+        if first := reached(points, original):
+            ax.plot(first["seconds"], first["mean"], "*", markersize=11, color=colour, markeredgecolor="white")
+    ax.set(xscale="log", xlabel="seconds of training, one core", title=title)

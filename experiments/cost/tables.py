@@ -1,11 +1,11 @@
-"""Tables of what generation and training cost, from the record of 19."""
+"""Tables of what generation and training cost, from the records of 19 and 20."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.cost.measures import ratio
+from experiments.cost.measures import ratio, reached, step_seconds
 
 NAMES = {
     "embeddings": "time and prototype embedded once",
@@ -19,6 +19,7 @@ NAMES = {
 }
 PRINTED = {"tiny": "1.6", "small": "273", "base": "1,087", "large": "3,349"}
 NOT_MEASURED = "not measured"
+RECIPES = {"paper": "the paper's", "ours": "ours"}
 
 
 def speed(numbers: dict) -> pd.DataFrame:
@@ -151,6 +152,65 @@ def accelerator() -> pd.DataFrame:
             for name, paper in rows.items()
         }
     )
+
+
+def courses(numbers: Mapping[str, dict]) -> pd.DataFrame:
+    """A row per zoo and recipe: how far it trained, at what cost, and when it came to stay at the originals' accuracy.
+
+    Seconds are the processor's; "before": the last evaluation at which it was not there yet.
+    """
+    return _table(
+        {
+            (name, RECIPES[kind]): _course(zoo[kind], zoo["original"]["mean"])
+            for name, zoo in numbers.items()
+            for kind in RECIPES
+        }
+    )
+
+
+def _course(course: dict, original: float) -> dict[str, str]:
+    points, first = course["points"], reached(course["points"], original)
+    earlier = [point["seconds"] for point in points if first and point["step"] < first["step"]]
+    return {
+        "tokens": f"{course['tokens']}",
+        "generator": f"{course['generator_parameters']:,}",
+        "steps": f"{points[-1]['step']:,} of {course['steps']:,}",
+        "per step (s)": f"{step_seconds(course):.3f}",
+        "trained (s)": f"{points[-1]['seconds']:,.0f}",
+        "by the clock (s)": f"{points[-1]['wall_seconds']:,.0f}",
+        "an evaluation (s)": f"{statistics.median(point['evaluation_seconds'] for point in points):.1f}",
+        "accuracy at the end": f"{points[-1]['mean']:.2f} ± {points[-1]['std']:.2f}",
+        "there after (s)": f"{first['seconds']:,.1f}" if first else "not within this time",
+        "before (s)": f"{earlier[-1]:,.1f}" if earlier else "-",
+    }
+
+
+def course(zoo: Mapping) -> pd.DataFrame:
+    """Every evaluation of both recipes on one zoo, below the originals and the mean network.
+
+    Accuracy in percent, error-IoU among the networks, distance to the nearest checkpoint (median, in LOO units).
+    """
+    rows = {(name, "", ""): zoo[name] for name in ("original", "mean network")}
+    for kind, label in RECIPES.items():
+        rows |= {(label, f"{p['step']:,}", f"{p['seconds']:,.1f}"): p for p in zoo[kind]["points"]}
+    table = _table(
+        {
+            key: {
+                "accuracy": f"{r['mean']:.2f}" + (f" ± {r['std']:.2f}" if r["n"] > 1 else ""),
+                "worst": f"{r['min']:.2f}",
+                "n": f"{r['n']}",
+                "error-IoU": "-" if r["error_iou"] is None else f"{r['error_iou']:.2f}",
+                "distance (LOO)": "-" if key[0] == "original" else _distance(r["distance"]),
+                "loss": f"{r['loss']:.3f}" if "loss" in r else "-",
+            }
+            for key, r in rows.items()
+        }
+    )
+    return table.rename_axis(["networks", "step", "seconds"])
+
+
+def _distance(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:,.1f}"
 
 
 def seconds(values: Sequence[float]) -> str:

@@ -17,6 +17,7 @@ import torch
 from experiments.cost.measures import ratio
 from experiments.cost.plain_training import OPTIMISATIONS, train_plain
 from experiments.cost.workers import worker
+from experiments.pipeline import new_generator
 from experiments.profiles import Recipe, quickstart, unseen_tasks
 from experiments.sweeps.memory import training_bytes
 from rpglib.model.config import PRESETS, RPGConfig
@@ -63,7 +64,7 @@ def measure(profile: str, seed: int = 0) -> dict:
         recipes["tiny"] = replace(first, model=tiny, train=TrainConfig.paper(seed=seed, precision="fp32"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        zoos = {name: _zoo(recipe, folder / name, seed) for name, recipe in recipes.items()}
+        zoos = {name: untrained_zoo(recipe, folder / name, seed) for name, recipe in recipes.items()}
         keeping, leaving = (stack.enter_context(worker(smoke)) for _ in range(2))
 
         def compare(name: str, off: Collection[str], on: Collection[str]) -> dict:
@@ -109,7 +110,12 @@ def run(job: Job) -> tuple[list[float], list[float]]:
     """The clock (seconds) after each step of a job, and the losses."""
     recipe, zoo, ends = job.recipe, Zoo.open(job.zoo), []
     losses = train_plain(
-        _model(recipe, zoo), zoo, recipe.train, job.steps, job.optimised, lambda *_: ends.append(time.perf_counter())
+        new_generator(recipe, zoo),
+        zoo,
+        recipe.train,
+        job.steps,
+        job.optimised,
+        lambda *_: ends.append(time.perf_counter()),
     )
     return ends, losses
 
@@ -118,7 +124,7 @@ def waiting(recipe: Recipe, zoo: Path, steps: int) -> dict[str, float]:
     """The share of its time that training on a streamed zoo waits for batches: {"with", "without"} loading ahead."""
     zoo, shares = Zoo.open(zoo), {}
     for name in ("with", "without"):
-        model = _model(recipe, zoo).train()
+        model = new_generator(recipe, zoo).train()
         batches = batches_of(model, zoo, recipe.train, keep=False)
         options = {"weighting": recipe.train.weighting, "prototype_loss": recipe.train.prototype_loss}
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.train.learning_rate, fused=True)
@@ -161,7 +167,7 @@ def preset_cost(name: str, steps: int) -> dict:
         other = {name: x + 1 for name, x in state.items()}
         zoo = Zoo.write(folder, [state, other], architecture=recipe.architecture, runs=[0, 1], accuracies=[0.0] * 2)
         recipe, ends = replace(recipe, model=model, train=train), []
-        generator = _model(recipe, zoo)
+        generator = new_generator(recipe, zoo)
         row["counted_bytes"] = training_bytes(generator, train)
         train_plain(generator, zoo, train, steps, OPTIMISATIONS, lambda *_: ends.append(time.perf_counter()))
     row["seconds"] = statistics.median(b - a for a, b in pairwise(ends))
@@ -175,7 +181,7 @@ def _cpu(recipe: Recipe, seed: int) -> Recipe:
     return replace(recipe, model=model, train=replace(recipe.train, precision="fp32", seed=recipe.train.seed + seed))
 
 
-def _zoo(recipe: Recipe, folder: Path, seed: int) -> Path:
+def untrained_zoo(recipe: Recipe, folder: Path, seed: int) -> Path:
     """Store a zoo for the recipe: one network and small changes of it, with random tasks where there are any."""
     generator = torch.Generator().manual_seed(seed)
     state = recipe.architecture.build().state_dict()
@@ -191,10 +197,3 @@ def _zoo(recipe: Recipe, folder: Path, seed: int) -> Path:
     facts = {"architecture": recipe.architecture, "runs": range(CHECKPOINTS), "accuracies": [0.0] * CHECKPOINTS}
     Zoo.write(folder, (changed() for _ in range(CHECKPOINTS)), tasks=tasks, **facts)
     return folder
-
-
-def _model(recipe: Recipe, zoo: Zoo) -> RPG:
-    tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.train.seed)
-        return RPG(recipe.model, tokenizer)

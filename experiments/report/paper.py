@@ -125,7 +125,7 @@ ITEMS = (
         "table 8",
         "?",
         "five networks against S_KDE30, p-diff, D2NWG and SANE",
-        ("05",),
+        ("05", "20"),
         ("cnn_s", "cnn_s_one_run", "cnn_m", "cnn_m_one_run"),
         note="CNN (s) and CNN (m) alone; MobileNetV3, ResNet-18, ViT-Base and the four other methods not attempted; of "
         "rows with one run 05 says whether the mean network does as well",

@@ -88,10 +88,14 @@ class TrainConfig:
 
 @dataclass
 class TrainResult:
-    """The loss of every step, the seconds spent in them (resumed parts included), and the precision used."""
+    """The loss of every step, the seconds spent in them (resumed parts included), and the precision used.
+
+    processor_seconds: what this process's threads computed meanwhile; on a shared machine the clock also counts others.
+    """
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     precision: str = "fp32"
 
 
@@ -165,6 +169,7 @@ def train(
 
     wrapped.train()
     began = time.perf_counter() - result.seconds
+    computed = time.process_time() - result.processor_seconds
     bar = tqdm(
         range(start, config.steps),
         desc="train generator",
@@ -205,6 +210,7 @@ def train(
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
             result.seconds = time.perf_counter() - began
+            result.processor_seconds = time.process_time() - computed
             if path and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
                 state = {name: part.state_dict() for name, part in parts.items()}
                 if accelerator.is_main_process:
