@@ -58,8 +58,9 @@ def populations(
     """The baselines of a zoo by name, `NETWORKS` networks each, the mean network alone; large zoos must fit in memory.
 
     untrained generator; mean network; Gaussian (every parameter for itself, BatchNorm's statistics measured afresh);
-    midpoint of two checkpoints of one run and of two runs, as they are and aligned, with the statistics measured
-    afresh; noise on checkpoints that goes as far from them as the generated networks are, in the median.
+    midpoint of two checkpoints of one run and of two runs, as they are and, where the architecture can be, aligned,
+    with the statistics measured afresh; noise on checkpoints that goes as far from them as the generated networks are,
+    in the median.
     """
     module, originals = recipe.architecture.build(), [zoo[i] for i in range(len(zoo))]
     calibration = take(images.train, CALIBRATION).images
@@ -79,7 +80,7 @@ def populations(
     for label, pairs in _pairs(zoo.runs, seed).items():
         couples = [(originals[a], originals[b]) for a, b in pairs]
         found[f"midpoint, {label}"] = [between(a, b, 0.5) for a, b in couples]
-        if label == "two runs":
+        if label == "two runs" and _alignable(module):
             middles = [between(a, arranged(module, a, [b])[0], 0.5) for a, b in couples]
             found[f"midpoint, {label}, aligned"] = [recalibrated(module, x, calibration) for x in middles]
     return found
@@ -125,13 +126,19 @@ def mean_network(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
 
 def arranged(module: nn.Module, reference: Checkpoint, networks: Sequence[Checkpoint]) -> Networks:
     """The networks aligned with the reference; as they are where the architecture's units cannot be permuted."""
-    try:
-        hidden_layers(module)
-    except InputError:
+    if not _alignable(module):
         return list(networks)
     # A network with NaN or infinite weights has no order that is nearer than another.
     finite = [all(bool(x.isfinite().all()) for x in network.values()) for network in networks]
     return [align(module, reference, x) if whole else x for x, whole in zip(networks, finite, strict=True)]
+
+
+def _alignable(module: nn.Module) -> bool:
+    try:
+        hidden_layers(module)
+    except InputError:
+        return False
+    return True
 
 
 def _pairs(runs: Tensor, seed: int) -> Mapping[str, list[tuple[int, int]]]:

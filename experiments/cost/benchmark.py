@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from experiments.cost import gpu_cost
 from experiments.imagenet import networks as large_networks
 from experiments.records import write_record
 from rpglib.errors import choice
@@ -76,20 +77,21 @@ def _peak(work: Callable) -> int:
 
 
 COSTS = {
-    "tokenizer": (tokenizer_cost, 7, "random weights"),
-    "large_networks": (large_networks.measured, 1, "synthetic images, labelled at random"),
+    "tokenizer": (tokenizer_cost, 7, "random weights", "cpu"),
+    "large_networks": (large_networks.measured, 1, "synthetic images, labelled at random", "cpu"),
+    "gpu": (gpu_cost.measured, 1, "weights before training", "gpu"),
 }
-"""What can be measured: the function, how many times it repeats its work, and what it reads."""
+"""What can be measured: the function, how many times it repeats its work, what it reads, and the record's profile."""
 
 
 def record(name: str) -> dict:
-    """Measure one of `COSTS`, write its record in profile "cpu" and return it. Raises `InputError` for others."""
-    measure, repeats, source = COSTS[choice("cost", name, COSTS)]
+    """Measure one of `COSTS`, write its record and return it. Raises `InputError` for others."""
+    measure, repeats, source, profile = COSTS[choice("cost", name, COSTS)]
     start = time.perf_counter()
     numbers = measure()
     return write_record(
         f"{name}_cost",
-        "cpu",
+        profile,
         numbers,
         config={},
         seeds={},

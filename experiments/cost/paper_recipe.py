@@ -1,4 +1,4 @@
-"""20: the paper's recipe beside ours on the same zoos: accuracy against the seconds that one core has trained.
+"""20: the paper's recipe beside ours on the same zoos: accuracy against the seconds of training, on a core or a GPU.
 
 A training stands in a folder of its own under data/runs and goes on from there in a later call, with a larger budget:
 `python -m experiments.cost.paper_recipe ZOO --hours 2` trains on one zoo; the notebook does both, and writes the record
@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +25,7 @@ from joblib import Parallel, delayed, parallel_config
 from experiments.baselines import mean_network, measured
 from experiments.cost.measures import step_seconds
 from experiments.cost.training_cost import CHECKPOINTS, untrained_zoo
-from experiments.pipeline import fit, generate, images_of, new_generator, obtain_zoo, seeded
+from experiments.pipeline import fit, generate, images_of, new_generator, obtain_zoo, pick, seeded
 from experiments.profiles import CNN_S, SMOKE_MODEL, Recipe, cifar10_rows, one_run, paper_recipe
 from experiments.records import agrees, home, plain, read_record, write_record
 from rpglib.errors import InputError
@@ -35,10 +35,14 @@ from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
 EXPERIMENT = "paper_recipe"
+GPU_PROFILES = ("gpu", "paper")
 SAVE_EVERY = 50
 GROWTH = 1.5
 """A generator is evaluated after steps that grow by this factor: so exact is the time at which it reaches something."""
 EVALUATIONS = "evaluations.json"
+CPU = torch.device("cpu")
+CLOCK = {"cpu": "processor_seconds", "cuda": "seconds"}
+"""Which of `TrainResult`'s times counts."""
 
 Recipes = Mapping[str, Mapping[str, Recipe]]
 """Zoo -> "paper" and "ours" -> recipe, which has the zoo's name."""
@@ -47,22 +51,24 @@ Recipes = Mapping[str, Mapping[str, Recipe]]
 def recipes(profile: str, seed: int = 0) -> Recipes:
     """Both recipes for both zoos: ten runs with five checkpoints each, and 50 checkpoints of one run, the paper's zoo.
 
-    Deviation: the paper's trains in fp32, as ours does, not in mixed bf16 (v1, table 11 = v2, table 15): at this size
-    that is the quicker on a CPU. Every profile but "smoke" has the same.
+    Deviation on a CPU: the paper's trains in fp32, as ours does, not in mixed bf16 (v1, table 11 = v2, table 15): at
+    this size that is the quicker there.
     """
-    small = profile == "smoke"
+    small, gpu = profile == "smoke", profile in GPU_PROFILES
     base = seeded(cifar10_rows(profile)[0] if small else CNN_S, seed)
     found = {}
     for row in (base, one_run(base)):
         paper = replace(paper_recipe(row, "tiny"), collect=row.collect)
-        paper = replace(paper, train=replace(paper.train, seed=row.train.seed, precision="fp32"))
+        precision = "bf16" if gpu else "fp32"
+        paper = replace(paper, train=replace(paper.train, seed=row.train.seed, precision=precision))
         if small:
             model = replace(SMOKE_MODEL, prediction="epsilon", prototype_skip=False, permutation="fixed")
             paper = replace(paper, model=model, train=replace(paper.train, steps=9), sampling_steps=3)
             row = replace(row, train=replace(row.train, steps=9))
         each = {"paper": paper, "ours": replace(row, generators=1)}
-        every = 2 if small else SAVE_EVERY
-        found[row.name] = {k: replace(r, train=replace(r.train, save_every=every)) for k, r in each.items()}
+        # A step takes a hundredth of the time there, and the paper's are many.
+        every = {"ours": 2 if small else SAVE_EVERY, "paper": 2 if small else SAVE_EVERY * (10 if gpu else 1)}
+        found[row.name] = {k: replace(r, train=replace(r.train, save_every=every[k])) for k, r in each.items()}
     return found
 
 
@@ -70,20 +76,19 @@ def record_of(recipes: Recipes, profile: str, fresh: bool, hours: float, seed: i
     """Train on where the trainings stand, for `hours` each in all, and record (`fresh`), or read the record.
 
     With fewer hours than were trained already, nothing is trained: what was reached is evaluated and recorded.
-    numbers: by zoo, as `run_zoo` describes them. Raises `InputError` where the record was made
-    with other recipes or another seed, and for a GPU: seconds of one CPU core are measured.
+    numbers: by zoo, as `run_zoo` describes them. Raises `InputError` where the record was made with other recipes or
+    another seed, and where the device is not the profile's: one core of a CPU, or a GPU in the profiles that say so.
     """
     if not fresh:
         record = read_record(EXPERIMENT, profile)
         if not _same(record["config"], recipes):
             raise InputError(f"the record of {EXPERIMENT} was made with another seed or recipe; run with fresh=True")
         return record
-    if not device.startswith(("auto", "cpu")):
-        raise InputError(f"{EXPERIMENT} measures seconds of one CPU core; use device='cpu', not {device!r}")
+    chosen = device_of(profile, device)
     began = time.perf_counter()
     at_once = min(len(recipes), os.cpu_count() or 1)
-    if profile == "smoke" or at_once == 1:
-        found = [run_zoo(recipes[name], profile, hours) for name in recipes]
+    if profile == "smoke" or at_once == 1 or chosen.type != "cpu":
+        found = [run_zoo(recipes[name], profile, hours, chosen) for name in recipes]
     else:
         with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1):
             found = Parallel()(delayed(run_zoo)(recipes[name], profile, hours) for name in recipes)
@@ -106,24 +111,32 @@ def _same(recorded: dict, recipes: Recipes) -> bool:
     )
 
 
-def run_zoo(pair: Mapping[str, Recipe], profile: str, hours: float) -> dict:
-    """Train both recipes on one zoo, on one core, each until it ends or has computed for `hours`; ours first.
+def device_of(profile: str, device: str) -> torch.device:
+    """Where a profile is measured. Raises `InputError` where `device` is another, or is not at hand."""
+    wanted = "cuda" if profile in GPU_PROFILES else "cpu"
+    if not device.startswith(("auto", wanted)):
+        raise InputError(f"{EXPERIMENT} is measured on {wanted!r} in profile {profile!r}, not on {device!r}")
+    return pick(wanted if device == "auto" else device)
+
+
+def run_zoo(pair: Mapping[str, Recipe], profile: str, hours: float, device: torch.device = CPU) -> dict:
+    """Train both recipes on one zoo, each until it ends or has computed for `hours`; ours first; on one core of a CPU.
 
     "original", "mean network": as the networks of an evaluation; "paper", "ours": {points, as `run` returns them; steps
     (of the whole training), tokens, generator_parameters}.
     """
     first = pair["ours"]
     images = images_of(first.images)
-    with one_thread():
-        zoo = obtain_zoo(first, profile, images)
+    with one_thread() if device.type == "cpu" else nullcontext():
+        zoo = obtain_zoo(first, profile, images, device)
         originals = [zoo[i] for i in range(len(zoo))]
         groups = {"original": originals, "mean network": [mean_network(originals)]}
-        found = {name: _measured(group, zoo, images.test) for name, group in groups.items()}
+        found = {name: _measured(group, zoo, images.test, device) for name, group in groups.items()}
         for name in ("ours", "paper"):
             recipe = pair[name]
             model = new_generator(recipe, zoo)
             found[name] = {
-                "points": run(recipe, zoo, images.test, folder(recipe, profile, name), hours),
+                "points": run(recipe, zoo, images.test, folder(recipe, profile, name), hours, device),
                 "steps": recipe.train.steps,
                 "tokens": model.tokenizer.num_tokens,
                 "generator_parameters": sum(p.numel() for p in model.parameters()),
@@ -137,14 +150,14 @@ def folder(recipe: Recipe, profile: str, name: str) -> Path:
     return home() / "data" / "runs" / profile / EXPERIMENT / f"{recipe.name}_{name}_{digest}"
 
 
-def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float) -> list[dict]:
-    """Train on from what lies in `folder`, until the end or until `hours` of processor time are spent in all.
+def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float, device: torch.device = CPU) -> list[dict]:
+    """Train on from what lies in `folder`, until the end or until `hours` are spent in all.
 
-    Returns the evaluations after the steps `due`, and of what was reached: {step, seconds (of the processor, training
-    alone), wall_seconds, loss (mean of the steps since the last save), evaluation_seconds; accuracy (percent),
-    error-IoU and distance (median, in LOO units; None where infinite) of the generated networks}. Training stops for
-    each evaluation, and only where its state was just saved: wherever the process is killed, a later call comes to the
-    same numbers.
+    Time is that of training alone: of the processor on a CPU, which may be shared, and by the clock on a GPU.
+    Returns the evaluations after the steps `due`, and of what was reached: {step, seconds, wall_seconds, loss (mean of
+    the steps since the last save), evaluation_seconds; accuracy (percent), error-IoU and distance (median, in LOO
+    units; None where infinite) of the generated networks}. Training stops for each evaluation, and only where its state
+    was just saved: wherever the process is killed, a later call comes to the same numbers.
     """
     if not hours > 0:
         raise InputError(f"hours must be above 0, not {hours}")
@@ -153,14 +166,15 @@ def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float) -> li
     while True:
         state = _state(folder)
         step = state["step"] if state else 0
-        over = step == recipe.train.steps or (step and state["result"]["processor_seconds"] >= 3600 * hours)
+        spent = state["result"][CLOCK[device.type]] if state else 0.0
+        over = step == recipe.train.steps or (step and spent >= 3600 * hours)
         if (over or step in stops) and (not found or found[-1]["step"] < step):
-            found.append(_evaluated(recipe, zoo, test, state))
+            found.append(_evaluated(recipe, zoo, test, state, device))
             write_json(kept, plain(found))
         if over:
             # Where an earlier budget ended is no point of the curve.
             return [point for point in found if point["step"] in stops or point["step"] == step]
-        _advance(recipe, zoo, folder, stops, hours, state["result"]["processor_seconds"] if state else 0.0)
+        _advance(recipe, zoo, folder, stops, 3600 * hours - spent, device)
 
 
 def due(steps: int, every: int) -> tuple[int, ...]:
@@ -176,17 +190,20 @@ class _Paused(Exception):
     """A training stops where its state was just saved."""
 
 
-def _advance(recipe: Recipe, zoo: Zoo, folder: Path, stops: Sequence[int], hours: float, spent: float) -> None:
-    """Train up to the next of the steps `stops`, or until the budget is spent, `spent` seconds of it before."""
-    began = time.process_time()
+def _advance(
+    recipe: Recipe, zoo: Zoo, folder: Path, stops: Sequence[int], seconds: float, device: torch.device
+) -> None:
+    """Train up to the next of the steps `stops`, or until so many seconds more are spent."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    began = clock()
 
     def pause(step: int, _: RPG) -> None:
-        over = spent + time.process_time() - began >= 3600 * hours
+        over = clock() - began >= seconds
         if (step + 1 in stops or over) and (step + 1) % recipe.train.save_every == 0:
             raise _Paused
 
     with suppress(_Paused):
-        fit(recipe, zoo, "cpu", folder, progress=False, on_step=pause)
+        fit(recipe, zoo, device, folder, progress=False, on_step=pause)
 
 
 def _state(folder: Path) -> dict | None:
@@ -194,24 +211,25 @@ def _state(folder: Path) -> dict | None:
     return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
-def _evaluated(recipe: Recipe, zoo: Zoo, test: Split, state: dict) -> dict:
-    began, result = time.process_time(), state["result"]
+def _evaluated(recipe: Recipe, zoo: Zoo, test: Split, state: dict, device: torch.device) -> dict:
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    began, result = clock(), state["result"]
     model = new_generator(recipe, zoo)
     model.load_state_dict(state["model"])
-    networks = generate(recipe, model.eval(), recipe.networks, recipe.train.seed)
-    found = _measured(networks, zoo, test)
+    networks = generate(recipe, model.to(device).eval(), recipe.networks, recipe.train.seed)
+    found = _measured(networks, zoo, test, device)
     return {
         "step": state["step"],
-        "seconds": result["processor_seconds"],
+        "seconds": result[CLOCK[device.type]],
         "wall_seconds": result["seconds"],
         "loss": statistics.fmean(result["losses"][-recipe.train.save_every :]),
-        "evaluation_seconds": time.process_time() - began,
+        "evaluation_seconds": clock() - began,
         **found,
     }
 
 
-def _measured(networks: Sequence[dict], zoo: Zoo, test: Split) -> dict:
-    found = measured(zoo.build(), networks, zoo, test)
+def _measured(networks: Sequence[dict], zoo: Zoo, test: Split, device: torch.device) -> dict:
+    found = measured(zoo.build(), networks, zoo, test, device)
     distance = found["distance"]["median"]
     # A record holds finite numbers only, and early in a training weights may be anything.
     return found | {"distance": distance if math.isfinite(distance) else None}
@@ -250,15 +268,14 @@ def check_live(recipes: Recipes, record: dict, seed: int = 0, factor: float = 3.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and evaluate both recipes on one zoo in profile "cpu", and print what was reached."""
-    known = recipes("cpu")
+    """Train and evaluate both recipes on one zoo, and print what was reached."""
     parser = argparse.ArgumentParser(prog="python -m experiments.cost.paper_recipe", description=__doc__)
-    parser.add_argument("zoo", choices=known)
-    parser.add_argument(
-        "--hours", type=float, default=2.0, help="processor hours of each training, earlier calls counted"
-    )
+    parser.add_argument("zoo", choices=recipes("cpu"))
+    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--hours", type=float, default=2.0, help="hours of each training, earlier calls counted")
     options = parser.parse_args(arguments)
-    found = run_zoo(known[options.zoo], "cpu", options.hours)
+    pair = recipes(options.profile)[options.zoo]
+    found = run_zoo(pair, options.profile, options.hours, device_of(options.profile, "auto"))
     for name in ("paper", "ours"):
         last = found[name]["points"][-1]
         print(f"{options.zoo}, {name}: step {last['step']:,}, {last['seconds']:.0f} s, {last['mean']:.2f} %")

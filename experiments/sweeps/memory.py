@@ -16,6 +16,7 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
     """
     tokenizer, states, bits = model.tokenizer, model.config.permutation_states, model.config.task_bits
     n = config.batch_size
+    count = min(config.diffusion_batch, n * tokenizer.num_tokens)
     kept: dict[int, int] = {}
     owned = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers())}
 
@@ -35,8 +36,9 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
             tokenizer.mask.to(device),
             torch.zeros(n, dtype=torch.int64, device=device) if states else None,
             torch.zeros(n, bits, device=device) if bits else None,
-            generator=torch.Generator().manual_seed(0),
-            chosen=torch.arange(min(config.diffusion_batch, n * tokenizer.num_tokens)),
+            t=torch.zeros(count, dtype=torch.int64, device=device),
+            noise=torch.zeros(count, tokenizer.token_size, device=device),
+            chosen=torch.arange(count, device=device),
             weighting=config.weighting,
             prototype_loss=config.prototype_loss,
             recompute=config.gradient_checkpointing,

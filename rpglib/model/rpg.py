@@ -124,7 +124,8 @@ class RPG(nn.Module):
         permutation: Tensor | None = None,
         task: Tensor | None = None,
         *,
-        generator: torch.Generator,
+        t: Tensor,
+        noise: Tensor,
         chosen: Tensor | None = None,
         weighting: str = "value",
         prototype_loss: float = 0.0,
@@ -132,12 +133,12 @@ class RPG(nn.Module):
     ) -> Tensor:
         """The diffusion loss (paper v1, equation 5): mean squared error over the real values of some or all tokens.
 
-        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits), chosen (B,) int64 on the CPU: which of
-        the N x L tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those.
-        The diffusion steps and the noise are drawn from `generator` (on the CPU: the same on every device). weighting:
-        "value" counts every value alike, "token" every token. prototype_loss: weight of the error, over all tokens
-        (N, L, D), of what the prototype's linear skip alone says of the clean token. recompute: what recurrent layers
-        and denoiser blocks compute inside is not kept for the way back but computed again.
+        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits), chosen (B,) int64: which of the N x L
+        tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those. t (B,)
+        int64 and noise (B, D), standard normal: at which diffusion step, and noised by what. weighting: "value" counts
+        every value alike, "token" every token. prototype_loss: weight of the error, over all tokens (N, L, D), of what
+        the prototype's linear skip alone says of the clean token. recompute: what recurrent layers and denoiser blocks
+        compute inside is not kept for the way back but computed again.
         """
         length = len(mask)
         n = next((len(x) for x in (permutation, task) if x is not None), tokens.shape[0] if tokens.ndim == 3 else 1)
@@ -148,16 +149,14 @@ class RPG(nn.Module):
             said = self.skip(prototypes)
             loss = prototype_loss * _mean((said.float().view_as(tokens) - tokens).square(), weights)
         if chosen is not None:
-            weights = weights[(chosen % length).to(weights.device)]
+            weights = weights[chosen % length]
             # Without state and task one network's prototypes are everyone's.
-            chosen = (chosen % len(prototypes)).to(clean.device)
+            chosen = chosen % len(prototypes)
             clean, prototypes = clean[chosen] if tokens.ndim == 3 else clean, prototypes[chosen]
             said = said[chosen] if said is not None else None
         else:
             weights = weights.repeat(n, 1)
         schedule = self.config.schedule
-        t = torch.randint(schedule.steps, (len(clean),), generator=generator).to(clean.device)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         noisy = schedule.add_noise(clean, noise, t)
         output = self.denoiser(noisy, t, prototypes, recompute)
         if self.skip is not None:

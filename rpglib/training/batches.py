@@ -30,11 +30,12 @@ class Checkpoints(Protocol):
 
 
 class Batches:
-    """The arguments of `RPG.forward` at each step, on the CPU; nothing but step, seed and process decides them.
+    """The arguments of `RPG.forward` at each step; nothing but step, seed and process decides them.
 
     batch_size, diffusion_batch, permutation, seed: as in `TrainConfig`; whole: every token of a checkpoint is wanted,
-    not only those that pass the denoiser. A small zoo is tokenised once and kept, unless `keep` is false. Of a larger
-    one each step reads the values that it needs and no others: of a memory-mapped zoo no other part is ever loaded.
+    not only those that pass the denoiser. A small zoo is tokenised once and kept on `device`, unless `keep` is false.
+    Of a larger one each step reads the values that it needs and no others: of a memory-mapped zoo no other part is ever
+    loaded. What is random is drawn on the CPU and then brought to `device`: it is the same on all of them.
     Raises `InputError` where zoo and model do not fit.
     """
 
@@ -50,12 +51,14 @@ class Batches:
         keep: bool = True,
         seed: int = 0,
         process: int = 0,
+        device: torch.device | str = "cpu",
     ):
         if model.tokenizer is None:
             raise InputError("this generator has no tokenizer; build it as RPG(config, tokenizer) to train it")
         self.tokenizer, self.zoo = model.tokenizer, zoo
         self.batch_size, self.diffusion_batch, self.whole = batch_size, diffusion_batch, whole
-        self.seed, self.process = seed, process
+        self.seed, self.process, self.device = seed, process, torch.device(device)
+        self.diffusion_steps = model.config.diffusion_steps
         self.states = self.tasks = self.kept = None
         if model.config.permutation_states:
             self.states = torch.arange(len(zoo)) if permutation == "checkpoint" else torch.as_tensor(zoo.runs)
@@ -70,10 +73,11 @@ class Batches:
                 raise InputError(f"the generator is conditioned on {model.config.task_bits} bits, the zoo has {has}")
             self.tasks = zoo.tasks.float()
         if keep and len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
-            self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))])
+            self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))]).to(self.device)
 
     def __call__(self, step: int) -> dict:
-        """Return tokens (N, L, D) or, unless `whole`, (B, D); permutation (N,); task (N, bits); chosen (B,); generator.
+        """Return tokens (N, L, D) or, unless `whole`, (B, D); what is there of permutation (N,) and task (N, bits);
+        chosen (B,); t (B,); noise (B, D).
 
         Checkpoints come without replacement where the zoo is large enough.
         """
@@ -86,23 +90,27 @@ class Batches:
         chosen = torch.arange(count)
         if self.diffusion_batch < count:
             chosen = torch.randperm(count, generator=generator)[: self.diffusion_batch]
-        return {
-            "tokens": self._all(rows) if self.whole else self._some(rows, chosen),
-            "permutation": self.states[rows] if self.states is not None else None,
-            "task": self.tasks[rows] if self.tasks is not None else None,
+        batch = {
             "chosen": chosen,
-            "generator": generator,
+            "t": torch.randint(self.diffusion_steps, (len(chosen),), generator=generator),
+            "noise": torch.randn(len(chosen), self.tokenizer.token_size, generator=generator),
+            "tokens": self._all(rows) if self.whole else self._some(rows, chosen),
         }
+        if self.states is not None:
+            batch["permutation"] = self.states[rows]
+        if self.tasks is not None:
+            batch["task"] = self.tasks[rows]
+        return {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
 
     def _all(self, rows: Tensor) -> Tensor:
         if self.kept is not None:
-            return self.kept[rows]
+            return self.kept[rows.to(self.device)]
         return torch.stack([self.tokenizer.encode(self.zoo[i])[0] for i in rows.tolist()])
 
     def _some(self, rows: Tensor, chosen: Tensor) -> Tensor:
         owners, places = chosen // self.tokenizer.num_tokens, chosen % self.tokenizer.num_tokens
         if self.kept is not None:
-            return self.kept[rows[owners], places]
+            return self.kept[rows[owners].to(self.device), places.to(self.device)]
         tokens = torch.empty(len(chosen), self.tokenizer.token_size)
         for owner in owners.unique().tolist():
             mine = owners == owner

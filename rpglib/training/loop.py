@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from rpglib.errors import InputError, check_types, choice
@@ -22,6 +22,7 @@ from rpglib.runtime.files import atomic
 from rpglib.runtime.hardware import PRECISIONS, uses_bf16
 from rpglib.training.averages import Averages
 from rpglib.training.batches import Batches, Checkpoints, ahead
+from rpglib.training.graphs import graphed
 
 OPTIMIZERS = ("adamw", "adamw8bit")
 
@@ -137,8 +138,7 @@ def train(
     # The same holds for the device, which several processes share with their launcher and must keep.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
-    batches = batches_of(model, zoo, config, process=accelerator.process_index)
-    mask = model.tokenizer.mask.to(accelerator.device)
+    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=accelerator.device)
     model.denoiser.requires_grad_(config.diffusion)
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and not accelerator.is_fsdp2:
@@ -179,18 +179,23 @@ def train(
         mininterval=1.0,
     )
     steps = range(start, config.steps)
-    # A kept zoo's batch is at hand sooner than a thread could hand it over.
-    loaded = (batches(step) for step in steps) if batches.kept is not None else ahead(batches, steps)
     options = {
+        "mask": model.tokenizer.mask.to(accelerator.device),
         "weighting": config.weighting,
         "prototype_loss": config.prototype_loss,
         "recompute": config.gradient_checkpointing,
     }
+    loss_of = partial(wrapped, **options)
+    on_gpu = accelerator.device.type == "cuda"
+    alone = accelerator.distributed_type == DistributedType.NO
+    if on_gpu and alone and not config.gradient_checkpointing and start < config.steps:
+        loss_of = graphed(wrapped, batches(start), options)
+    # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
+    loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
     with closing(loaded):
         for step, batch in zip(bar, loaded, strict=True):
-            batch |= {name: _moved(batch[name], accelerator.device) for name in ("tokens", "permutation", "task")}
             with accelerator.autocast():
-                loss = wrapped(mask=mask, **options, **batch)
+                loss = loss_of(**batch)
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(learner.parameters(), config.gradient_clip)
             norm = norm.full_tensor() if sharded else norm
@@ -245,10 +250,6 @@ def _fits(model: RPG, config: TrainConfig) -> None:
         raise InputError("prototype_loss needs a generator with prototype_skip=True; set that, or prototype_loss=0.0")
     if not config.diffusion and not model.config.prototype_skip:
         raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
-
-
-def _moved(x: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if x is None else x.to(device, non_blocking=True)
 
 
 def rate(step: int, steps: int, warmup: float) -> float:

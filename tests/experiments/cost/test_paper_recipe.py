@@ -135,7 +135,7 @@ def test_a_record_holds_both_zoos_and_is_read_again(recipes, record):
     assert paper_recipe.record_of(recipes, "smoke", False, 1.0) == record
     with pytest.raises(InputError, match="another seed or recipe"):
         paper_recipe.record_of(paper_recipe.recipes("smoke", 1), "smoke", False, 1.0)
-    with pytest.raises(InputError, match="one CPU core"):
+    with pytest.raises(InputError, match="measured on 'cpu' in profile 'smoke', not on 'cuda'"):
         paper_recipe.record_of(recipes, "smoke", True, 1.0, device="cuda")
 
 

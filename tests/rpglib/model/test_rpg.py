@@ -244,10 +244,11 @@ def test_with_a_skip_the_denoiser_starts_by_changing_nothing(tokenizer, skip, ch
 def test_padding_never_enters_the_loss(tokenizer):
     model = generator(tokenizer)
     tokens = torch.randn(2, *tokenizer.mask.shape)
-    state = torch.arange(2)
+    state, t = torch.arange(2), torch.randint(1000, (2 * len(tokenizer.mask),))
+    noise = torch.randn(len(t), tokenizer.token_size)
 
     def loss(mask):
-        return model(tokens, mask, state, generator=torch.Generator().manual_seed(0))
+        return model(tokens, mask, state, t=t, noise=noise)
 
     # Independent of the padding's targets: the squared error there is multiplied by the mask, not by a small weight.
     with torch.no_grad():

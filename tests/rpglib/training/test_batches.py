@@ -29,9 +29,7 @@ def drawn(zoo, **options):
 
 
 def equal(a, b):
-    # The generators go on to draw the same noise.
-    draws = [torch.randn(3, generator=x["generator"]) for x in (a, b)]
-    return draws[0].equal(draws[1]) and all(a[name].equal(b[name]) for name in ("tokens", "permutation", "chosen"))
+    return a.keys() == b.keys() and all(a[name].equal(b[name]) for name in a)
 
 
 def test_a_step_has_one_batch_in_memory_from_files_and_ahead(zoo, monkeypatch):

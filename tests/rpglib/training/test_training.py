@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import has_bf16
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training import batches
+from rpglib.training import batches, loop
 from rpglib.training.loop import train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
@@ -57,9 +58,28 @@ def loss_of_all(model, zoo):
     """The loss over all tokens at fixed steps and noise: single batches differ by more than a short training gains."""
     tokens = torch.stack([model.tokenizer.encode(checkpoint)[0] for checkpoint in zoo])
     generator = torch.Generator().manual_seed(0)
+    t = torch.randint(model.config.diffusion_steps, (tokens.shape[0] * tokens.shape[1],), generator=generator)
+    noise = torch.randn(len(t), tokens.shape[2], generator=generator)
     with torch.no_grad():  # on a copy: BatchNorm's statistics follow whatever passes in training mode
         copied = copy.deepcopy(model).train()
-        return float(copied(tokens, model.tokenizer.mask, torch.arange(len(zoo)), generator=generator))
+        return float(copied(tokens, model.tokenizer.mask, torch.arange(len(zoo)), t=t, noise=noise))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_captured_in_a_graph_a_step_is_the_same(zoo, monkeypatch, precision):
+    config = dataclasses.replace(TRAIN, steps=30, precision=precision)
+    losses, models = {}, {}
+    for kind in ("graph", "plain"):
+        if kind == "plain":
+            monkeypatch.setattr(loop, "graphed", lambda model, batch, options: partial(model, **options))
+        models[kind] = fresh(zoo)
+        losses[kind] = train(models[kind], zoo, config, device="cuda", progress=False).losses
+    assert losses["graph"] == pytest.approx(losses["plain"], rel=1e-3)
+    statistics = [dict(model.named_buffers()) for model in models.values()]
+    assert statistics[0].keys() == statistics[1].keys() and len(statistics[0]) > 1
+    for name, x in statistics[0].items():
+        torch.testing.assert_close(x, statistics[1][name], rtol=1e-2, atol=1e-2)
 
 
 def mean_accuracy(networks, zoo, digits):
