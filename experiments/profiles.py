@@ -1,8 +1,8 @@
 """Recipes by profile: which images, which network, how its zoo is collected, and how its generator is trained.
 
 "smoke" tests the code path in seconds, "cpu" runs on a CPU in minutes, "gpu" wants one GPU, "paper" has the paper's
-generator, training and sampler (`paper_recipe`) in most places. None of it has been measured, and it departs from the
-paper here:
+generator, training and sampler (`paper_recipe`) in most places. None of the last has been measured but for CNN (s), and
+it departs from the paper here:
 - UNSEEN_PAPER keeps our generator and training for tasks, on ViT-Small and ImageNet;
 - PAPER_RESNET18 learns from a network trained from scratch at 32 pixels; it is also the base of the ablations, which
   the paper runs on ViT-Tiny (ImageNet; permutation states: CIFAR-10);
@@ -184,7 +184,7 @@ RESNET18 = replace(
     paper=(93.9, 93.6),
 )
 
-# CIFAR-10 on one GPU, within 25 minutes a row: planned from operation counts, never measured. Published weights, and
+# CIFAR-10 on one GPU, within 25 minutes a row: planned from operation counts, not measured. Published weights, and
 # images enlarged to the size that these saw: at 32 pixels a ResNet-18 ends in maps of one pixel, and a ViT with patches
 # of 16 sees four. The released code enlarges to 64 (ResNet-18) and 224 (MobileNetV3). Five epochs then suffice, where
 # training from scratch without augmentation falls short of the paper.

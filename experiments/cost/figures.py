@@ -58,7 +58,7 @@ def growth(time: plt.Axes, memory: plt.Axes, rows: Sequence[dict]) -> None:
     memory.legend()
 
 
-def courses(ax: plt.Axes, zoo: Mapping, title: str) -> None:
+def courses(ax: plt.Axes, zoo: Mapping, title: str, device: str) -> None:
     """Draw both recipes' accuracy against the seconds of training: means, and from the worst network to the best.
 
     A star: from here on within `MARGIN` of the originals, which the grey band shows with that margin.
@@ -73,4 +73,4 @@ def courses(ax: plt.Axes, zoo: Mapping, title: str) -> None:
         ax.plot(seconds, means, marker=marker, markersize=3, color=colour, label=RECIPES[name])
         if first := reached(points, original):
             ax.plot(first["seconds"], first["mean"], "*", markersize=11, color=colour, markeredgecolor="white")
-    ax.set(xscale="log", xlabel="seconds of training, one core", title=title)
+    ax.set(xscale="log", xlabel=f"seconds of training, {device}", title=title)

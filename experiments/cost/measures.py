@@ -27,7 +27,7 @@ def exponent(rows: Sequence[dict], value: Callable[[dict], float]) -> float:
 
 
 def step_seconds(course: Mapping) -> float:
-    """Processor seconds of a training step, in the mean over all that were made."""
+    """Seconds of a training step, in the mean over all that were made."""
     last = course["points"][-1]
     return last["seconds"] / last["step"]
 
@@ -45,12 +45,12 @@ def reached(points: Sequence[dict], original: float) -> dict | None:
     return found
 
 
-def speed(zoo: Mapping) -> tuple[float, bool] | None:
-    """Seconds until the originals' accuracy is `reached`, the paper's recipe over ours, and whether that is exact.
+def speed(zoo: Mapping, unit: str = "seconds") -> tuple[float, bool] | None:
+    """Seconds (or "step") until the originals' accuracy is `reached`, the paper's recipe over ours, and whether exact.
 
     Where the paper's did not reach it, all of its time counts, and the ratio is a lower bound; None where ours did not.
     """
     paper, ours = (reached(zoo[name]["points"], zoo["original"]["mean"]) for name in ("paper", "ours"))
     if ours is None:
         return None
-    return (paper or zoo["paper"]["points"][-1])["seconds"] / ours["seconds"], paper is not None
+    return (paper or zoo["paper"]["points"][-1])[unit] / ours[unit], paper is not None

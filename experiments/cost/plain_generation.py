@@ -9,11 +9,10 @@ from torch import Tensor
 from rpglib.errors import choice
 from rpglib.model.folded import folded
 from rpglib.model.native import in_threads
-from rpglib.model.rpg import RPG, TokenNoise
+from rpglib.model.rpg import RPG, TokenNoise, with_padding_held
 from rpglib.model.samplers import SAMPLERS
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.distributed import each
-from rpglib.runtime.randomness import stream
 
 OPTIMISATIONS = ("embeddings", "folding", "memory", "batching", "kernel")
 """What `generate` does beyond the plain path: time and prototype embedded once per step and per token, instead of both
@@ -57,17 +56,12 @@ def generate_plain(
         denoiser = _denoiser(model, optimised)
 
         def write(rows: Tensor, networks=networks, prototypes=prototypes, denoiser=denoiser) -> Tensor:
-            keys = [stream(seed, "noise", i) for i in networks[rows // length].tolist()]
-            noise = TokenNoise(keys, (rows % length).tolist(), size, model.device)
-            predict, schedule, prediction = denoiser(prototypes[rows]), model.config.schedule, model.config.prediction
-            padding = ~model.tokenizer.mask[rows % length].to(model.device)
-
-            def held(noisy: Tensor, t: int) -> Tensor:
-                return torch.where(padding, schedule.output_of_zero(noisy, t, prediction), predict(noisy, t))
-
-            return SAMPLERS[sampler](
-                held, noise(), schedule, steps=steps, prediction=prediction, draw_noise=noise
-            ).cpu()
+            owners, places = networks[rows // length], rows % length
+            noise = TokenNoise(seed, owners, places, size, model.device)
+            padding = ~model.tokenizer.mask[places].to(model.device)
+            predict = with_padding_held(denoiser(prototypes[rows]), padding, model.config)
+            options = {"steps": steps, "prediction": model.config.prediction, "draw_noise": noise}
+            return SAMPLERS[sampler](predict, noise(), model.config.schedule, **options).cpu()
 
         share = in_threads if "kernel" in optimised else each
         tokens += [written for _, written in share(torch.arange(len(prototypes)).split(part), write)]

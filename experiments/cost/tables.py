@@ -157,7 +157,7 @@ def accelerator() -> pd.DataFrame:
 def courses(numbers: Mapping[str, dict]) -> pd.DataFrame:
     """A row per zoo and recipe: how far it trained, at what cost, and when it came to stay at the originals' accuracy.
 
-    Seconds are the processor's; "before": the last evaluation at which it was not there yet.
+    "before": the last evaluation at which it was not there yet.
     """
     return _table(
         {
@@ -180,6 +180,7 @@ def _course(course: dict, original: float) -> dict[str, str]:
         "by the clock (s)": f"{points[-1]['wall_seconds']:,.0f}",
         "an evaluation (s)": f"{statistics.median(point['evaluation_seconds'] for point in points):.1f}",
         "accuracy at the end": f"{points[-1]['mean']:.2f} ± {points[-1]['std']:.2f}",
+        "there after steps": f"{first['step']:,}" if first else "not within these",
         "there after (s)": f"{first['seconds']:,.1f}" if first else "not within this time",
         "before (s)": f"{earlier[-1]:,.1f}" if earlier else "-",
     }

@@ -8,6 +8,9 @@ from experiments.records import DEFAULT_PROFILE, home, read_record, results_dir
 from rpglib.errors import InputError
 from rpglib.runtime.files import atomic
 
+RECORDED = (DEFAULT_PROFILE, "gpu")
+"""The profiles whose records the pages show; one of an earlier profile goes before one of the same name."""
+
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
@@ -21,14 +24,24 @@ def paragraph(text: str) -> str:
 
 
 def records() -> dict[str, dict]:
-    """All records of the default profile by name."""
-    names = sorted(path.stem for path in results_dir(DEFAULT_PROFILE).glob("*.json"))
-    return {name: read_record(name, DEFAULT_PROFILE) for name in names}
+    """All records by name."""
+    names = sorted({path.stem for profile in RECORDED for path in results_dir(profile).glob("*.json")})
+    return {name: record(name) for name in names}
+
+
+def record(name: str) -> dict:
+    """One record; `InputError` where there is none."""
+    return read_record(name, _profile(name))
 
 
 def numbers(name: str) -> dict:
-    """The numbers of one record of the default profile."""
-    return read_record(name, DEFAULT_PROFILE)["numbers"]
+    """The numbers of one record."""
+    return record(name)["numbers"]
+
+
+def _profile(name: str) -> str:
+    """The first profile that has a record of this name."""
+    return next((p for p in RECORDED if (results_dir(p) / f"{name}.json").exists()), DEFAULT_PROFILE)
 
 
 def hardware(record: dict) -> str:
@@ -45,14 +58,14 @@ def commit(record: dict) -> str:
 
 def origin(*names: str) -> str:
     """One line below a table: the records it comes from, each with n, hardware and commit."""
-    found = {name: read_record(name, DEFAULT_PROFILE) for name in names}
+    found = {name: record(name) for name in names}
     parts = (f"{link(name)} (n = {r['n']}; {hardware(r)}; commit {commit(r)})" for name, r in found.items())
     return f"Record{'s' if len(names) > 1 else ''}: {'; '.join(parts)}."
 
 
 def link(name: str) -> str:
     """A link from the project's root to a record."""
-    return f"[{name}](data/results/{DEFAULT_PROFILE}/{name}.json)"
+    return f"[{name}](data/results/{_profile(name)}/{name}.json)"
 
 
 def spread(found: Mapping[str, float]) -> str:

@@ -37,7 +37,7 @@ def measure(sweep: Sweep) -> dict:
     scatter {kind: {"similarity", "accuracy"}}: the highest error-IoU with an original (for an original, with another
     one) and the accuracy in percent, of the paper's 50 checkpoints (or what is nearest), of the first seed's networks.
     tradeoff {zoo: ...}: the same, as means of every seed's networks, of that zoo and of ten runs. diffusion {variant:
-    ...}: what the sampler adds, on both zoos (`_ensemble`, `_spread`). mean_network {variant: ...}: what is as good
+    ...}: what the sampler adds, on both zoos (`_diffusion`). mean_network {variant: ...}: what is as good
     without a generator. exchange {kind: {"share", "accuracy"}}: accuracy after exchanging the first tensors, up to that
     share of the weights, between two networks.
     """
@@ -56,7 +56,7 @@ def measure(sweep: Sweep) -> dict:
             }
             for zoo, seeds in scatters.items()
         },
-        "diffusion": {name: _ensemble(cells, test) | _spread(cells, test) for name, cells in compared.items()},
+        "diffusion": {name: _diffusion(cells, test) for name, cells in compared.items()},
         "mean_network": {name: mean_network.measure(sweep.cells(name)) for name in (*counts, TEN_RUNS)},
         "exchange": _exchange(compared[fifty], compared[TEN_RUNS], test),
         "checkpoints": int(fifty),
@@ -108,32 +108,22 @@ def _scatter(cell: Cell, split: Split) -> dict:
     }
 
 
-def _ensemble(cells: Sequence[Cell], split: Split) -> dict:
-    """Error-IoU of generated networks with the class that most originals choose, by seed."""
-    alike, right = [], []
-    for cell in cells:
-        module = cell.recipe.architecture.build()
-        vote = predictions(module, cell.zoo(), split.images).mode(0).values
-        networks = generate(cell.recipe, cell.model(), NETWORKS, cell.recipe.train.seed)
-        wrong = (vote != split.labels)[None]
-        alike.append(error_iou(_errors(cell, networks, split), wrong).mean().item())
-        right.append(100 * (1 - wrong.double().mean().item()))
-    return {"ensemble": by_seed(alike), "ensemble_accuracy": by_seed(right)}
+def _diffusion(cells: Sequence[Cell], split: Split) -> dict:
+    """What ten generated networks are like, and what is left of their spread within one permutation state, by seed.
 
-
-def _spread(cells: Sequence[Cell], split: Split) -> dict:
-    """How far generated networks go, and what is left of it within one permutation state, by seed.
-
-    distance: to the nearest original, median of ten networks; one_state: error-IoU among ten networks of the first
-    checkpoint's state; apart: the distance of these to each other's nearest, median. Distances are in LOO units.
+    ensemble: error-IoU with the class that most originals choose; distance: to the nearest original, the median;
+    one_state: error-IoU among ten networks of the first checkpoint's state; apart: the distance of these to each
+    other's nearest, the median. Distances are in LOO units.
     """
-    found: dict[str, list[float]] = {"distance": [], "one_state": [], "apart": []}
+    found: dict[str, list[float]] = {"ensemble": [], "distance": [], "one_state": [], "apart": []}
     for cell in cells:
         zoo = cell.zoo()
         originals = points([zoo[k] for k in range(len(zoo))])
         unit = nearest_distance(originals).median()
         networks = generate(cell.recipe, cell.model(), NETWORKS, cell.recipe.train.seed)
         alike = written(cell, [0] * NETWORKS)
+        vote = predictions(cell.recipe.architecture.build(), zoo, split.images).mode(0).values
+        found["ensemble"].append(error_iou(_errors(cell, networks, split), (vote != split.labels)[None]).mean().item())
         found["distance"].append((nearest_distance(points(networks), originals).median() / unit).item())
         found["one_state"].append(mean_iou(_errors(cell, alike, split)))
         found["apart"].append((nearest_distance(points(alike)).median() / unit).item())

@@ -6,7 +6,7 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -384,24 +384,36 @@ class _TokenWriter:
 
         def predict(x: Tensor, t: int) -> Tensor:
             output = self.denoise(x, self.times[t], condition)
-            output = output if skip is None else output.add_(skip)
-            if padding is None:
-                return output
-            # In training what lies beyond the real values is zero under its noise: here, too, at every step.
-            return torch.where(padding, config.schedule.output_of_zero(x, t, config.prediction), output)
+            return output if skip is None else output.add_(skip)
 
-        keys = [stream(seed, "noise", owner) for owner in owners[chosen].tolist()]
-        noise = TokenNoise(keys, places[chosen].tolist(), config.token_size, self.model.device)
+        noise = TokenNoise(seed, owners[chosen], places[chosen], config.token_size, self.model.device)
         options = {"steps": self.steps, "prediction": config.prediction, "draw_noise": noise}
-        return self.sample(predict, noise(), config.schedule, **options)
+        return self.sample(with_padding_held(predict, padding, config), noise(), config.schedule, **options)
+
+
+def with_padding_held(
+    predict: Callable[[Tensor, int], Tensor], padding: Tensor | None, config: RPGConfig
+) -> Callable[[Tensor, int], Tensor]:
+    """`predict`, but what is `padding` (B, D) of the tokens is predicted to be zero; None where there is none.
+
+    In training what lies beyond the real values is zero under its noise; so it is here, at every step.
+    """
+    if padding is None:
+        return predict
+
+    def held(x: Tensor, t: int) -> Tensor:
+        return torch.where(padding, config.schedule.output_of_zero(x, t, config.prediction), predict(x, t))
+
+    return held
 
 
 class TokenNoise:
-    """Standard normal noise (B, D), each row from a random generator that belongs to one token of one network."""
+    """Standard normal noise (B, D), each row from the stream of a seed, a network (B,) and a token's place (B,)."""
 
-    def __init__(self, keys: list[int], places: list[int], size: int, device: torch.device):
-        self.generators = [_random(key, place) for key, place in zip(keys, places, strict=True)]
-        self.buffer, self.device = np.empty((len(keys), size), np.float32), device
+    def __init__(self, seed: int, networks: Tensor, places: Tensor, size: int, device: torch.device):
+        keys = (stream(seed, "noise", network) for network in networks.tolist())
+        self.generators = [_random(key, place) for key, place in zip(keys, places.tolist(), strict=True)]
+        self.buffer, self.device = np.empty((len(places), size), np.float32), device
 
     def __call__(self) -> Tensor:
         for row, generator in zip(self.buffer, self.generators, strict=True):

@@ -178,7 +178,7 @@ def test_tables_and_figure_say_who_came_there(record):
     assert list(tables.course(zoo)["distance (LOO)"])[-1] == "infinite"
     with figures.plt.rc_context():
         figure, ax = figures.plt.subplots()
-        figures.courses(ax, zoo, "zoo")
+        figures.courses(ax, zoo, "zoo", "one core")
         stars = [line for line in ax.lines if line.get_marker() == "*"]
         assert len(stars) == 1 and stars[0].get_color() == figures.BLUE
         figures.plt.close(figure)

@@ -100,12 +100,12 @@ def test_without_diffusion_the_networks_of_a_state_are_one(study, monkeypatch):
     split, (cell,) = images_of("digits").test, study.cells("ten basins")
     alone = replace(cell, recipe=vary(cell.recipe, {"train.diffusion": False}))
     cells.run([alone])
-    found = similarity._spread([alone], split)
+    found = similarity._diffusion([alone], split)
     assert (found["one_state"]["mean"], found["apart"]["mean"]) == (1, 0)
-    assert similarity._spread([cell], split)["apart"]["mean"] > 0
+    assert similarity._diffusion([cell], split)["apart"]["mean"] > 0
     # Copies of originals are at no distance from them.
     monkeypatch.setattr(similarity, "generate", lambda cell, model, n, seed: [alone.zoo()[k % 4] for k in range(n)])
-    assert similarity._spread([cell], split)["distance"]["mean"] == 0
+    assert similarity._diffusion([cell], split)["distance"]["mean"] == 0
 
 
 def _same(a, b):
@@ -132,14 +132,15 @@ def test_exchanging_everything_changes_nothing(study):
         assert similarity.after_exchange(numbers, kind, 1) == pytest.approx(entry["accuracy"][-1])
 
 
-def test_a_vote_is_most_like_itself(study):
-    """A zoo of one checkpoint votes as that checkpoint does, so the originals' similarity to it would be 1."""
-    cell = study.cells("one basin")[0]
-    single = replace(cell, recipe=replace(cell.recipe, collect=replace(cell.recipe.collect, checkpoints=1)))
-    single = replace(single, recipe=replace(single.recipe, model=replace(single.recipe.model, permutation_states=1)))
-    cells.run([single])
-    found = similarity._ensemble([single], images_of("digits").test)
-    assert found["ensemble_accuracy"]["mean"] == pytest.approx(single.numbers()["original"]["mean"])
+def test_likeness_to_the_vote_of_the_originals(study, monkeypatch):
+    (cell,) = study.cells("two basins")
+    zoo, split = cell.zoo(), images_of("digits").test
+    predicted = predictions(zoo.build(), zoo, split.images)
+    vote = torch.stack([x.bincount(minlength=10).argmax() for x in predicted.T])
+    one, all_of_them = predicted[0] != split.labels, vote != split.labels
+    monkeypatch.setattr(similarity, "generate", lambda cell, model, n, seed: [zoo[0]] * n)
+    found = similarity._diffusion([cell], split)["ensemble"]["mean"]
+    assert 0 < found < 1 and found == pytest.approx(((one & all_of_them).sum() / (one | all_of_them).sum()).item())
 
 
 def test_exchange_takes_the_nearest_share():

@@ -195,8 +195,11 @@ def silent(tokenizer, **changes):
 
 
 def loss(model, tokens, **options):
+    count = len(options["chosen"]) if "chosen" in options else tokens.shape[0] * tokens.shape[1]
+    random = torch.Generator().manual_seed(0)
+    options |= {"t": torch.randint(1000, (count,), generator=random)}
+    options |= {"noise": torch.randn(count, tokens.shape[2], generator=random)}
     with torch.no_grad():
-        options = {"generator": torch.Generator().manual_seed(0)} | options
         return model(tokens, model.tokenizer.mask, torch.arange(len(tokens)), **options)
 
 
