@@ -124,9 +124,9 @@ def collect(
     if torch.device(device).type == "cpu":
         keep_freed_memory()
     module = architecture.build().to(device)
-    train, runs, accuracies, bits = _on(images.train, device), [], [], []
+    train = _on(images.train, device)
 
-    def checkpoints() -> Iterator[dict[str, Tensor]]:
+    def checkpoints() -> Iterator[tuple[dict[str, Tensor], float]]:
         total = len(chunks) * (config.training.steps(count) + finetuning)
         with tqdm(total=total, desc="collecting", unit="step", disable=not progress) as bar:
             for chosen in ([members[i] for i in chunk] for chunk in chunks):
@@ -139,21 +139,19 @@ def collect(
 
                 if config.epochs:
                     (state,) = phase(state, 0, config.training)
-                for (run, task), saved in _by_member(chosen, phase(state, 1, config.finetuning, save_at)):
+                for (_, task), saved in _by_member(chosen, phase(state, 1, config.finetuning, save_at)):
                     label_map = None if maps is None else label_maps[task]
                     for row, percent in enumerate(score(module, saved, images.test, label_map, device)):
-                        runs.append(run)
-                        accuracies.append(percent)
-                        bits.append(None if label_map is None else label_map.tolist())
-                        yield {name: tensor[row] for name, tensor in saved.items()}
+                        yield {name: tensor[row] for name, tensor in saved.items()}, percent
 
     store = Zoo.from_checkpoints if path is None else lambda *args, **facts: Zoo.write(path, *args, **facts)
+    saved_by = [member for member in members for _ in save_at]
     return store(
         checkpoints(),
         architecture=architecture,
-        runs=runs,
-        accuracies=accuracies,
-        tasks=None if label_maps is None else bits,
+        runs=[run for run, _ in saved_by],
+        accuracies=None,  # measured on the way
+        tasks=None if label_maps is None else label_maps[[task for _, task in saved_by]],
         images=images.name,
         config=collection_facts(config, images, start),
     )
