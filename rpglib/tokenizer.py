@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -27,7 +28,8 @@ NORMALISATIONS = ("layer", "residual", "element")
 LOG_OFFSET = 0.05
 LOG_REFERENCE = 0.95
 
-# Tokens are float32: values of these types come back to rounding.
+# Tokens are float32: values of these types come back to rounding. Those of others come back if float32 has these very
+# numbers and they are divided by powers of two alone.
 CARRIED = (
     *(torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e4m3fnuz),
     *(torch.float8_e5m2, torch.float8_e5m2fnuz),
@@ -111,8 +113,8 @@ class ParameterTokenizer:
 
     All else comes back to rounding of its type beside the tensor's largest value, or is refused. Ours, too: tensors of
     one element are normalised over the zoo; layers that float32 arithmetic does not bear (values near its limits,
-    checkpoints or variances many times each other) are computed in float64, from zero instead of the mean or through a
-    log with a smaller offset where that is what they need.
+    checkpoints or variances many times each other, float64) are computed in float64, from zero instead of the mean or
+    through a log with a smaller offset where that is what they need.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class ParameterTokenizer:
     ):
         """fixed: layer -> (which of its values never vary, bool (size,); those values)."""
         if not isinstance(token_size, int) or isinstance(token_size, bool) or not 1 <= token_size <= LARGEST_SIZE:
-            raise InputError(f"token_size must be a positive whole number up to {LARGEST_SIZE}, not {token_size!r}")
+            raise InputError(
+                f"token_size must be a positive whole number up to {LARGEST_SIZE}, not {str(token_size)[:60]!r}"
+            )
         self.layers, self.names = tuple(layers), tuple(names)
         self.shift, self.scale, self.log_reference = list(shift), list(scale), list(log_reference)
         self.constants, self.aliases, self.fixed = dict(constants), dict(aliases), dict(fixed or {})
@@ -242,7 +246,7 @@ class ParameterTokenizer:
         state_dict = self._checked(state_dict, "the state dict")
         for name in self._differing(state_dict):
             x = plain(state_dict[name])
-            if x.is_floating_point() and not x.float().isfinite().all():
+            if x.is_floating_point() and x.float().isnan().any():
                 raise InputError(_not_finite(name, "the state dict"))
             raise InputError(
                 f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
@@ -254,7 +258,10 @@ class ParameterTokenizer:
         for k, (layer, segment) in enumerate(zip(self.layers, self.segments, strict=True)):
             x = self._values(state_dict[layer.name].flatten(), k)
             if self._exact(k):
-                for target, values in segment.pieces(flat, ((x - self.shift[k]) / self.scale[k]).float()):
+                tokens = ((x - self.shift[k]) / self.scale[k]).float()
+                if layer.dtype not in CARRIED and not (tokens.double() * self.scale[k]).equal(x):
+                    raise InputError(f"the state dict: {_beyond(layer)}")
+                for target, values in segment.pieces(flat, tokens):
                     target.copy_(values)
                 continue
             inverse = 1 / self.scale[k]
@@ -272,6 +279,9 @@ class ParameterTokenizer:
         as far as these values tell.
         """
         state_dict = self._checked(state_dict, "the state dict")
+        whole = isinstance(rows, Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
+        if not whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_tokens):
+            raise InputError(f"rows are whole numbers (int64) from 0 to {self.num_tokens - 1}, those of tokens")
         tokens = torch.zeros(len(rows), self.token_size)
         starts = torch.tensor([segment.offset for segment in self.segments])
         for token, row in zip(tokens, rows.tolist(), strict=True):
@@ -337,11 +347,12 @@ class ParameterTokenizer:
                     x.exp_().sub_(LOG_OFFSET).clamp_(min=1e-6).mul_(self.log_reference[k])
             if x.dtype != layer.dtype:
                 # What rounding, or a generator, takes beyond the type's largest number stays finite.
-                most = min(torch.finfo(layer.dtype).max, torch.finfo(x.dtype).max)
-                x = x.clamp_(-most, most).to(layer.dtype)
+                kind, own = torch.finfo(layer.dtype), torch.finfo(x.dtype)
+                x = x.clamp_(max(kind.min, own.min), min(kind.max, own.max))
             if layer.name in self.fixed:
                 which, values = self.fixed[layer.name]
-                x[which.to(x.device)] = values.to(x.device)
+                x[which.to(x.device)] = values.to(x)
+            x = x.to(layer.dtype)
             state_dict[layer.name] = x.view(layer.shape)
         for name, source in self.aliases.items():
             state_dict[name] = state_dict[source]
@@ -360,10 +371,13 @@ class ParameterTokenizer:
         if self._exact(k) and layer.name in self.fixed:
             # Infinity that never varies: `decode` puts it back.
             x = x.masked_fill(self.fixed[layer.name][0][part or slice(None)] & x.isinf(), 0.0)
-        low, high = (float(extreme) for extreme in x.aminmax())
+        least, most = self._bounds[k]
+        # The sum of squares bounds the largest value on both sides, in one pass; infinity and NaN are beyond any bound.
+        if not layer.log and (least if part is None else 0.0) ** 2 * len(x) <= float(x.dot(x)) <= most**2:
+            return x
+        low, high = float(x.amin()), float(x.amax())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError(_not_finite(layer.name, "the state dict"))
-        least, most = self._bounds[k]
         if layer.log:
             if low < 0:
                 raise InputError(_negative(layer.name, "the state dict"))
@@ -496,6 +510,8 @@ class ParameterTokenizer:
     @classmethod
     def load(cls, path: str | Path) -> "ParameterTokenizer":
         """Read a tokenizer that `save` wrote. Raises `InputError` for an absent, truncated or foreign file."""
+        if not isinstance(path, str | PathLike):
+            raise InputError(f"a tokenizer is read from a file; give its path, not a {type(path).__name__}")
         try:
             with safe_open(path, "pt") as file:
                 spec = json.loads(file.metadata()["spec"])
@@ -545,6 +561,7 @@ class ParameterTokenizer:
                 for layer, x in zip(self.layers, statistic, strict=True)
             ),
             *(not layer.dtype.is_floating_point or layer.size < 1 for layer in self.layers),
+            *(not isinstance(layer.offset, float) or not 0 < layer.offset <= LOG_OFFSET for layer in self.layers),
         ]
         for layer in self.layers:
             if layer.name in self.fixed:
@@ -561,7 +578,7 @@ class _Survey:
     def __init__(self, layer: Layer, first: Tensor):
         self.layer, self.first = layer, first
         self.varies = torch.zeros(layer.size, dtype=torch.bool)
-        self.infinite = self.zero = False
+        self.infinite = self.zero = self.beyond = False
         self.mean = self.std = self.reference = 0.0
         # Of all values; of the largest value of each checkpoint that is not all zero, and which one that was; of
         # variances above zero.
@@ -572,12 +589,13 @@ class _Survey:
         """Take in the flat layer of checkpoint i."""
         if i and not self.varies.all():
             self.varies |= x != self.first
-        if self.layer.dtype not in CARRIED:
-            return
-        x, what = x.float(), f"checkpoint {i}"
-        low, high = (float(extreme) for extreme in x.aminmax())
+        given, x, what = x, x.float(), f"checkpoint {i}"
+        low, high = float(x.amin()), float(x.amax())
         if low != low:
             raise InputError(_not_finite(self.layer.name, what))
+        if self.layer.dtype not in CARRIED and not x.double().equal(given.double()):
+            self.beyond = True
+            return
         if math.inf in (-low, high):
             if (x.isinf() & self.varies).any():
                 raise InputError(_not_finite(self.layer.name, what))
@@ -585,7 +603,7 @@ class _Survey:
             x = x[x.isfinite()]
             if not len(x):
                 return
-            low, high = (float(extreme) for extreme in x.aminmax())
+            low, high = float(x.amin()), float(x.amax())
         largest = max(-low, high)
         self.largest = max(self.largest, largest)
         if 0 < largest < self.smallest:
@@ -606,15 +624,14 @@ class _Survey:
 
     def settle(self, n: int) -> None:
         """Draw the conclusions from all n checkpoints; raises `InputError` where the layer would not come back."""
-        if self.layer.dtype not in CARRIED:
-            kind = str(self.layer.dtype).removeprefix("torch.")
-            raise InputError(
-                f"{self.layer.name!r} varies in {kind}, of which float32 tokens keep a part; convert it with .float()"
-            )
+        if self.beyond or (self.layer.log and self.layer.dtype not in CARRIED):
+            raise InputError(_beyond(self.layer))
         if (self.first.float().isinf() & self.varies).any():
             raise InputError(_not_finite(self.layer.name, "checkpoint 0"))
         self.mean, self.std, self.reference = self.mean / n, self.std / n, self.reference / n
-        self.exact |= self.infinite or self.largest > RANGE[1] or 0 < self.largest < RANGE[0]
+        self.exact |= (
+            self.layer.dtype not in CARRIED or self.infinite or self.largest > RANGE[1] or 0 < self.largest < RANGE[0]
+        )
         if self.layer.log:
             self.exact |= self.zero or self.least < LEAST * self.reference
             if self.exact:
@@ -668,10 +685,13 @@ def _statistics(
             if survey.exact:
                 scale = scale.clamp(min=1e-20 * float(scale.amax()))
         if not survey.layer.log:
-            if survey.smallest < float(shift.abs().amax()) / CONTRAST:
+            verbatim = survey.layer.dtype not in CARRIED
+            if verbatim or survey.smallest < float(shift.abs().amax()) / CONTRAST:
                 squares = shift.double().square() + scale.double().square()
                 scale = (squares if by_value else squares.mean().reshape(1)).sqrt()
                 shift = torch.zeros(1, dtype=torch.float64)
+                if verbatim:
+                    scale = torch.ldexp(torch.ones_like(scale), scale.frexp().exponent)
             if survey.smallest < TOKENS[0] * float(scale.amax()):
                 raise InputError(
                     f"checkpoint {survey.where}: {survey.layer.name!r} is too small beside that of other checkpoints "
@@ -715,6 +735,11 @@ def _usable(deviation: Tensor, mean: Tensor, otherwise: float) -> Tensor:
 
 def _not_finite(name: str, what: str) -> str:
     return f"{what}: {name!r} holds NaN or infinity; leave this checkpoint out"
+
+
+def _beyond(layer: Layer) -> str:
+    kind = str(layer.dtype).removeprefix("torch.")
+    return f"{layer.name!r} varies in {kind}, of which float32 tokens would lose digits; convert it with .float()"
 
 
 def _negative(name: str, what: str) -> str:

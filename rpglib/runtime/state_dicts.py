@@ -111,5 +111,5 @@ def digest(checkpoint: Checkpoint) -> str:
     for name in sorted(checkpoint):
         found.update(name.encode())
         # As bytes: NumPy has no bfloat16.
-        found.update(checkpoint[name].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        found.update(plain(checkpoint[name]).flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]

@@ -4,7 +4,7 @@ import hashlib
 import math
 import operator
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Real
@@ -145,6 +145,8 @@ class Zoo:
             raise InputError(
                 f"a checkpoint has a whole number, not a {type(index).__name__}; see subset and stacked"
             ) from None
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"checkpoint {number} of {len(self)}")
         return {name: tensor[0] for name, tensor in self._read(self._rows[number].view(1)).items()}
 
     def __repr__(self) -> str:
@@ -154,13 +156,17 @@ class Zoo:
 
     def stacked(self, indices: Sequence[int] | None = None, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
-        if unknown := set(names or ()) - set(self._facts["names"]):
-            raise InputError(f"these checkpoints have no tensor {sorted(unknown)[0]!r}; see zoo[0].keys()")
+        known = self._facts["names"]
+        for name in [] if names is None else names if isinstance(names, Collection) else [names]:
+            if not isinstance(name, str) or name not in known:
+                raise InputError(f"these checkpoints have no tensor {str(name)[:60]!r}; see zoo[0].keys()")
         return self._read(self._rows if indices is None else self._chosen(indices), names)
 
     def _read(self, rows: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         # In the network's own order: a file keeps tensors by alphabet, a tokenizer lays them out as they come.
-        held = {name: self._facts["tied"].get(name, name) for name in names or self._facts["names"]}
+        held = {
+            name: self._facts["tied"].get(name, name) for name in (self._facts["names"] if names is None else names)
+        }
         holders = torch.searchsorted(self._ends, rows, right=True)
         firsts = self._ends - self._ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
         wanted = set(held.values())

@@ -10,14 +10,14 @@ from rpglib.zoo.store import Zoo
 
 DENSE = torch.ones(4, 4)
 WRONG = {
-    "wrapper": ({"epoch": 3, "state_dict": {"w": DENSE}}, "'epoch' is a int, not a tensor; leave it out"),
+    "wrapper": ({"epoch": 3, "state_dict": {"w": DENSE}}, "holds a dict under 'state_dict'; give that dict"),
     "nested": ({"model": {"w": DENSE}, "ema": {"w": DENSE}}, "holds a dict under 'model'; give that dict"),
     "module": (torch.nn.Linear(3, 3), "is a Linear, not a state dict; give module.state_dict()"),
     "path": ("a.pt", "is a str, not a state dict"),
     "array": ({"w": DENSE.numpy()}, "'w' is a ndarray, not a tensor"),
     "none": ({"w": DENSE, "b": None}, "'b' is a NoneType, not a tensor"),
     "extra state": ({"w": DENSE, "_extra_state": b"x"}, "'_extra_state' is a bytes, not a tensor"),
-    "whole number": ({0: DENSE}, "has a key 0 that is no name"),
+    "whole number": ({0: DENSE}, "has a key '0' that is no name"),
     "sparse": ({"w": DENSE, "s": DENSE.to_sparse()}, "'s' is no dense tensor of real numbers"),
     "complex": ({"w": DENSE.to(torch.complex64)}, "'w' is no dense tensor of real numbers"),
     "meta": ({"w": torch.empty(4, 4, device="meta")}, "'w' holds no values yet"),
