@@ -97,7 +97,7 @@ class Zoo:
             _delete(folder.glob(f"{stamp}-*.safetensors"))
             raise
         if fault is not None:
-            raise InputError(f"{fault} (those that came are in {folder / stamp}-*.safetensors)")
+            raise InputError(fault + (f" (those that came are in {folder / stamp}-*.safetensors)" if entries else ""))
         _delete(replaced)
         return cls.open(folder)
 
@@ -468,6 +468,6 @@ def _unpaired(pairs: Iterable, measured: list[float]) -> Iterator[Checkpoint]:
 
 def _miscounted(given: Iterator, count: int, came: int) -> str | None:
     """What to say where other than `count` checkpoints came; all but one too many have been taken in."""
-    if came == count and next(given, None) is not None:
+    if came == count and next(given, given) is not given:
         return f"{count} runs for more checkpoints; give one for each"
     return None if came == count else f"{count} runs for {came} checkpoints; give one for each"
