@@ -30,7 +30,11 @@ def checked(architecture: Architecture, runs, accuracies, tasks, images: str, co
     if tasks is not None:
         tasks = _numbers("tasks", tasks, 2, "iub", 2, "equally many bits, 0 or 1")
     if accuracies is not None:
-        accuracies = _numbers("accuracies", accuracies, 1, "iuf", None, "a finite number")
+        unknown = [i for i, x in enumerate(accuracies) if x is None] if isinstance(accuracies, list | tuple) else []
+        known = [0.0 if x is None else x for x in accuracies] if unknown else accuracies
+        accuracies = _numbers("accuracies", known, 1, "iuf", None, "a finite number, or None").astype(float).tolist()
+        for i in unknown:
+            accuracies[i] = None
     if not len(runs):
         raise InputError("a zoo needs at least one checkpoint")
     for what, values in {"accuracies": accuracies, "tasks": tasks}.items():
@@ -41,7 +45,7 @@ def checked(architecture: Architecture, runs, accuracies, tasks, images: str, co
         "images": images,
         "config": _json("config", config or {}),
         "runs": runs.tolist(),
-        "accuracies": None if accuracies is None else accuracies.astype(float).tolist(),
+        "accuracies": accuracies,
         "tasks": None if tasks is None else tasks.astype(int).tolist(),
     }
 

@@ -33,8 +33,8 @@ class Zoo:
 
     runs (N,) int64, from 0: which independent run a checkpoint comes from (its permutation state); tasks (N, bits)
     int64 of 0 and 1, or None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test
-    images; architecture: what it is a checkpoint of; images: the data set's name; config: how it was collected (JSON
-    values). Shards are compared with their checksums when they are first read.
+    images, NaN where not known; architecture: what it is a checkpoint of; images: the data set's name; config: how it
+    was collected (JSON values). Shards are compared with their checksums when they are first read.
     Make one with `collect`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
     """
 
@@ -48,7 +48,8 @@ class Zoo:
         self.images: str = facts["images"]
         self.config: dict = facts["config"]
         self.runs = torch.tensor(facts["runs"], dtype=torch.int64)[self._rows]
-        self.accuracies = torch.tensor(facts["accuracies"], dtype=torch.float64)[self._rows]
+        known = [math.nan if x is None else x for x in facts["accuracies"]]
+        self.accuracies = torch.tensor(known, dtype=torch.float64)[self._rows]
         tasks = facts["tasks"]
         self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
         self._ends = torch.tensor([shard.count for shard in shards]).cumsum(0)
@@ -57,7 +58,7 @@ class Zoo:
     def write(
         cls,
         path: str | Path,
-        checkpoints: Iterable[Checkpoint] | Iterable[tuple[Checkpoint, float]],
+        checkpoints: Iterable[Checkpoint | tuple[Checkpoint, float]],
         *,
         architecture: Architecture,
         runs: Sequence[int],
@@ -68,9 +69,9 @@ class Zoo:
     ) -> "Zoo":
         """Store checkpoints in the folder `path` and return the zoo that reads them from there.
 
-        `checkpoints` is read one at a time, after everything else was checked. With accuracies=None it yields pairs of
-        a checkpoint and its accuracy, for those who measure on the way. An older zoo in `path` stays whole until the
-        new manifest replaces the old one.
+        `checkpoints` is read one at a time, after everything else was checked. With accuracies=None none is known, but
+        those that come as pairs of a checkpoint and its accuracy. An older zoo in `path` stays whole until the new
+        manifest replaces the old one.
         Raises `InputError` for facts that no generator can use, checkpoints that differ in their tensors, that hold NaN
         or, where others do not, infinity; where nothing can be written, and where a file that is no zoo's stands in the
         manifest's place. Where more or fewer checkpoints come than there are facts, what came stays in the folder.
@@ -110,7 +111,7 @@ class Zoo:
     @classmethod
     def from_checkpoints(
         cls,
-        checkpoints: Iterable[Checkpoint] | Iterable[tuple[Checkpoint, float]],
+        checkpoints: Iterable[Checkpoint | tuple[Checkpoint, float]],
         *,
         architecture: Architecture,
         runs: Sequence[int],
@@ -267,7 +268,7 @@ class _Check:
 
     def facts(self, facts: Mapping, measured: Sequence[float]) -> dict:
         """What only the checkpoints tell: their tensors, and their accuracies where they came with them."""
-        accuracies = facts["accuracies"] if facts["accuracies"] is not None else list(measured)
+        accuracies = list(measured) if facts["accuracies"] is None else facts["accuracies"]
         return {"accuracies": accuracies, "names": list(self.first), "tied": self.tied}
 
     def __call__(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -440,8 +441,8 @@ def _write_shard(path: Path, tensors: dict[str, Tensor]) -> dict:
     return {"file": path.name, "count": _count(tensors), "bytes": path.stat().st_size, "sha256": _checksum(path)}
 
 
-def _each(checkpoints: Iterable, count: int, measured: list[float] | None) -> Iterator:
-    """The checkpoints one by one, or those of pairs whose accuracies go into `measured`; refuses what is no list."""
+def _each(checkpoints: Iterable, count: int, measured: list | None) -> Iterator[Checkpoint]:
+    """The checkpoints one by one, accuracies that come with them into `measured`; refuses what is no list."""
     if isinstance(checkpoints, Mapping):
         raise InputError("a zoo is made of a list of state dicts, not of one; give [state_dict]")
     single = isinstance(checkpoints, str | PathLike | nn.Module | Tensor | np.ndarray)
@@ -453,17 +454,13 @@ def _each(checkpoints: Iterable, count: int, measured: list[float] | None) -> It
     return iter(checkpoints) if measured is None else _unpaired(checkpoints, measured)
 
 
-def _unpaired(pairs: Iterable, measured: list[float]) -> Iterator[Checkpoint]:
-    for i, pair in enumerate(pairs):
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise InputError(
-                f"without accuracies, a checkpoint comes as a pair with its accuracy, not as a {type(pair).__name__}; "
-                "give accuracies, one for each checkpoint"
-            )
-        if not isinstance(pair[1], Real) or not math.isfinite(pair[1]):
-            raise InputError(f"the accuracy of checkpoint {i} is {pair[1]!r}; give a finite number")
-        measured.append(float(pair[1]))
-        yield pair[0]
+def _unpaired(given: Iterable, measured: list[float | None]) -> Iterator[Checkpoint]:
+    for i, one in enumerate(given):
+        checkpoint, accuracy = one if isinstance(one, tuple) and len(one) == 2 else (one, None)
+        if accuracy is not None and (not isinstance(accuracy, Real) or not math.isfinite(accuracy)):
+            raise InputError(f"the accuracy of checkpoint {i} is {str(accuracy)[:60]!r}; give a finite number, or None")
+        measured.append(None if accuracy is None else float(accuracy))
+        yield checkpoint
 
 
 def _miscounted(given: Iterator, count: int, came: int) -> str | None:

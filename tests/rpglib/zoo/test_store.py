@@ -218,7 +218,6 @@ UNUSABLE = {
     "words for tasks": {"tasks": ["odd", "even", "odd"]},
     "too few tasks": {"tasks": [[0, 1]] * 2},
     "NaN for an accuracy": {"accuracies": [1.0, math.nan, 2.0]},
-    "no accuracy for one": {"accuracies": [1.0, None, 2.0]},
     "words for accuracies": {"accuracies": ["high"] * 3},
     "too few accuracies": {"accuracies": [1.0]},
     "a NumPy number": {"config": {"lr": np.float32(0.1)}},
@@ -263,10 +262,21 @@ def test_accuracies_may_come_with_the_checkpoints(tmp_path):
     ):
         assert made.accuracies.tolist() == [90, 91, 92]
         assert_same(made[2], checkpoint(2))
-    for wrong in (checkpoint(0), (checkpoint(0), "high"), (checkpoint(0), math.nan), (checkpoint(0),)):
-        with pytest.raises(InputError, match="accurac"):
+    for wrong in ((checkpoint(0), "high"), (checkpoint(0), math.nan), (checkpoint(0),), (checkpoint(0), 1.0, 2.0)):
+        with pytest.raises(InputError, match="checkpoint 0 is"):
             Zoo.write(tmp_path, [wrong], **facts(1) | {"accuracies": None})
     assert len(Zoo.open(tmp_path)) == 3
+
+
+def test_accuracies_that_are_not_known_are_nan(tmp_path):
+    for unknown in (None, [None] * 3, [91.0, None, 92]):
+        Zoo.write(tmp_path, (checkpoint(i) for i in range(3)), **facts(3) | {"accuracies": unknown})
+        for zoo in (
+            Zoo.open(tmp_path),
+            Zoo.from_checkpoints([checkpoint(0)] * 3, **facts(3) | {"accuracies": unknown}),
+        ):
+            expected = [math.nan if x is None else x for x in unknown or [None] * 3]
+            assert zoo.accuracies.nan_to_num(nan=-1).tolist() == torch.tensor(expected).nan_to_num(nan=-1).tolist()
 
 
 @pytest.mark.parametrize("came", [2, 4])
