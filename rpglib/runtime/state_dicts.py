@@ -68,7 +68,7 @@ def plain(x: Tensor) -> Tensor:
 
 def same(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold equal values; NaN equals nothing."""
-    # PyTorch does not compare numbers of 8 bits.
+    # PyTorch fails to compare numbers of 8 bits with themselves, as tied tensors are.
     return torch.equal(*(x.float() if x.is_floating_point() and x.itemsize == 1 else x for x in (a, b)))
 
 

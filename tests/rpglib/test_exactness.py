@@ -183,6 +183,13 @@ def test_variances_that_are_no_zoo_s_are_refused():
     refused(lambda: ParameterTokenizer.fit([*zoo, network], 4), "checkpoint 3: .* a variance below zero")
 
 
+def test_variances_that_are_zero_in_some_checkpoints_come_back_as_zero():
+    zoo = [{"running_var": (1 + random(6, seed=i).abs()).float()} for i in range(3)]
+    zoo[1]["running_var"][4] = 0.0
+    for found, network in zip(comes_back(zoo), zoo, strict=True):
+        torch.testing.assert_close(found["running_var"], network["running_var"], rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 @pytest.mark.parametrize("dtype", VERBATIM)
 def test_types_that_float32_does_not_carry_come_back_to_the_bit(normalisation, dtype, tmp_path):
@@ -264,6 +271,8 @@ def test_numbers_of_eight_bits_come_back_to_the_bit(dtype, shape):
     for found, x in zip(comes_back(zoo_of(*values)), values, strict=True):
         assert found["x"].view(torch.uint8).equal(x.view(torch.uint8))
     assert comes_back(zoo_of(values[0], values[0]))[0]["x"].float().equal(values[0].float())
+    tied = comes_back([{"x": x, "y": x} for x in values if x.numel()])
+    assert tied[1]["y"].data_ptr() == tied[1]["x"].data_ptr()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, *EIGHT_BITS])
@@ -303,6 +312,7 @@ def test_plain_tensors_come_back_whatever_holds_them():
     weight = random(4, 3, seed=3).float()
     given = {
         "subclass": weight.as_subclass(Tagged),
+        "count": torch.tensor(3).as_subclass(Tagged),
         "parameter": torch.nn.Parameter(weight.clone()),
         "expanded": weight[0].expand(5, 3),
         "strided": weight.t(),
@@ -311,7 +321,7 @@ def test_plain_tensors_come_back_whatever_holds_them():
         "view of the first": weight.view(-1)[2:7],
     }
     assert given["negative bit"].is_neg()
-    found = comes_back([given, {name: x.detach() + 1 for name, x in given.items()}])
+    found = comes_back([given, {name: x if name == "count" else x.detach() + 1 for name, x in given.items()}])
     for name, x in given.items():
         assert type(found[0][name]) is torch.Tensor and not found[0][name].requires_grad
         torch.testing.assert_close(found[0][name], x.detach().as_subclass(torch.Tensor), rtol=1e-6, atol=1e-6)
