@@ -32,6 +32,6 @@ def check_types(config) -> None:
 
 def choice(kind: str, value: str, known) -> str:
     """Return `value` when it is one of `known`; raise `InputError` that lists the known ones otherwise."""
-    if value not in known:
-        raise InputError(f"unknown {kind} {value!r}; known: {', '.join(map(str, known))}")
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"unknown {kind} {str(value)[:60]!r}; known: {', '.join(map(str, known))}")
     return value

@@ -5,9 +5,11 @@ Source: RPG paper v1, section 2.2, equations 1 and 2.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import save_tensors
-from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, tied
+from rpglib.runtime.state_dicts import COUNTER, Checkpoint, check_state_dict, plain, same, tied
 
 SLICINGS = ("layer", "flatten", "channel")
 NORMALISATIONS = ("layer", "residual", "element")
@@ -26,15 +28,32 @@ NORMALISATIONS = ("layer", "residual", "element")
 LOG_OFFSET = 0.05
 LOG_REFERENCE = 0.95
 
+# Tokens are float32: values of these types come back to rounding. Those of others come back if float32 has these very
+# numbers and they are divided by powers of two alone.
+CARRIED = (
+    *(torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e4m3fnuz),
+    *(torch.float8_e5m2, torch.float8_e5m2fnuz),
+)
+# Where float32 arithmetic would bring back fewer than six digits, a layer is exact: computed in float64, and not
+# centred if need be. That is so for values beyond RANGE, whose squares or inverses are; for a checkpoint whose largest
+# value is less than 1 / CONTRAST of the shift; for a variance of less than LEAST times the reference.
+RANGE = (1e-15, 1e15)
+CONTRAST = 16
+LEAST = 1e-3
+# Smaller tokens have fewer digits, larger ones are infinite.
+TOKENS = (1e-30, 3e38)
+LARGEST_SIZE = 2**24
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One tokenised tensor: its name, shape and type, and whether it is normalised through a log."""
+    """One tokenised tensor: its name, shape and type, and whether it is normalised through a log, with which offset."""
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     log: bool
+    offset: float = LOG_OFFSET
 
     @property
     def size(self) -> int:
@@ -88,10 +107,14 @@ class ParameterTokenizer:
 
     What does not vary over a zoo of two or more checkpoints comes back exactly, whatever the normalisation, where noise
     in the size of rounding would otherwise be taken for a spread: whole layers (a frozen backbone) are not tokenised,
-    single values (pruned weights) are put back by `decode`.
+    single values (pruned weights) are put back by `decode`. Whole numbers and truth values are never tokenised, so they
+    may not vary; BatchNorm's counters may, as no answer depends on them, and `decode` returns the first checkpoint's.
+    Tied tensors are tokenised once and tied again in what `decode` returns.
 
-    Integer tensors, and tensors of one element, are not tokenised: `decode` returns the first checkpoint's integers and
-    the zoo's mean of the others. Tied tensors are tokenised once and tied again in what `decode` returns.
+    All else comes back to rounding of its type beside the tensor's largest value, or is refused. Ours, too: tensors of
+    one element are normalised over the zoo; layers that float32 arithmetic does not bear (values near its limits,
+    checkpoints or variances many times each other, float64) are computed in float64, from zero instead of the mean or
+    through a log with a smaller offset where that is what they need.
     """
 
     def __init__(
@@ -109,8 +132,10 @@ class ParameterTokenizer:
         fixed: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     ):
         """fixed: layer -> (which of its values never vary, bool (size,); those values)."""
-        if not isinstance(token_size, int) or token_size < 1:
-            raise InputError(f"token_size must be a positive whole number, not {token_size!r}")
+        if not isinstance(token_size, int) or isinstance(token_size, bool) or not 1 <= token_size <= LARGEST_SIZE:
+            raise InputError(
+                f"token_size must be a positive whole number up to {LARGEST_SIZE}, not {str(token_size)[:60]!r}"
+            )
         self.layers, self.names = tuple(layers), tuple(names)
         self.shift, self.scale, self.log_reference = list(shift), list(scale), list(log_reference)
         self.constants, self.aliases, self.fixed = dict(constants), dict(aliases), dict(fixed or {})
@@ -140,80 +165,65 @@ class ParameterTokenizer:
         """Measure the statistics of a zoo (any sequence of state dicts, read one at a time).
 
         "layer" statistics are the mean over checkpoints of each checkpoint's mean and unbiased standard deviation, as
-        in the released code. Raises `InputError` for an empty zoo, and where names, shapes or values do not fit.
+        in the released code. Raises `InputError` for an empty zoo, where names, shapes, types or values do not fit, and
+        for what would not come back: whole numbers or float64 that vary, NaN, and infinity where it is not in all.
         """
         choice("normalisation", normalisation, NORMALISATIONS)
-        if len(checkpoints) == 0:
-            raise InputError("cannot fit a tokenizer on no checkpoints; collect at least one")
         if isinstance(checkpoints, Mapping):
             raise InputError("a tokenizer is fitted on a list of state dicts, not on one; give [state_dict]")
+        if (
+            not isinstance(checkpoints, Sized)
+            or not hasattr(checkpoints, "__getitem__")
+            or isinstance(checkpoints, str)
+        ):
+            kind = type(checkpoints).__name__
+            raise InputError(f"a tokenizer is fitted on a list of state dicts or on a zoo, not on a {kind}")
+        if len(checkpoints) == 0:
+            raise InputError("cannot fit a tokenizer on no checkpoints; collect at least one")
         first = checkpoints[0]
         check_state_dict(first, "checkpoint 0")
         aliases = tied(first)
         layers = [
             Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var"))
             for name, x in first.items()
-            if x.is_floating_point() and x.numel() > 1 and name not in aliases
+            if x.is_floating_point() and x.numel() and name not in aliases
         ]
-        if not layers:
-            raise InputError("the checkpoints hold no floating-point tensor with more than one element")
-        known = {layer.name for layer in layers}
-        constants = {
-            name: x.detach().cpu().clone() for name, x in first.items() if name not in known and name not in aliases
-        }
+        surveys = {layer.name: _Survey(layer, plain(first[layer.name]).flatten()) for layer in layers}
+        constants = {name: plain(x).clone() for name, x in first.items() if name not in surveys and name not in aliases}
         blank = cls(layers, [], [], [], constants, aliases, list(first), token_size, slicing, normalisation)
-
-        references = torch.zeros(len(layers), dtype=torch.float64)
-        mean, std = torch.zeros_like(references), torch.zeros_like(references)
-        sums = {name: torch.zeros_like(x, dtype=torch.float64) for name, x in constants.items()}
-        reference = {layer.name: first[layer.name].detach().cpu().flatten() for layer in layers}
-        varies = {layer.name: torch.zeros(layer.size, dtype=torch.bool) for layer in layers}
-        broken: dict[str, int] = {}
         for i in range(len(checkpoints)):
             checkpoint = blank._checked(checkpoints[i], f"checkpoint {i}")
-            for name in sums:
-                sums[name] += checkpoint[name].cpu()
-            for k, layer in enumerate(layers):
-                x = checkpoint[layer.name].detach().flatten().cpu()
-                if i and not varies[layer.name].all():
-                    varies[layer.name] |= x != reference[layer.name]
-                x = x.float()
-                if layer.log:
-                    scale = LOG_REFERENCE * float(x.mean()) or 1.0
-                    x = torch.log(x / scale + LOG_OFFSET)
-                    references[k] += scale
-                deviation, average = torch.std_mean(x)
-                if not torch.isfinite(deviation):
-                    broken.setdefault(layer.name, i)
-                mean[k] += average
-                std[k] += deviation
-        n = len(checkpoints)
-        # Of one checkpoint, or of equal ones, nothing is known to vary or not: all of it is tokenised.
-        alike = not any(which.any() for which in varies.values())
-        kept = [k for k, layer in enumerate(layers) if alike or varies[layer.name].any()]
-        for k in set(range(len(layers))) - set(kept):
-            constants[layers[k].name] = first[layers[k].name].detach().cpu().clone()
-        layers = [layers[k] for k in kept]
-        for layer in layers:
-            if layer.name in broken:
-                raise InputError(_not_finite(layer.name, f"checkpoint {broken[layer.name]}"))
-        references, mean, std = (x[kept] / n for x in (references, mean, std))
-        still = {layer.name: ~varies[layer.name] for layer in layers if not alike and not varies[layer.name].all()}
-        fixed = {name: (which, reference[name][which].clone()) for name, which in still.items()}
-        for name, total in sums.items():
-            if constants[name].is_floating_point():
-                constants[name] = (total / n).to(constants[name].dtype)
+            for name in blank._differing(checkpoint):
+                kind = str(constants[name].dtype).removeprefix("torch.")
+                raise InputError(
+                    f"checkpoint {i}: {name!r} differs from checkpoint 0's, and {kind} is not generated; convert it to "
+                    "a float type, or leave it out"
+                )
+            for name, survey in surveys.items():
+                survey.see(plain(checkpoint[name]).flatten(), i)
 
-        if normalisation == "layer":
-            shift = [m.float().reshape(1) for m in mean]
-            scale = [_usable(s, m).float().reshape(1) for s, m in zip(std, mean, strict=True)]
-        else:
-            shift, scale = _element_statistics(checkpoints, layers, references, per_element=normalisation == "element")
+        # Of one checkpoint, or of equal ones, nothing is known to vary or not: all that can be is tokenised.
+        alike = not any(survey.varies.any() for survey in surveys.values())
+        kept = []
+        for survey in surveys.values():
+            if (survey.layer.size > 1 and not survey.infinite) if alike else survey.varies.any():
+                kept.append(survey)
+            else:
+                constants[survey.layer.name] = survey.first.view(survey.layer.shape).clone()
+        if not kept:
+            raise InputError(
+                "the checkpoints hold no floating-point tensor with more than one element, or one that varies"
+            )
+        for survey in kept:
+            survey.settle(len(checkpoints))
+        shift, scale = _statistics(checkpoints, kept, normalisation)
+        still = [survey for survey in kept if not alike and not survey.varies.all()]
+        fixed = {survey.layer.name: (~survey.varies, survey.first[~survey.varies]) for survey in still}
         return cls(
-            layers,
+            [survey.layer for survey in kept],
             shift,
             scale,
-            references.tolist(),
+            [survey.reference for survey in kept],
             constants,
             aliases,
             list(first),
@@ -229,35 +239,49 @@ class ParameterTokenizer:
     def encode(self, state_dict: Checkpoint) -> tuple[Tensor, Tensor]:
         """Turn a state dict into tokens (L, D) float32, zero where padded, and their mask (L, D), true for real values.
 
-        The mask is one tensor shared by all calls: do not write to it. Half-precision tensors are accepted.
-        Raises `InputError` for a missing, extra, reshaped or non-finite tensor, and where a value that never varied in
-        the zoo is another one here, since `decode` would return that of the zoo.
+        The mask is one tensor shared by all calls: do not write to it.
+        Raises `InputError` for a missing, extra, reshaped or non-finite tensor or one of another type, and for what
+        `decode` would not return: another value where none varied in the zoo, values too small or large beside its own.
         """
         state_dict = self._checked(state_dict, "the state dict")
-        self._check_constant(state_dict)
+        for name in self._differing(state_dict):
+            x = plain(state_dict[name])
+            if x.is_floating_point() and x.float().isnan().any():
+                raise InputError(_not_finite(name, "the state dict"))
+            raise InputError(
+                f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
+                "that holds this network, too"
+            )
         # torch.empty and zeros only in the padding: a full zero fill would cost another pass over the tokens.
         flat = torch.empty(self.num_tokens * self.token_size)
         flat.view(self.num_tokens, self.token_size)[self.token_lengths < self.token_size] = 0.0
         for k, (layer, segment) in enumerate(zip(self.layers, self.segments, strict=True)):
-            x = self._transformed(state_dict[layer.name], k)
-            total = 0.0
+            x = self._values(state_dict[layer.name].flatten(), k)
+            if self._exact(k):
+                tokens = ((x - self.shift[k]) / self.scale[k]).float()
+                if layer.dtype not in CARRIED and not (tokens.double() * self.scale[k]).equal(x):
+                    raise InputError(f"the state dict: {_beyond(layer)}")
+                for target, values in segment.pieces(flat, tokens):
+                    target.copy_(values)
+                continue
             inverse = 1 / self.scale[k]
             for (target, values), (_, shift), (_, factor) in zip(
                 segment.pieces(flat, x), segment.pieces(flat, self.shift[k]), segment.pieces(flat, inverse), strict=True
             ):
-                torch.sub(values, shift, out=target)
-                total += float(target.mul_(factor).sum())
-            if total != total or abs(total) == float("inf"):
-                raise InputError(_not_finite(layer.name, "the state dict"))
+                torch.sub(values, shift, out=target).mul_(factor)
         return flat.view(self.num_tokens, self.token_size), self.mask
 
     @torch.no_grad()
     def encode_rows(self, state_dict: Checkpoint, rows: Tensor) -> Tensor:
         """The tokens `rows` (R,) int64 of `encode`, as (R, D): no other value of the state dict is read.
 
-        A state dict that is mapped from a file is thereby read in these places only. Raises `InputError` as `encode`.
+        A state dict that is mapped from a file is thereby read in these places only. Raises `InputError` as `encode`,
+        as far as these values tell.
         """
         state_dict = self._checked(state_dict, "the state dict")
+        whole = isinstance(rows, Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
+        if not whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_tokens):
+            raise InputError(f"rows are whole numbers (int64) from 0 to {self.num_tokens - 1}, those of tokens")
         tokens = torch.zeros(len(rows), self.token_size)
         starts = torch.tensor([segment.offset for segment in self.segments])
         for token, row in zip(tokens, rows.tolist(), strict=True):
@@ -273,11 +297,12 @@ class ParameterTokenizer:
                 if source >= stop:
                     continue
                 shift, scale = (x if len(x) == 1 else x[source:stop] for x in (self.shift[k], self.scale[k]))
-                values = self._transformed(state_dict[layer.name].reshape(-1)[source:stop], k)
+                values = self._values(state_dict[layer.name].reshape(-1)[source:stop], k, slice(source, stop))
                 target = token[start - begin : start - begin + stop - source]
-                torch.sub(values, shift, out=target).mul_(1 / scale)
-                if not target.isfinite().all():
-                    raise InputError(_not_finite(layer.name, "the state dict"))
+                if self._exact(k):
+                    target.copy_((values - shift) / scale)
+                else:
+                    torch.sub(values, shift, out=target).mul_(1 / scale)
         return tokens
 
     @torch.no_grad()
@@ -288,6 +313,8 @@ class ParameterTokenizer:
         "flatten" slicing): a large network then needs no second copy, and the tokens are lost.
         Raises `InputError` where the shape is not (L, D).
         """
+        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
+            raise InputError("tokens are a tensor of floating-point numbers; give what encode or a generator returns")
         if tuple(tokens.shape) != (self.num_tokens, self.token_size):
             raise InputError(
                 f"expected tokens of shape {(self.num_tokens, self.token_size)}, not {tuple(tokens.shape)}; "
@@ -302,68 +329,120 @@ class ParameterTokenizer:
             else:
                 x = torch.empty(layer.size, device=flat.device)
             shift, scale = self.shift[k].to(flat.device), self.scale[k].to(flat.device)
-            for (source, target), (_, offset), (_, factor) in zip(
-                segment.pieces(flat, x), segment.pieces(flat, shift), segment.pieces(flat, scale), strict=True
-            ):
-                torch.addcmul(offset, source, factor, out=target)
-            if layer.log:
-                # A generated variance must stay positive, or the network divides by the root of a negative number.
-                x.exp_().sub_(LOG_OFFSET).clamp_(min=1e-6).mul_(self.log_reference[k])
-            x = x.to(layer.dtype)
+            if self._exact(k):
+                for source, target in segment.pieces(flat, x):
+                    target.copy_(source)
+                x = shift + x.double() * scale
+                if layer.log:
+                    x.exp_().sub_(layer.offset)
+                    # The zoo holds nothing between zero and twice this.
+                    x.masked_fill_(x < layer.offset / 2, 0.0).mul_(self.log_reference[k])
+            else:
+                for (source, target), (_, offset), (_, factor) in zip(
+                    segment.pieces(flat, x), segment.pieces(flat, shift), segment.pieces(flat, scale), strict=True
+                ):
+                    torch.addcmul(offset, source, factor, out=target)
+                if layer.log:
+                    # A generated variance must stay positive, or the network divides by the root of a negative number.
+                    x.exp_().sub_(LOG_OFFSET).clamp_(min=1e-6).mul_(self.log_reference[k])
+            if x.dtype != layer.dtype:
+                # What rounding, or a generator, takes beyond the type's largest number stays finite.
+                kind, own = torch.finfo(layer.dtype), torch.finfo(x.dtype)
+                x = x.clamp_(max(kind.min, own.min), min(kind.max, own.max))
             if layer.name in self.fixed:
                 which, values = self.fixed[layer.name]
-                x[which.to(x.device)] = values.to(x.device)
+                x[which.to(x.device)] = values.to(x)
+            x = x.to(layer.dtype)
             state_dict[layer.name] = x.view(layer.shape)
         for name, source in self.aliases.items():
             state_dict[name] = state_dict[source]
         return state_dict
 
-    def _transformed(self, x: Tensor, k: int) -> Tensor:
-        x = x.detach().float().flatten().cpu()
-        return torch.log(x / self.log_reference[k] + LOG_OFFSET) if self.layers[k].log else x
+    def _exact(self, k: int) -> bool:
+        """Whether this layer is computed in float64."""
+        return self.shift[k].dtype == torch.float64
+
+    def _values(self, x: Tensor, k: int, part: slice | None = None) -> Tensor:
+        """The flat layer x, or this part of it, before it is shifted; raises `InputError` where it would not come back.
+
+        Whether a layer is too small beside the zoo's can only be told of the whole.
+        """
+        layer, x = self.layers[k], plain(x).to(self.shift[k].dtype)
+        if self._exact(k) and layer.name in self.fixed:
+            # Infinity that never varies: `decode` puts it back.
+            x = x.masked_fill(self.fixed[layer.name][0][part or slice(None)] & x.isinf(), 0.0)
+        least, most = self._bounds[k]
+        # The sum of squares bounds the largest value on both sides, in one pass; infinity and NaN are beyond any bound.
+        if not layer.log and (least if part is None else 0.0) ** 2 * len(x) <= float(x.dot(x)) <= most**2:
+            return x
+        low, high = float(x.amin()), float(x.amax())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise InputError(_not_finite(layer.name, "the state dict"))
+        if layer.log:
+            if low < 0:
+                raise InputError(_negative(layer.name, "the state dict"))
+            small = low < least and not (self._exact(k) and x[x < least].eq(0).all())
+        else:
+            small = part is None and 0 < max(-low, high) < least
+        if small or max(-low, high) > most:
+            raise InputError(
+                f"the state dict: {layer.name!r} holds values too {'small' if small else 'large'} to come back beside "
+                "those of the zoo; fit a tokenizer on a zoo that holds this network, too"
+            )
+        return torch.log(x / self.log_reference[k] + layer.offset) if layer.log else x
+
+    @cached_property
+    def _bounds(self) -> list[tuple[float, float]]:
+        """How small the least variance or the largest value of each layer may be, and how large any."""
+        found = []
+        for k, layer in enumerate(self.layers):
+            if layer.log:
+                found.append(((layer.offset / 2 if self._exact(k) else LEAST) * self.log_reference[k], math.inf))
+                continue
+            shift, (low, high) = float(self.shift[k].abs().amax()), self.scale[k].double().aminmax()
+            found.append((max(shift / CONTRAST, TOKENS[0] * float(high)), TOKENS[1] * float(low) - shift))
+        return found
 
     def _checked(self, state_dict: Checkpoint, what: str) -> Checkpoint:
-        """Return `state_dict` when its names and shapes fit; tied names may be absent, as in safetensors files."""
+        """Return `state_dict` when names, shapes and types fit; tied names may be absent, as in safetensors files."""
         check_state_dict(state_dict, what)
-        expected = {layer.name: layer.shape for layer in self.layers}
-        expected |= {name: tuple(x.shape) for name, x in self.constants.items()}
+        expected = {layer.name: (layer.shape, layer.dtype) for layer in self.layers}
+        expected |= {name: (tuple(x.shape), x.dtype) for name, x in self.constants.items()}
         if missing := [name for name in expected if name not in state_dict]:
             raise InputError(
                 f"{what} lacks the tensor {missing[0]!r} ({len(missing)} missing); is it this architecture?"
             )
         if extra := [name for name in state_dict if name not in expected and name not in self.aliases]:
             raise InputError(f"{what} has an extra tensor {extra[0]!r} ({len(extra)} extra); is it this architecture?")
-        for name, shape in expected.items():
-            if tuple(state_dict[name].shape) != shape:
-                raise InputError(f"{what}: {name!r} has shape {tuple(state_dict[name].shape)}, expected {shape}")
-        for name, constant in self.constants.items():
-            # A whole layer that never varies may hold what it likes, such as a mask's -inf.
-            if constant.numel() == 1 and not torch.isfinite(state_dict[name]).all():
-                raise InputError(_not_finite(name, what))
+        for name, (shape, dtype) in expected.items():
+            x = state_dict[name]
+            if tuple(x.shape) != shape:
+                raise InputError(f"{what}: {name!r} has shape {tuple(x.shape)}, expected {shape}")
+            if x.dtype != dtype:
+                raise InputError(f"{what}: {name!r} is of {x.dtype}, expected {dtype}; convert it with .to({dtype})")
         for name, source in self.aliases.items():
-            if name in state_dict and not torch.equal(state_dict[name], state_dict[source]):
-                raise InputError(f"{what}: {name!r} and {source!r} are tied in this architecture but differ here")
+            if name in state_dict and not same(state_dict[name], state_dict[source]):
+                raise InputError(
+                    f"{what}: {name!r} and {source!r} are tied in the first checkpoint but differ here; are they two "
+                    "tensors, clone one there"
+                )
         return state_dict
 
-    def _check_constant(self, state_dict: Checkpoint) -> None:
-        layers = {name: x for name, x in self.constants.items() if x.is_floating_point() and x.numel() > 1}
-        same = [torch.equal(state_dict[name].cpu(), x) for name, x in layers.items()]
-        same += [
-            torch.equal(state_dict[name].detach().cpu().flatten()[which], values)
-            for name, (which, values) in self.fixed.items()
-        ]
-        for name, equal in zip([*layers, *self.fixed], same, strict=True):
-            if not equal:
-                raise InputError(
-                    f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
-                    "that holds this network, too"
-                )
+    def _differing(self, state_dict: Checkpoint) -> Iterator[str]:
+        """The names of tensors with another value than the zoo's where none varied, BatchNorm's counters aside."""
+        for name, x in self.constants.items():
+            counts = name.endswith(COUNTER) and not x.is_floating_point()
+            if not counts and not same(plain(state_dict[name]), x):
+                yield name
+        for name, (which, values) in self.fixed.items():
+            if not same(plain(state_dict[name]).flatten()[which], values):
+                yield name
 
     # ---- layout -------------------------------------------------------------------------------------------------
 
     @property
     def num_parameters(self) -> int:
-        """How many values are tokenised: BatchNorm's running statistics too, but no integers and no tensor of one."""
+        """How many values are tokenised: BatchNorm's running statistics too, but no integers and no constant layers."""
         return sum(layer.size for layer in self.layers)
 
     @cached_property
@@ -414,6 +493,7 @@ class ParameterTokenizer:
             "normalisation": self.normalisation,
             "layers": [
                 {"name": a.name, "shape": a.shape, "dtype": str(a.dtype).removeprefix("torch."), "log": a.log}
+                | ({} if a.offset == LOG_OFFSET else {"offset": a.offset})
                 for a in self.layers
             ],
             "aliases": self.aliases,
@@ -429,15 +509,26 @@ class ParameterTokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "ParameterTokenizer":
-        """Read a tokenizer that `save` wrote. Raises `InputError` for an absent or truncated file."""
+        """Read a tokenizer that `save` wrote. Raises `InputError` for an absent, truncated or foreign file."""
+        if not isinstance(path, str | PathLike):
+            raise InputError(f"a tokenizer is read from a file; give its path, not a {type(path).__name__}")
         try:
             with safe_open(path, "pt") as file:
                 spec = json.loads(file.metadata()["spec"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is not a readable tokenizer file ({error}); copy or save it again") from None
-        layers = [Layer(a["name"], tuple(a["shape"]), getattr(torch, a["dtype"]), a["log"]) for a in spec["layers"]]
-        return cls(
+            return cls._from_file(spec, tensors)
+        # What an edited or foreign specification may lack, or hold instead.
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{path} is not a readable tokenizer file ({reason}); copy or save it again") from None
+
+    @classmethod
+    def _from_file(cls, spec: Mapping, tensors: Mapping[str, Tensor]) -> "ParameterTokenizer":
+        layers = [
+            Layer(a["name"], torch.Size(a["shape"]), getattr(torch, a["dtype"]), a["log"], a.get("offset", LOG_OFFSET))
+            for a in spec["layers"]
+        ]
+        made = cls(
             layers,
             [tensors[f"shift.{a.name}"] for a in layers],
             [tensors[f"scale.{a.name}"] for a in layers],
@@ -454,13 +545,104 @@ class ParameterTokenizer:
                 if f"fixed.{a.name}" in tensors
             },
         )
+        made._check_itself()
+        return made
+
+    def _check_itself(self) -> None:
+        """Raise `InputError` where the parts of a specification do not fit together."""
+        own = [layer.name for layer in self.layers] + list(self.constants)
+        faults = [
+            sorted([*own, *self.aliases]) != sorted(self.names) or not set(self.aliases.values()) <= set(own),
+            len(self.log_reference) != len(self.layers),
+            *(x.dtype not in (torch.float32, torch.float64) for x in (*self.shift, *self.scale)),
+            *(
+                x.shape not in ((1,), (layer.size,))
+                for statistic in (self.shift, self.scale)
+                for layer, x in zip(self.layers, statistic, strict=True)
+            ),
+            *(not layer.dtype.is_floating_point or layer.size < 1 for layer in self.layers),
+            *(not isinstance(layer.offset, float) or not 0 < layer.offset <= LOG_OFFSET for layer in self.layers),
+        ]
+        for layer in self.layers:
+            if layer.name in self.fixed:
+                which, values = self.fixed[layer.name]
+                right = which.dtype == torch.bool and which.shape == (layer.size,) and values.dtype == layer.dtype
+                faults.append(not right or values.shape != (int(which.sum()),))
+        if any(faults):
+            raise InputError("its parts do not fit together")
+
+
+class _Survey:
+    """What one pass over a zoo tells of a layer: which values vary, their sizes, and the "layer" statistics."""
+
+    def __init__(self, layer: Layer, first: Tensor):
+        self.layer, self.first = layer, first
+        self.varies = torch.zeros(layer.size, dtype=torch.bool)
+        self.infinite = self.zero = self.beyond = False
+        self.mean = self.std = self.reference = 0.0
+        # Of all values; of the largest value of each checkpoint that is not all zero, and which one that was; of
+        # variances above zero.
+        self.largest, self.smallest, self.least, self.where = 0.0, math.inf, math.inf, 0
+        self.exact = layer.size == 1
+
+    def see(self, x: Tensor, i: int) -> None:
+        """Take in the flat layer of checkpoint i."""
+        if i and not self.varies.all():
+            self.varies |= x != self.first
+        given, x, what = x, x.float(), f"checkpoint {i}"
+        low, high = float(x.amin()), float(x.amax())
+        if low != low:
+            raise InputError(_not_finite(self.layer.name, what))
+        if self.layer.dtype not in CARRIED and not x.double().equal(given.double()):
+            self.beyond = True
+            return
+        if math.inf in (-low, high):
+            if (x.isinf() & self.varies).any():
+                raise InputError(_not_finite(self.layer.name, what))
+            self.infinite = True
+            x = x[x.isfinite()]
+            if not len(x):
+                return
+            low, high = float(x.amin()), float(x.amax())
+        largest = max(-low, high)
+        self.largest = max(self.largest, largest)
+        if 0 < largest < self.smallest:
+            self.smallest, self.where = largest, i
+        if self.layer.log:
+            if low < 0:
+                raise InputError(_negative(self.layer.name, what))
+            self.zero |= low == 0
+            if high > 0:
+                self.least = min(self.least, low or float(x[x > 0].min()))
+            scale = LOG_REFERENCE * float(x.mean() if largest <= RANGE[1] else x.double().mean()) or 1.0
+            self.reference += scale
+            x = torch.log(x / scale + LOG_OFFSET)
+        if len(x) > 1:
+            deviation, average = torch.std_mean(x)
+            self.mean += float(average)
+            self.std += float(deviation)
+
+    def settle(self, n: int) -> None:
+        """Draw the conclusions from all n checkpoints; raises `InputError` where the layer would not come back."""
+        if self.beyond or (self.layer.log and self.layer.dtype not in CARRIED):
+            raise InputError(_beyond(self.layer))
+        if (self.first.float().isinf() & self.varies).any():
+            raise InputError(_not_finite(self.layer.name, "checkpoint 0"))
+        self.mean, self.std, self.reference = self.mean / n, self.std / n, self.reference / n
+        self.exact |= (
+            self.layer.dtype not in CARRIED or self.infinite or self.largest > RANGE[1] or 0 < self.largest < RANGE[0]
+        )
+        if self.layer.log:
+            self.exact |= self.zero or self.least < LEAST * self.reference
+            if self.exact:
+                self.layer = replace(self.layer, offset=min(LOG_OFFSET, self.least / self.reference))
 
 
 def _lay_out(layers: Sequence[Layer], token_size: int, slicing: str) -> tuple[list[Segment], int]:
     """Place each layer in the flattened tokens; returns the segments and the number of tokens L."""
     segments, offset = [], 0
     for layer in layers:
-        channel = layer.size // layer.shape[0]
+        channel = layer.size // (layer.shape or (1,))[0]
         if slicing == "channel" and channel <= token_size:
             run = token_size // channel * channel
         elif slicing == "channel":
@@ -473,33 +655,92 @@ def _lay_out(layers: Sequence[Layer], token_size: int, slicing: str) -> tuple[li
     return segments, -(-offset // token_size)
 
 
-def _element_statistics(
-    checkpoints: Sequence[Checkpoint], layers: Sequence[Layer], references: Tensor, per_element: bool
+def _statistics(
+    checkpoints: Sequence[Checkpoint], surveys: Sequence[_Survey], normalisation: str
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Mean of every value over the zoo, and the deviation from it: by value, or pooled over the layer."""
-    mean = [torch.zeros(layer.size) for layer in layers]
-    squares = [torch.zeros(layer.size) for layer in layers]
-    n = len(checkpoints)
+    """Shift and scale of every layer, float32, of exact layers float64: (1,) or by value, as the normalisation says.
+
+    Raises `InputError` where tokens could not hold both the largest and the smallest checkpoint of a layer.
+    """
+    passed = [survey for survey in surveys if survey.exact or normalisation != "layer"]
+    moments = dict(zip([survey.layer.name for survey in passed], _moments(checkpoints, passed), strict=True))
+    shifts, scales = [], []
+    for survey in surveys:
+        by_value = survey.layer.size == 1 or normalisation == "element"
+        if survey.layer.name not in moments:
+            # Of the first pass.
+            shift, scale = torch.tensor([[survey.mean], [survey.std]], dtype=torch.float64)
+            shift, scale = shift.float(), _usable(scale, shift, 1.0).float()
+        else:
+            mean, variance, spread = moments[survey.layer.name]
+            if normalisation == "layer" and not by_value:
+                shift = mean[~survey.first.float().isinf()].mean().reshape(1)
+                deviation = torch.tensor([spread], dtype=torch.float64)
+            else:
+                pooled = variance if by_value else variance.double().mean().to(variance.dtype).reshape(1)
+                shift, deviation = mean, pooled.sqrt()
+            # Very small layers must not be measured by 1.
+            size = max(float(deviation.amax()), float(shift.abs().amax())) if survey.exact else 1.0
+            scale = _usable(deviation, shift, size or 1.0)
+            if survey.exact:
+                scale = scale.clamp(min=1e-20 * float(scale.amax()))
+        if not survey.layer.log:
+            verbatim = survey.layer.dtype not in CARRIED
+            if verbatim or survey.smallest < float(shift.abs().amax()) / CONTRAST:
+                squares = shift.double().square() + scale.double().square()
+                scale = (squares if by_value else squares.mean().reshape(1)).sqrt()
+                shift = torch.zeros(1, dtype=torch.float64)
+                if verbatim:
+                    scale = torch.ldexp(torch.ones_like(scale), scale.frexp().exponent)
+            if survey.smallest < TOKENS[0] * float(scale.amax()):
+                raise InputError(
+                    f"checkpoint {survey.where}: {survey.layer.name!r} is too small beside that of other checkpoints "
+                    "to come back from float32 tokens; leave this checkpoint out"
+                )
+        shifts.append(shift)
+        scales.append(scale)
+    return shifts, scales
+
+
+def _moments(checkpoints: Sequence[Checkpoint], surveys: Sequence[_Survey]) -> list[tuple[Tensor, Tensor, float]]:
+    """By layer: mean and variance of every value over the zoo, and the mean deviation within it (of exact layers)."""
+    kinds = [torch.float64 if survey.exact else torch.float32 for survey in surveys]
+    mean = [torch.zeros(survey.layer.size, dtype=kind) for survey, kind in zip(surveys, kinds, strict=True)]
+    squares, spread = [torch.zeros_like(x) for x in mean], [0.0] * len(mean)
+    n = len(checkpoints) if surveys else 0
     for i in range(n):
         checkpoint = checkpoints[i]
-        for k, layer in enumerate(layers):
-            x = checkpoint[layer.name].detach().float().flatten().cpu()
-            if layer.log:
-                x = torch.log(x / references[k] + LOG_OFFSET).float()
+        for k, survey in enumerate(surveys):
+            x = plain(checkpoint[survey.layer.name]).flatten().to(kinds[k])
+            if survey.layer.log:
+                x = torch.log(x / survey.reference + survey.layer.offset)
+            if survey.exact:
+                finite = x.isfinite()
+                if finite.sum() > 1:
+                    spread[k] += float(x[finite].std()) / n
+                x = x.masked_fill(~finite, 0.0)
             # Welford's update: exact to rounding where a sum of squares would cancel.
             delta = x - mean[k]
             mean[k] += delta / (i + 1)
             squares[k].addcmul_(delta, x - mean[k])
-    variance = [s / max(n - 1, 1) for s in squares]
-    if not per_element:
-        variance = [v.double().mean().float().reshape(1) for v in variance]
-    return mean, [_usable(v.sqrt(), m) for v, m in zip(variance, mean, strict=True)]
+    return [(m, s / max(n - 1, 1), deviation) for m, s, deviation in zip(mean, squares, spread, strict=True)]
 
 
-def _usable(deviation: Tensor, mean: Tensor) -> Tensor:
-    """The deviation, or 1 where it is no more than rounding, which dividing by it would blow up."""
-    return torch.where(deviation <= 1e-7 * mean.abs().amax(), torch.ones_like(deviation), deviation)
+def _usable(deviation: Tensor, mean: Tensor, otherwise: float) -> Tensor:
+    """The deviation, but no less than rounding, which dividing by it would blow up; `otherwise` where there is none."""
+    rounding = 1e-7 * mean.abs().amax()
+    least = torch.where(deviation > 0, rounding, otherwise).to(deviation.dtype)
+    return torch.where(deviation > rounding, deviation, least)
 
 
 def _not_finite(name: str, what: str) -> str:
     return f"{what}: {name!r} holds NaN or infinity; leave this checkpoint out"
+
+
+def _beyond(layer: Layer) -> str:
+    kind = str(layer.dtype).removeprefix("torch.")
+    return f"{layer.name!r} varies in {kind}, of which float32 tokens would lose digits; convert it with .float()"
+
+
+def _negative(name: str, what: str) -> str:
+    return f"{what}: {name!r} holds a variance below zero; leave this checkpoint out"

@@ -13,6 +13,16 @@ Checkpoint = Mapping[str, Tensor]
 STATISTICS = ("running_mean", "running_var")
 """How the names of tensors end that BatchNorm measures rather than learns."""
 
+COUNTER = "num_batches_tracked"
+"""How the names of BatchNorm's counters end: of the batches seen in training, which no answer depends on."""
+
+STORED = (
+    *(torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32),
+    *(torch.int64, torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn),
+    *(torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz, torch.float8_e8m0fnu),
+)
+"""The types that PyTorch computes with and safetensors files hold: one real number, whole number or bit a value."""
+
 
 def check_state_dict(checkpoint: Checkpoint, what: str) -> None:
     """Raise `InputError` unless this is a state dict: names and dense tensors that hold values; `what` names it."""
@@ -24,16 +34,42 @@ def check_state_dict(checkpoint: Checkpoint, what: str) -> None:
     if not checkpoint:
         raise InputError(f"{what} is empty: it holds no tensor; look at what chose its names")
     for name, x in checkpoint.items():
-        if not isinstance(name, str):
-            raise InputError(f"{what} has a key {name!r} that is no name; give a dict of names and tensors")
         if isinstance(x, Mapping):
             raise InputError(f"{what} holds a dict under {name!r}; give that dict, if it is the state dict")
+    for name, x in checkpoint.items():
+        if not isinstance(name, str):
+            raise InputError(f"{what} has a key {str(name)[:60]!r} that is no name; give a dict of names and tensors")
+        if name == "__metadata__" or not _encodable(name):
+            raise InputError(f"{what} has a tensor named {name!r}, which no safetensors file can hold; rename it")
         if not isinstance(x, Tensor):
             raise InputError(f"{what}: {name!r} is a {type(x).__name__}, not a tensor; leave it out")
         if isinstance(x, nn.parameter.UninitializedTensorMixin) or x.is_meta:
             raise InputError(f"{what}: {name!r} holds no values yet; initialise or load the network first")
-        if x.layout != torch.strided or x.is_quantized or x.is_complex():
+        # Subclasses that answer PyTorch's operations themselves hold their values somewhere else, or have none.
+        foreign = type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__ or x.is_nested
+        if foreign or x.layout != torch.strided or x.dtype not in STORED:
             raise InputError(f"{what}: {name!r} is no dense tensor of real numbers; convert it, or leave it out")
+        if x.numel() and not x.untyped_storage().nbytes():
+            raise InputError(f"{what}: the memory of {name!r} was given back; gather or load the network first")
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain(x: Tensor) -> Tensor:
+    """The values of a tensor as PyTorch's own kind, detached and on the CPU; not a copy where it can be helped."""
+    return x.detach().as_subclass(Tensor).cpu().resolve_neg()
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold equal values; NaN equals nothing."""
+    # PyTorch fails to compare numbers of 8 bits with themselves, as tied tensors are.
+    return torch.equal(*(x.float() if x.is_floating_point() and x.itemsize == 1 else x for x in (a, b)))
 
 
 def tied(checkpoint: Checkpoint) -> dict[str, str]:
@@ -41,7 +77,7 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
     seen: dict[tuple, str] = {}
     aliases = {}
     for name, x in checkpoint.items():
-        source = seen.setdefault((x.data_ptr(), tuple(x.shape), x.stride(), x.dtype), name)
+        source = seen.setdefault((x.data_ptr(), tuple(x.shape), x.stride(), x.dtype, x.is_neg()), name)
         # Empty tensors have no memory to share.
         if x.numel() and source != name:
             aliases[name] = source
@@ -75,5 +111,5 @@ def digest(checkpoint: Checkpoint) -> str:
     for name in sorted(checkpoint):
         found.update(name.encode())
         # As bytes: NumPy has no bfloat16.
-        found.update(checkpoint[name].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        found.update(plain(checkpoint[name]).flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError, check_types
 from rpglib.runtime.allocator import keep_freed_memory
-from rpglib.runtime.state_dicts import digest
+from rpglib.runtime.state_dicts import check_state_dict, digest
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images, Split, Stream
 from rpglib.zoo.store import Zoo
@@ -84,6 +84,8 @@ class CollectConfig:
         check_types(self)
         if min(self.batch_size, self.finetune_batch_size, self.checkpoints, self.runs) < 1 or self.epochs < 0:
             raise InputError("batch sizes, checkpoints and runs must be at least 1, epochs at least 0")
+        if min(self.learning_rate, self.finetune_learning_rate, self.weight_decay, self.seed) < 0:
+            raise InputError("learning rates, weight_decay and seed must not be negative")
 
     @property
     def training(self) -> Schedule:
@@ -107,7 +109,7 @@ def collect(
 ) -> Zoo:
     """Train `config.runs` networks, fine-tune each for one epoch and return the zoo of the checkpoints saved in it.
 
-    label_maps (tasks, classes) int64: every run trains one network per task, whose label for class c is
+    label_maps (tasks, classes) of 0 and 1: every run trains one network per task, whose label for class c is
     label_maps[task, c]; the zoo's tasks are these rows. start: a state dict that all begin from instead of a random
     network. path: folder to store the zoo in; without it the zoo stays in memory. Checkpoints are in the order of run,
     task, step; members of one run begin from the same network. Accuracies are measured on the test images.
@@ -115,7 +117,7 @@ def collect(
     steps than checkpoints, and where training diverges.
     """
     count = len(images.train)
-    _check(architecture, images, config, label_maps)
+    _check(architecture, images, config, label_maps, start)
     tasks = 1 if label_maps is None else len(label_maps)
     members = [(run, task) for run in range(config.runs) for task in range(tasks)]
     chunks = _chunks(len(members), CHUNK if architecture.batched else 1)
@@ -124,9 +126,9 @@ def collect(
     if torch.device(device).type == "cpu":
         keep_freed_memory()
     module = architecture.build().to(device)
-    train, runs, accuracies, bits = _on(images.train, device), [], [], []
+    train = _on(images.train, device)
 
-    def checkpoints() -> Iterator[dict[str, Tensor]]:
+    def checkpoints() -> Iterator[tuple[dict[str, Tensor], float]]:
         total = len(chunks) * (config.training.steps(count) + finetuning)
         with tqdm(total=total, desc="collecting", unit="step", disable=not progress) as bar:
             for chosen in ([members[i] for i in chunk] for chunk in chunks):
@@ -139,21 +141,19 @@ def collect(
 
                 if config.epochs:
                     (state,) = phase(state, 0, config.training)
-                for (run, task), saved in _by_member(chosen, phase(state, 1, config.finetuning, save_at)):
+                for (_, task), saved in _by_member(chosen, phase(state, 1, config.finetuning, save_at)):
                     label_map = None if maps is None else label_maps[task]
                     for row, percent in enumerate(score(module, saved, images.test, label_map, device)):
-                        runs.append(run)
-                        accuracies.append(percent)
-                        bits.append(None if label_map is None else label_map.tolist())
-                        yield {name: tensor[row] for name, tensor in saved.items()}
+                        yield {name: tensor[row] for name, tensor in saved.items()}, percent
 
     store = Zoo.from_checkpoints if path is None else lambda *args, **facts: Zoo.write(path, *args, **facts)
+    saved_by = [member for member in members for _ in save_at]
     return store(
         checkpoints(),
         architecture=architecture,
-        runs=runs,
-        accuracies=accuracies,
-        tasks=None if label_maps is None else bits,
+        runs=[run for run, _ in saved_by],
+        accuracies=None,  # measured on the way
+        tasks=None if label_maps is None else label_maps[[task for _, task in saved_by]],
         images=images.name,
         config=collection_facts(config, images, start),
     )
@@ -176,12 +176,15 @@ def init_population(
     Raises `InputError` where `start` is not a state dict of the architecture.
     """
     if start is not None:
+        check_state_dict(start, "the start")
         expected = architecture.build().state_dict()
         for name in sorted(start.keys() ^ expected.keys()):
             raise InputError(f"the start {'lacks' if name in expected else 'has an extra'} tensor {name!r}")
         for name, tensor in expected.items():
             if start[name].shape != tensor.shape:
                 raise InputError(f"the start's {name!r} is {list(start[name].shape)}, expected {list(tensor.shape)}")
+            if start[name].dtype != tensor.dtype:
+                raise InputError(f"the start's {name!r} is of {start[name].dtype}; convert it to {tensor.dtype}")
         return {name: tensor.detach().expand(len(seeds), *tensor.shape).clone() for name, tensor in start.items()}
     networks = {seed: _initial(architecture, seed) for seed in set(seeds)}
     return {name: torch.stack([networks[seed][name] for seed in seeds]) for name in networks[seeds[0]]}
@@ -387,17 +390,28 @@ def _on(split: Split | Stream, device: torch.device | str) -> Split | Stream:
     return split if isinstance(split, Stream) else Split(split.images.to(device), split.labels.to(device))
 
 
-def _check(architecture: Architecture, images: Images, config: CollectConfig, label_maps: Tensor | None) -> None:
+def _check(
+    architecture: Architecture,
+    images: Images,
+    config: CollectConfig,
+    label_maps: Tensor | None,
+    start: Mapping[str, Tensor] | None,
+) -> None:
+    if start is not None:
+        check_state_dict(start, "the start")
     expected, found = (architecture.channels, architecture.image_size), (images.channels, images.size)
     if expected != found:
         raise InputError(
             f"{architecture.name} takes {expected[0]} channels of {expected[1]} pixels, {images.name} has {found[0]} "
             f"of {found[1]}; set channels and image_size of the architecture"
         )
-    if label_maps is not None and label_maps.shape[1:] != (images.num_classes,):
-        raise InputError(
-            f"label_maps has shape {list(label_maps.shape)}; it needs one column per class of {images.name}"
-        )
+    if label_maps is not None:
+        if not isinstance(label_maps, Tensor) or label_maps.dtype != torch.int64:
+            raise InputError("label_maps is a tensor of whole numbers (int64), a row per task; give torch.tensor(rows)")
+        if label_maps.shape[1:] != (images.num_classes,) or not len(label_maps):
+            raise InputError(
+                f"label_maps has shape {list(label_maps.shape)}; it needs one column per class of {images.name}"
+            )
     classes = images.num_classes if label_maps is None else int(label_maps.max()) + 1
     if classes > architecture.num_classes:
         raise InputError(

@@ -1,18 +1,26 @@
 """A zoo: trained checkpoints of one architecture, kept as safetensors shards with a manifest."""
 
+import hashlib
+import math
+import operator
 import secrets
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
+from itertools import islice
+from numbers import Real
+from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rpglib.errors import InputError
 from rpglib.runtime.files import read_json, save_tensors, write_json
-from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, tied
+from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
 from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.facts import checked
 
 MANIFEST = "manifest.json"
 FORMAT = "rpglib zoo 2"
@@ -23,9 +31,10 @@ SHARD_BYTES = 256 * 2**20
 class Zoo:
     """N checkpoints of one architecture; `zoo[i]` is a state dict, read from the memory-mapped shard when asked for.
 
-    runs (N,) int64: which independent run a checkpoint comes from (its permutation state); tasks (N, bits) int64 or
-    None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test images;
-    architecture: what it is a checkpoint of; images: the data set's name; config: how it was collected (JSON values).
+    runs (N,) int64, from 0: which independent run a checkpoint comes from (its permutation state); tasks (N, bits)
+    int64 of 0 and 1, or None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test
+    images, NaN where not known; architecture: what it is a checkpoint of; images: the data set's name; config: how it
+    was collected (JSON values). Shards are compared with their checksums when they are first read.
     Make one with `collect`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
     """
 
@@ -39,7 +48,8 @@ class Zoo:
         self.images: str = facts["images"]
         self.config: dict = facts["config"]
         self.runs = torch.tensor(facts["runs"], dtype=torch.int64)[self._rows]
-        self.accuracies = torch.tensor(facts["accuracies"], dtype=torch.float64)[self._rows]
+        known = [math.nan if x is None else x for x in facts["accuracies"]]
+        self.accuracies = torch.tensor(known, dtype=torch.float64)[self._rows]
         tasks = facts["tasks"]
         self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
         self._ends = torch.tensor([shard.count for shard in shards]).cumsum(0)
@@ -48,74 +58,97 @@ class Zoo:
     def write(
         cls,
         path: str | Path,
-        checkpoints: Iterable[Checkpoint],
+        checkpoints: Iterable[Checkpoint | tuple[Checkpoint, float]],
         *,
         architecture: Architecture,
         runs: Sequence[int],
-        accuracies: Sequence[float],
+        accuracies: Sequence[float] | None,
         tasks: Sequence[Sequence[int]] | None = None,
         images: str = "digits",
         config: Mapping | None = None,
     ) -> "Zoo":
         """Store checkpoints in the folder `path` and return the zoo that reads them from there.
 
-        `checkpoints` is read one at a time; `runs`, `accuracies` and `tasks` are looked at after the last, so they may
-        grow meanwhile. An older zoo in `path` stays whole until the new manifest replaces the old one.
-        Raises `InputError` for checkpoints that differ in their tensors or are not finite, for facts that do not match
-        their number, where nothing can be written, and where a file that is no zoo's stands in the manifest's place.
+        `checkpoints` is read one at a time, after everything else was checked. With accuracies=None none is known, but
+        those that come as pairs of a checkpoint and its accuracy. An older zoo in `path` stays whole until the new
+        manifest replaces the old one.
+        Raises `InputError` for facts that no generator can use, checkpoints that differ in their tensors, that hold NaN
+        or, where others do not, infinity; where nothing can be written, and where a file that is no zoo's stands in the
+        manifest's place. Where more or fewer checkpoints come than there are facts, what came stays in the folder.
         """
-        path, check = Path(path), _Check()
-        _shard_files(path)  # refuses before the first checkpoint is made, which may take hours
+        folder, check = _folder(path), _Check()
+        facts = checked(architecture, runs, accuracies, tasks, images, config)
+        count, measured = len(facts["runs"]), []
+        given = _each(checkpoints, count, None if accuracies is not None else measured)
+        _shard_files(folder)  # refuses before the first checkpoint is made, which may take hours
         # A name of its own for every writing: no shard of an older zoo is touched before the manifest changes.
         stamp = secrets.token_hex(4)
         try:
             entries = [
-                _write_shard(path / f"{stamp}-{k:05d}.safetensors", tensors)
-                for k, tensors in enumerate(_stacked_shards(checkpoints, check))
+                _write_shard(folder / f"{stamp}-{k:05d}.safetensors", tensors)
+                for k, tensors in enumerate(_stacked_shards(islice(given, count), check))
             ]
-            facts = _facts(check, architecture, runs, accuracies, tasks, images, config)
-            replaced = _shard_files(path)
-            write_json(path / MANIFEST, {"format": FORMAT, **facts, "shards": entries})
+            fault = _miscounted(given, count, check.count)
+            if fault is None:
+                manifest = {"format": FORMAT, **facts, **check.facts(facts, measured), "shards": entries}
+                _open(folder, manifest)  # a zoo that cannot be read replaces none
+                replaced = _shard_files(folder)
+                write_json(folder / MANIFEST, manifest)
         except BaseException:
-            _delete(path.glob(f"{stamp}-*.safetensors"))
+            _delete(folder.glob(f"{stamp}-*.safetensors"))
             raise
+        if fault is not None:
+            raise InputError(fault + (f" (those that came are in {folder / stamp}-*.safetensors)" if entries else ""))
         _delete(replaced)
-        return cls.open(path)
+        return cls.open(folder)
 
     @classmethod
     def open(cls, path: str | Path) -> "Zoo":
         """Open a stored zoo; raises `InputError` where it is absent, incomplete or damaged."""
-        path = Path(path)
-        manifest = _manifest(path)
-        shards = [_FileShard(entry["count"], path / entry["file"]) for entry in manifest["shards"]]
-        for shard, entry in zip(shards, manifest["shards"], strict=True):
-            shard.check(entry["bytes"])
-        return cls(shards, manifest)
+        folder = _folder(path)
+        return _open(folder, _manifest(folder))
 
     @classmethod
     def from_checkpoints(
         cls,
-        checkpoints: Iterable[Checkpoint],
+        checkpoints: Iterable[Checkpoint | tuple[Checkpoint, float]],
         *,
         architecture: Architecture,
         runs: Sequence[int],
-        accuracies: Sequence[float],
+        accuracies: Sequence[float] | None,
         tasks: Sequence[Sequence[int]] | None = None,
         images: str = "digits",
         config: Mapping | None = None,
     ) -> "Zoo":
         """Return a zoo that is kept in memory; the same facts and errors as `Zoo.write`."""
-        check = _Check()
-        shards = [_MemoryShard(_count(tensors), tensors) for tensors in _stacked_shards(checkpoints, check)]
-        facts = _facts(check, architecture, runs, accuracies, tasks, images, config)
-        return cls(shards, facts)
+        check, measured = _Check(), []
+        facts = checked(architecture, runs, accuracies, tasks, images, config)
+        count = len(facts["runs"])
+        given = _each(checkpoints, count, None if accuracies is not None else measured)
+        shards = [_MemoryShard(_count(x), x) for x in _stacked_shards(islice(given, count), check)]
+        if fault := _miscounted(given, count, check.count):
+            raise InputError(fault)
+        return cls(shards, facts | check.facts(facts, measured))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return the state dict of one checkpoint; an index out of range raises `IndexError`, which ends iteration."""
-        return {name: tensor[0] for name, tensor in self._read(self._rows[index].view(1)).items()}
+    def __getitem__(self, index: int | slice) -> "dict[str, Tensor] | Zoo":
+        """Return the state dict of one checkpoint, or the zoo of a slice.
+
+        An index out of range raises `IndexError`, which ends iteration.
+        """
+        if isinstance(index, slice):
+            return self.subset(range(*index.indices(len(self))))
+        try:
+            number = operator.index(index)
+        except TypeError:
+            raise InputError(
+                f"a checkpoint has a whole number, not a {type(index).__name__}; see subset and stacked"
+            ) from None
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"checkpoint {number} of {len(self)}")
+        return {name: tensor[0] for name, tensor in self._read(self._rows[number].view(1)).items()}
 
     def __repr__(self) -> str:
         return (
@@ -124,11 +157,17 @@ class Zoo:
 
     def stacked(self, indices: Sequence[int] | None = None, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
-        return self._read(self._rows if indices is None else self._rows[torch.as_tensor(indices)], names)
+        known = self._facts["names"]
+        for name in [] if names is None else names if isinstance(names, Collection) else [names]:
+            if not isinstance(name, str) or name not in known:
+                raise InputError(f"these checkpoints have no tensor {str(name)[:60]!r}; see zoo[0].keys()")
+        return self._read(self._rows if indices is None else self._chosen(indices), names)
 
     def _read(self, rows: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         # In the network's own order: a file keeps tensors by alphabet, a tokenizer lays them out as they come.
-        held = {name: self._facts["tied"].get(name, name) for name in names or self._facts["names"]}
+        held = {
+            name: self._facts["tied"].get(name, name) for name in (self._facts["names"] if names is None else names)
+        }
         holders = torch.searchsorted(self._ends, rows, right=True)
         firsts = self._ends - self._ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
         wanted = set(held.values())
@@ -140,7 +179,19 @@ class Zoo:
 
     def subset(self, indices: Sequence[int] | Tensor) -> "Zoo":
         """Return the zoo of the chosen checkpoints (indices or a boolean mask), on the same storage."""
-        return Zoo(self._shards, self._facts, self._rows[torch.as_tensor(indices)])
+        return Zoo(self._shards, self._facts, self._chosen(indices))
+
+    def _chosen(self, indices: Sequence[int] | Tensor) -> Tensor:
+        try:
+            rows = self._rows[torch.as_tensor(indices)]
+        except (IndexError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"checkpoints are chosen by numbers from 0 to {len(self) - 1} or a mask ({reason})"
+            ) from None
+        if rows.ndim != 1 or not len(rows):
+            raise InputError(f"choose at least one of {len(self)} checkpoints, by a list of numbers or a mask")
+        return rows
 
     def build(self) -> nn.Module:
         """Return an untrained network that the checkpoints fit."""
@@ -156,31 +207,54 @@ class _MemoryShard:
         return {name: self.tensors[name][rows] for name in names}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _FileShard:
     count: int
     path: Path
+    checksum: str | None
+    """Of the file's bytes, SHA-256; None once it is known to be right, and of zoos that were written without."""
 
     def read(self, rows: Tensor, names: Set[str]) -> dict[str, Tensor]:
         """Return the tensors of some checkpoints of the memory-mapped file: name -> (rows, ...).
 
-        Neighbours are views of the file: nothing is read before it is used.
+        Neighbours are views of the file: nothing is read before it is used, but for the checksum, once.
         """
         first, last = int(rows.min()), int(rows.max())
         whole = rows.equal(torch.arange(first, last + 1))
         try:
+            if self.checksum is not None:
+                if _checksum(self.path) != self.checksum:
+                    raise InputError(f"{self.path} is not as it was written; copy it again or collect the zoo again")
+                self.checksum = None
             with safe_open(self.path, "pt") as file:
                 found = {name: file.get_slice(name)[first : last + 1] for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.path} cannot be read ({error}); copy or collect it again") from None
         return found if whole else {name: tensor[rows - first] for name, tensor in found.items()}
 
-    def check(self, size: int) -> None:
-        """Compare the file's size with the manifest's: reading it through would take as long as using it."""
+    def check(self, size: int, names: Set[str]) -> tuple:
+        """Compare size and header with the manifest: reading all of the file would take as long as using it.
+
+        Returns what shards of one zoo have in common: the types and shapes of a checkpoint's tensors.
+        """
         if not self.path.is_file():
             raise InputError(f"{self.path} is missing; copy the whole zoo or collect it again")
         if (found := self.path.stat().st_size) != size:
             raise InputError(f"{self.path} has {found} bytes instead of {size}, it is truncated; copy it again")
+        try:
+            with safe_open(self.path, "pt") as file:
+                held = {name: file.get_slice(name) for name in file.keys()}
+                described = {name: (x.get_dtype(), x.get_shape()) for name, x in held.items()}
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{self.path} cannot be read ({error}); copy or collect it again") from None
+        if described.keys() != names or any(shape[:1] != [self.count] for _, shape in described.values()):
+            raise InputError(f"{self.path} holds other tensors than its manifest says; copy or collect the zoo again")
+        return tuple((name, dtype, *shape[1:]) for name, (dtype, shape) in sorted(described.items()))
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Check:
@@ -189,7 +263,13 @@ class _Check:
     def __init__(self):
         self.first: dict[str, tuple] | None = None
         self.tied: dict[str, str] = {}
+        self.infinities: dict[str, Tensor] = {}
         self.count = 0
+
+    def facts(self, facts: Mapping, measured: Sequence[float]) -> dict:
+        """What only the checkpoints tell: their tensors, and their accuracies where they came with them."""
+        accuracies = list(measured) if facts["accuracies"] is None else facts["accuracies"]
+        return {"accuracies": accuracies, "names": list(self.first), "tied": self.tied}
 
     def __call__(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         what = f"checkpoint {self.count}"
@@ -207,15 +287,33 @@ class _Check:
                     f"{what}: tensor {name!r} is {_words(found)}, in the first checkpoint {_words(self.first[name])}; "
                     "a zoo holds checkpoints of one architecture"
                 )
-            if not checkpoint[name].isfinite().all():
-                raise InputError(f"{what}: tensor {name!r} holds NaN or infinite values; leave this checkpoint out")
-        for name, source in self.tied.items():
-            if not checkpoint[name].equal(checkpoint[source]):
-                raise InputError(f"{what}: {name!r} and {source!r} are tied in the first checkpoint but differ here")
         # Copied on receipt: a generator of checkpoints may go on training the very tensors that it hands over.
-        return {
-            name: tensor.detach().to("cpu", copy=True) for name, tensor in checkpoint.items() if name not in self.tied
-        }
+        copies = {name: plain(x).clone() for name, x in checkpoint.items()}
+        for name, x in copies.items():
+            self._check_values(name, x, what)
+        for name, source in self.tied.items():
+            if not same(copies[name], copies[source]):
+                raise InputError(
+                    f"{what}: {name!r} and {source!r} are tied in the first checkpoint but differ here; are they two "
+                    "tensors, clone one there"
+                )
+        return {name: x for name, x in copies.items() if name not in self.tied}
+
+    def _check_values(self, name: str, x: Tensor, what: str) -> None:
+        """Raise `InputError` for NaN, and for infinity that is not in all checkpoints alike, as in a mask."""
+        if not x.is_floating_point():
+            return
+        x = x.float() if x.itemsize == 1 else x
+        finite = bool(x.isfinite().all())
+        if finite and name not in self.infinities:
+            return
+        infinities = x.where(x.isinf(), 0.0)
+        if self.count == 1:
+            self.infinities[name] = infinities
+        if x.isnan().any() or name not in self.infinities or not infinities.equal(self.infinities[name]):
+            raise InputError(
+                f"{what}: tensor {name!r} holds NaN, or infinity not as the first checkpoint; leave this checkpoint out"
+            )
 
 
 def _words(description: tuple) -> str:
@@ -244,33 +342,92 @@ def _count(tensors: dict[str, Tensor]) -> int:
     return len(next(iter(tensors.values())))
 
 
+def _folder(path: str | Path) -> Path:
+    if not isinstance(path, str | PathLike) or "\0" in str(path):
+        raise InputError(f"a zoo is kept in a folder; give its path, not a {type(path).__name__}")
+    return Path(path)
+
+
 def _manifest(folder: Path) -> dict:
-    manifest = read_json(folder / MANIFEST)
+    manifest = _json(folder)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{folder / MANIFEST} is not the manifest of a zoo; collect the checkpoints again")
-    _check_names(folder, manifest)
     return manifest
+
+
+def _json(folder: Path):
+    try:
+        return read_json(folder / MANIFEST)
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{folder / MANIFEST} cannot be read ({error}); copy it again or move it away") from None
+
+
+def _open(folder: Path, manifest: Mapping) -> Zoo:
+    """The zoo of a manifest whose shards lie in this folder; raises `InputError` where one does not fit the other."""
+    facts, entries = _recorded(folder, manifest), _entries(folder, manifest)
+    held = set(facts["names"]) - set(facts["tied"])
+    if not all(type(entry.get(field)) is int and entry[field] > 0 for entry in entries for field in ("count", "bytes")):
+        raise InputError(f"{folder / MANIFEST} does not say how large its shards are; copy or collect the zoo again")
+    shards = [_FileShard(entry["count"], folder / entry["file"], entry.get("sha256")) for entry in entries]
+    alike = {shard.check(entry["bytes"], held) for shard, entry in zip(shards, entries, strict=True)}
+    if len(alike) > 1:
+        raise InputError(f"the shards in {folder} are not of one architecture; copy or collect the zoo again")
+    if sum(shard.count for shard in shards) != len(facts["runs"]):
+        raise InputError(
+            f"{folder / MANIFEST} counts other checkpoints than its shards hold; copy or collect them again"
+        )
+    return Zoo(shards, facts)
+
+
+def _recorded(folder: Path, manifest: Mapping) -> dict:
+    """The facts of a manifest; raises `InputError` where one is absent or not what `Zoo.write` stores."""
+    fields = ("architecture", "runs", "accuracies", "tasks", "images", "config", "names", "tied")
+    if missing := [field for field in fields if field not in manifest]:
+        raise InputError(f"{folder / MANIFEST} lacks {missing[0]!r}; copy or collect the zoo again")
+    names, tied = manifest["names"], manifest["tied"]
+    try:
+        if not isinstance(manifest["architecture"], dict) or manifest["accuracies"] is None:
+            raise InputError("its architecture or its accuracies are none")
+        given = {field: manifest[field] for field in ("runs", "accuracies", "tasks", "images", "config")}
+        facts = checked(Architecture.from_dict(manifest["architecture"]), **given)
+        texts = isinstance(names, list) and isinstance(tied, dict) and all(isinstance(name, str) for name in names)
+        if not texts or len(set(names)) < len(names) or not {*tied, *map(str, tied.values())} <= set(names):
+            raise InputError("its names are not those of tensors")
+        if set(tied) & set(tied.values()) or set(tied) == set(names):
+            raise InputError("its tied tensors are tied to nothing")
+    except InputError as error:
+        raise InputError(f"{folder / MANIFEST} is damaged: {error}; copy or collect the zoo again") from None
+    return facts | {"names": names, "tied": tied}
 
 
 def _shard_files(folder: Path) -> list[Path]:
     """Return the shards of the zoo in this folder, of any version; none where there is no zoo. Other files stay."""
-    if not (folder / MANIFEST).exists():
-        return []
-    manifest = read_json(folder / MANIFEST)
+    try:
+        if not (folder / MANIFEST).exists():
+            return []
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); choose another folder") from None
+    manifest = _json(folder)
     if not isinstance(manifest, dict) or not str(manifest.get("format")).startswith("rpglib zoo "):
         raise InputError(f"{folder / MANIFEST} is not the manifest of a zoo; choose another folder or move that file")
-    _check_names(folder, manifest)
-    return [folder / entry["file"] for entry in manifest["shards"]]
+    return [folder / entry["file"] for entry in _entries(folder, manifest)]
 
 
-def _check_names(folder: Path, manifest: Mapping) -> None:
-    """Raise `InputError` unless all shards are files of this folder: a zoo that is replaced deletes its shards."""
-    for entry in manifest["shards"]:
-        name = entry["file"]
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+def _entries(folder: Path, manifest: Mapping) -> list[dict]:
+    """The shards that a manifest names; raises `InputError` unless all are files of this folder.
+
+    A zoo that is replaced deletes its shards.
+    """
+    entries = manifest.get("shards")
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{folder / MANIFEST} has no list of shards; copy the zoo again or move that file away")
+    for entry in entries:
+        name = entry.get("file")
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors") or "\0" in name:
             raise InputError(
                 f"{folder / MANIFEST} names {name!r}, no .safetensors file of its own folder; do not use this zoo"
             )
+    return entries
 
 
 def _delete(files: Iterable[Path]) -> None:
@@ -281,24 +438,33 @@ def _delete(files: Iterable[Path]) -> None:
 def _write_shard(path: Path, tensors: dict[str, Tensor]) -> dict:
     """Write one shard and return its entry in the manifest."""
     save_tensors(path, tensors)
-    return {"file": path.name, "count": _count(tensors), "bytes": path.stat().st_size}
+    return {"file": path.name, "count": _count(tensors), "bytes": path.stat().st_size, "sha256": _checksum(path)}
 
 
-def _facts(check: _Check, architecture: Architecture, runs, accuracies, tasks, images: str, config) -> dict:
-    """Return what the manifest says about the checked checkpoints beside where they lie."""
-    count = check.count
-    if not count:
-        raise InputError("a zoo needs at least one checkpoint")
-    for what, values in {"runs": runs, "accuracies": accuracies, "tasks": tasks}.items():
-        if values is not None and len(values) != count:
-            raise InputError(f"{len(values)} {what} for {count} checkpoints; give one for each")
-    return {
-        "architecture": architecture.to_dict(),
-        "images": images,
-        "config": dict(config or {}),
-        "runs": torch.as_tensor(runs).tolist(),
-        "accuracies": torch.as_tensor(accuracies, dtype=torch.float64).tolist(),
-        "tasks": None if tasks is None else torch.as_tensor(tasks).tolist(),
-        "names": list(check.first),
-        "tied": check.tied,
-    }
+def _each(checkpoints: Iterable, count: int, measured: list | None) -> Iterator[Checkpoint]:
+    """The checkpoints one by one, accuracies that come with them into `measured`; refuses what is no list."""
+    if isinstance(checkpoints, Mapping):
+        raise InputError("a zoo is made of a list of state dicts, not of one; give [state_dict]")
+    single = isinstance(checkpoints, str | PathLike | nn.Module | Tensor | np.ndarray)
+    # A zoo, too, is iterated by index.
+    if single or not (isinstance(checkpoints, Iterable) or hasattr(checkpoints, "__getitem__")):
+        raise InputError(f"a zoo is made of a list of state dicts, not of a {type(checkpoints).__name__}")
+    if isinstance(checkpoints, Sized) and len(checkpoints) != count:
+        raise InputError(f"{count} runs for {len(checkpoints)} checkpoints; give one for each")
+    return iter(checkpoints) if measured is None else _unpaired(checkpoints, measured)
+
+
+def _unpaired(given: Iterable, measured: list[float | None]) -> Iterator[Checkpoint]:
+    for i, one in enumerate(given):
+        checkpoint, accuracy = one if isinstance(one, tuple) and len(one) == 2 else (one, None)
+        if accuracy is not None and (not isinstance(accuracy, Real) or not math.isfinite(accuracy)):
+            raise InputError(f"the accuracy of checkpoint {i} is {str(accuracy)[:60]!r}; give a finite number, or None")
+        measured.append(None if accuracy is None else float(accuracy))
+        yield checkpoint
+
+
+def _miscounted(given: Iterator, count: int, came: int) -> str | None:
+    """What to say where other than `count` checkpoints came; all but one too many have been taken in."""
+    if came == count and next(given, given) is not given:
+        return f"{count} runs for more checkpoints; give one for each"
+    return None if came == count else f"{count} runs for {came} checkpoints; give one for each"

@@ -73,3 +73,5 @@ def test_tied_names_the_first_of_those_that_share_memory():
         }
     )
     assert found == {"c": "a"}, "another shape is another tensor, and empty ones have no memory"
+    whole = torch.complex(memory, memory + 1)
+    assert not tied({"a": whole.imag, "b": whole.conj().imag}), "nor is one memory with another sign one tensor"

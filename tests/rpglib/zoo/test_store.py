@@ -1,12 +1,17 @@
 """The zoo's store: everything comes back, from memory and from files; whatever is damaged is one clear line."""
 
 import json
+import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from rpglib.errors import InputError
+from rpglib.runtime.state_dicts import STORED
 from rpglib.zoo import store
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.store import Zoo
@@ -187,6 +192,288 @@ def test_facts_must_match_in_number(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+# ---- facts are checked before the first checkpoint is made, which may take hours -------------------------------------
+
+
+def never():
+    raise AssertionError("hours of collecting for nothing")
+    yield
+
+
+UNUSABLE = {
+    "names for runs": {"runs": ["a", "b", "c"]},
+    "halves of runs": {"runs": [0, 0.5, 1]},
+    "a run below zero": {"runs": [0, -1, 1]},
+    "runs too many": {"runs": [0, 2**40, 1]},
+    "truth values for runs": {"runs": [True, False, True]},
+    "rows for runs": {"runs": [[0], [1], [2]]},
+    "no runs": {"runs": None},
+    "one run": {"runs": 0},
+    "ragged tasks": {"tasks": [[0, 1], [1], [1, 1]]},
+    "halves of bits": {"tasks": [[0.5, 1], [0, 1], [1, 0]]},
+    "another bit": {"tasks": [[0, 2], [0, 1], [1, 0]]},
+    "a bit below zero": {"tasks": torch.tensor([[0, 1], [-1, 1], [1, 0]])},
+    "tasks without rows": {"tasks": [0, 1, 1]},
+    "tasks without bits": {"tasks": [[], [], []]},
+    "words for tasks": {"tasks": ["odd", "even", "odd"]},
+    "too few tasks": {"tasks": [[0, 1]] * 2},
+    "NaN for an accuracy": {"accuracies": [1.0, math.nan, 2.0]},
+    "words for accuracies": {"accuracies": ["high"] * 3},
+    "too few accuracies": {"accuracies": [1.0]},
+    "a NumPy number": {"config": {"lr": np.float32(0.1)}},
+    "a path": {"config": {"data": Path("x")}},
+    "NaN in lists": {"config": {"a": [1, {"b": (math.nan,)}]}},
+    "a number for a name": {"config": {"epochs": {1: "x"}}},
+    "a list for a config": {"config": [1]},
+    "a name for an architecture": {"architecture": "cnn_digits"},
+    "a word for a number": {"architecture": Architecture("mine", "ten")},
+    "a number for images": {"images": 3},
+}
+
+
+@pytest.mark.parametrize("wrong", UNUSABLE.values(), ids=UNUSABLE)
+def test_facts_that_no_generator_can_use_are_refused_before_the_first_checkpoint(tmp_path, wrong):
+    for make in (
+        lambda **all: Zoo.write(tmp_path / "zoo", never(), **all),
+        lambda **all: Zoo.from_checkpoints(never(), **all),
+    ):
+        with pytest.raises(InputError) as error:
+            make(**facts(3) | wrong)
+        assert next(iter(wrong)) in str(error.value).lower() and "\n" not in str(error.value)
+    assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, tuple])
+def test_facts_of_any_kind_of_list_are_taken_as_they_are(tmp_path, kind):
+    given = {"runs": kind([0, 7, 1]), "accuracies": kind([1.5, -2.0, 3.0]), "tasks": kind([[0, 1], [1, 1], [1, 0]])}
+    config = {"lr": 0.1, "text": "é", "flags": [True, None, {"deep": (1, 2)}]}
+    given, networks = facts(3) | given | {"config": config}, [checkpoint(i) for i in range(3)]
+    for made in (Zoo.write(tmp_path, networks, **given), Zoo.from_checkpoints(networks, **given)):
+        assert made.runs.tolist() == [0, 7, 1] and made.accuracies.tolist() == [1.5, -2, 3]
+        assert made.tasks.tolist() == [[0, 1], [1, 1], [1, 0]] and made.tasks.dtype == torch.int64
+        assert made.config == {"lr": 0.1, "text": "é", "flags": [True, None, {"deep": [1, 2]}]}
+
+
+def test_accuracies_may_come_with_the_checkpoints(tmp_path):
+    pairs = [(checkpoint(i), 90.0 + i) for i in range(3)]
+    for made in (
+        Zoo.write(tmp_path, iter(pairs), **facts(3) | {"accuracies": None}),
+        Zoo.from_checkpoints(iter(pairs), **facts(3) | {"accuracies": None}),
+    ):
+        assert made.accuracies.tolist() == [90, 91, 92]
+        assert_same(made[2], checkpoint(2))
+    for wrong in ((checkpoint(0), "high"), (checkpoint(0), math.nan), (checkpoint(0),), (checkpoint(0), 1.0, 2.0)):
+        with pytest.raises(InputError, match="checkpoint 0 is"):
+            Zoo.write(tmp_path, [wrong], **facts(1) | {"accuracies": None})
+    assert len(Zoo.open(tmp_path)) == 3
+
+
+def test_accuracies_that_are_not_known_are_nan(tmp_path):
+    for unknown in (None, [None] * 3, [91.0, None, 92]):
+        Zoo.write(tmp_path, (checkpoint(i) for i in range(3)), **facts(3) | {"accuracies": unknown})
+        for zoo in (
+            Zoo.open(tmp_path),
+            Zoo.from_checkpoints([checkpoint(0)] * 3, **facts(3) | {"accuracies": unknown}),
+        ):
+            expected = [math.nan if x is None else x for x in unknown or [None] * 3]
+            assert zoo.accuracies.nan_to_num(nan=-1).tolist() == torch.tensor(expected).nan_to_num(nan=-1).tolist()
+
+
+@pytest.mark.parametrize("came", [2, 4])
+def test_where_more_or_fewer_come_than_there_are_facts_what_came_is_kept(tmp_path, came):
+    Zoo.write(tmp_path, [checkpoint(9)], **facts(1))
+    with pytest.raises(InputError, match=r"3 runs for (2|more) checkpoints; .*those that came are in") as error:
+        Zoo.write(tmp_path, (checkpoint(i) for i in range(came)), **facts(3))
+    assert_same(Zoo.open(tmp_path)[0], checkpoint(9))
+    stamp = str(error.value).split(str(tmp_path))[1][1:9]
+    (kept,) = tmp_path.glob(f"{stamp}-*.safetensors")
+    assert len(load_file(kept)["weight"]) == min(came, 3)
+    with pytest.raises(InputError, match="3 runs for"):
+        Zoo.from_checkpoints((checkpoint(i) for i in range(came)), **facts(3))
+
+
+@pytest.mark.parametrize("given", [checkpoint(0), "a.pt", Path("x"), torch.nn.Linear(1, 1), torch.ones(3), None, 3])
+def test_what_is_no_list_of_checkpoints_is_refused(tmp_path, given):
+    with pytest.raises(InputError, match="a zoo is made of a list of state dicts, not of"):
+        Zoo.write(tmp_path / "zoo", given, **facts(3))
+    assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize("path", [None, 3, "a\0b", b"x"])
+def test_what_is_no_path_is_refused(path):
+    for attempt in (lambda: Zoo.open(path), lambda: Zoo.write(path, never(), **facts(1))):
+        with pytest.raises(InputError, match="a zoo is kept in a folder; give its path"):
+            attempt()
+
+
+# ---- tensors of every kind -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_every_type_comes_back_to_the_bit(tmp_path, stored):
+    def network(i):
+        values = torch.randn(3, 2, generator=torch.Generator().manual_seed(i)).abs()
+        return {str(dtype): (values * (3 if dtype.is_floating_point else 40)).to(dtype) for dtype in STORED}
+
+    make = (lambda *all, **facts: Zoo.write(tmp_path, *all, **facts)) if stored else Zoo.from_checkpoints
+    zoo = make([network(i) for i in range(3)], **facts(3))
+    for i, found in enumerate(zoo):
+        for name, x in network(i).items():
+            assert found[name].dtype == x.dtype and found[name].view(torch.uint8).equal(x.view(torch.uint8))
+    assert zoo.subset([2, 0])[0]["torch.uint16"].equal(network(2)["torch.uint16"])
+
+
+def test_infinity_is_kept_where_all_have_it_and_refused_elsewhere(tmp_path):
+    mask = torch.zeros(3, 3).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+    small = torch.full((2,), torch.inf).to(torch.float8_e5m2)
+    given = [checkpoint(i) | {"mask": mask + i, "small": small} for i in range(3)]
+    for found, expected in zip(Zoo.write(tmp_path, given, **facts(3)), given, strict=True):
+        assert found["mask"].equal(expected["mask"]) and found["small"].float().equal(small.float())
+    for wrong in (mask.t(), mask.abs(), torch.zeros(3, 3), mask.nan_to_num(neginf=math.nan)):
+        with pytest.raises(InputError, match="checkpoint 1: tensor 'mask' holds NaN, or infinity not as the first"):
+            Zoo.write(tmp_path, [given[0], given[1] | {"mask": wrong}], **facts(2))
+        with pytest.raises(InputError, match="checkpoint 1: tensor 'weight' holds NaN, or infinity not as the first"):
+            Zoo.write(tmp_path, [checkpoint(0), checkpoint(1) | {"weight": torch.full((4, 3), -torch.inf)}], **facts(2))
+    with pytest.raises(InputError, match="checkpoint 0: tensor 'mask' holds NaN"):
+        Zoo.write(tmp_path, [{"mask": mask * 0}], **facts(1))
+
+
+@pytest.mark.parametrize("name", ["__metadata__", "\ud800"])
+def test_names_that_no_file_can_hold_are_refused(tmp_path, name):
+    Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+    with pytest.raises(InputError, match="which no safetensors file can hold; rename it"):
+        Zoo.write(tmp_path, [{name: torch.ones(2)}], **facts(1))
+    assert_same(Zoo.open(tmp_path)[0], checkpoint(0))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "\n", "\0", "é", "x" * 5000, "names", '"'])
+def test_any_other_name_is_a_name(tmp_path, name):
+    given = {"z": torch.ones(1), name: torch.ones(2)}
+    assert list(Zoo.write(tmp_path, [given], **facts(1))[0]) == list(given)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_slices_and_other_ways_to_choose(zoo):
+    assert_same(zoo[1:4:2][1], checkpoint(3))
+    assert zoo[-2:].accuracies.tolist() == [93, 94]
+    assert_same(zoo[np.int64(2)], checkpoint(2))
+    for wrong in ("a", 1.5, None, [0], torch.tensor([0, 1])):
+        with pytest.raises(InputError, match="a checkpoint has a whole number"):
+            zoo[wrong]
+    for wrong in ([7], [-9], [1.5], ["a"], [], torch.zeros(5).bool(), torch.ones(4).bool(), [[0, 1]], 3, slice(2, 2)):
+        for choose in (zoo.subset, zoo.stacked):
+            with pytest.raises(InputError, match=r"choose|chosen"):
+                choose(wrong)
+    for wrong in (["weigth"], "weight", 3, [None]):
+        with pytest.raises(InputError, match="these checkpoints have no tensor"):
+            zoo.stacked(names=wrong)
+    for number in (5, -6, 10**30):
+        with pytest.raises(IndexError):
+            zoo[number]
+
+
+CHANGES = {
+    **{
+        f"without {field}": lambda m, field=field: m.pop(field)
+        for field in ("shards", "runs", "names", "tied", "config")
+    },
+    "without accuracies": lambda m: m.pop("accuracies"),
+    "accuracies cut": lambda m: m.update(accuracies=[1.0]),
+    "no accuracies": lambda m: m.update(accuracies=None),
+    "more runs than checkpoints": lambda m: m.update(runs=[0] * 5, accuracies=[1.0] * 5, tasks=None),
+    "fewer runs than checkpoints": lambda m: m.update(runs=[0], accuracies=[1.0], tasks=None),
+    "a run of words": lambda m: m["runs"].__setitem__(0, "a"),
+    "another name": lambda m: m["names"].__setitem__(0, "other"),
+    "a name twice": lambda m: m["names"].append("weight"),
+    "a name less": lambda m: m["names"].pop(),
+    "a tensor tied to none": lambda m: m.update(tied={"weight": "other"}),
+    "a ring of tied tensors": lambda m: m.update(tied={"weight": "weight"}),
+    "an architecture of another kind": lambda m: m.update(architecture={"name": 3}),
+    "a list for the architecture": lambda m: m.update(architecture=[]),
+    "no shards": lambda m: m.update(shards=[]),
+    "shards of words": lambda m: m.update(shards=["a"]),
+    "a shard without its size": lambda m: m["shards"][0].pop("bytes"),
+    "a shard of another count": lambda m: m["shards"][0].update(count=3),
+    "another checksum": lambda m: m["shards"][0].update(sha256="0" * 64),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_manifest_that_was_edited_is_one_clear_line(tmp_path, change):
+    Zoo.write(tmp_path, [checkpoint(i) for i in range(2)], **facts(2))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    change(manifest)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError) as error:
+        Zoo.open(tmp_path)[0]
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"[" * 100000, b"null"])
+def test_a_manifest_that_is_no_text_is_one_clear_line(tmp_path, text):
+    (tmp_path / "manifest.json").write_bytes(text)
+    for attempt in (lambda: Zoo.open(tmp_path), lambda: Zoo.write(tmp_path, never(), **facts(1))):
+        with pytest.raises(InputError, match=r"manifest\.json"):
+            attempt()
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").mkdir()
+    for attempt in (lambda: Zoo.open(tmp_path), lambda: Zoo.write(tmp_path, never(), **facts(1))):
+        with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
+            attempt()
+
+
+def test_a_flipped_bit_is_noticed_when_its_shard_is_first_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SHARD_BYTES", 100)  # two checkpoints of 60 bytes each
+    Zoo.write(tmp_path, [checkpoint(i) for i in range(5)], **facts(5))
+    entry = json.loads((tmp_path / "manifest.json").read_text())["shards"][1]
+    shard = tmp_path / entry["file"]
+    raw = shard.read_bytes()
+    generator = torch.Generator().manual_seed(0)
+    for place in torch.randperm(8 * len(raw), generator=generator)[:60].tolist():
+        flipped = bytearray(raw)
+        flipped[place // 8] ^= 1 << place % 8
+        shard.write_bytes(flipped)
+        with pytest.raises(InputError, match=shard.name):
+            list(Zoo.open(tmp_path))
+    place = len(raw) - 1  # of a tensor's values: the header is as it was
+    shard.write_bytes(raw[:place] + bytes([raw[place] ^ 1]))
+    zoo = Zoo.open(tmp_path)
+    assert_same(zoo[1], checkpoint(1))
+    with pytest.raises(InputError, match="is not as it was written"):
+        zoo[2]
+
+
+def test_a_checksum_is_computed_once_and_a_zoo_written_without_is_read(tmp_path, monkeypatch):
+    Zoo.write(tmp_path, [checkpoint(i) for i in range(3)], **facts(3))
+    seen, checksum = [], store._checksum
+    monkeypatch.setattr(store, "_checksum", lambda path: seen.append(path) or checksum(path))
+    zoo = Zoo.open(tmp_path)
+    assert not seen, "opening reads no shard through"
+    list(zoo), list(zoo.subset([1])), zoo.stacked()
+    assert len(seen) == 1
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["shards"][0]["sha256"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert_same(Zoo.open(tmp_path)[2], checkpoint(2))
+    assert len(seen) == 1
+
+
+def test_a_new_zoo_that_cannot_be_read_replaces_none(tmp_path, monkeypatch):
+    Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
+    before = sorted(tmp_path.iterdir())
+
+    def spoilt(path, tensors, metadata=None):
+        save_file({"other": torch.ones(1)}, path)
+
+    monkeypatch.setattr(store, "save_tensors", spoilt)
+    with pytest.raises(InputError, match="holds other tensors than its manifest says"):
+        Zoo.write(tmp_path, [checkpoint(1)], **facts(1))
+    assert sorted(tmp_path.iterdir()) == before
+    assert_same(Zoo.open(tmp_path)[0], checkpoint(0))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "absent"])
 def test_a_damaged_shard_is_one_clear_line(tmp_path, damage):
     Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
@@ -203,7 +490,7 @@ def test_a_damaged_shard_is_one_clear_line(tmp_path, damage):
 def test_a_shard_that_breaks_after_opening_is_an_input_error(tmp_path):
     zoo = Zoo.write(tmp_path, [checkpoint(0)], **facts(1))
     next(tmp_path.glob("*.safetensors")).write_bytes(b"short")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not as it was written"):
         zoo[0]
 
 

@@ -1,0 +1,80 @@
+"""What a zoo knows of its checkpoints beside their tensors, checked before the first checkpoint is read."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from rpglib.errors import InputError, check_types
+from rpglib.runtime.state_dicts import plain
+from rpglib.zoo.architectures import Architecture
+
+RUNS = 2**31
+"""Runs have numbers below this: each has a learned vector of a generator's."""
+
+
+def checked(architecture: Architecture, runs, accuracies, tasks, images: str, config: Mapping | None) -> dict:
+    """Return the facts of N checkpoints as JSON values: runs (N,), accuracies (N,) or None, tasks (N, bits) or None.
+
+    Raises `InputError` where one is not what a generator can use or a manifest can hold, and where they differ in N.
+    """
+    if not isinstance(architecture, Architecture):
+        raise InputError(f"architecture is a {type(architecture).__name__}; give Architecture(name, num_classes, ...)")
+    check_types(architecture)
+    if not isinstance(images, str):
+        raise InputError(f"images is the name of a data set, not a {type(images).__name__}")
+    if not isinstance(config, Mapping | None):
+        raise InputError(f"config is a dict of names and JSON values, not a {type(config).__name__}")
+    runs = _numbers("runs", runs, 1, "iu", RUNS, "a whole number from 0, that of its run")
+    if tasks is not None:
+        tasks = _numbers("tasks", tasks, 2, "iub", 2, "equally many bits, 0 or 1")
+    if accuracies is not None:
+        unknown = [i for i, x in enumerate(accuracies) if x is None] if isinstance(accuracies, list | tuple) else []
+        known = [0.0 if x is None else x for x in accuracies] if unknown else accuracies
+        accuracies = _numbers("accuracies", known, 1, "iuf", None, "a finite number, or None").astype(float).tolist()
+        for i in unknown:
+            accuracies[i] = None
+    if not len(runs):
+        raise InputError("a zoo needs at least one checkpoint")
+    for what, values in {"accuracies": accuracies, "tasks": tasks}.items():
+        if values is not None and len(values) != len(runs):
+            raise InputError(f"{len(values)} {what} for {len(runs)} runs; give one for each checkpoint")
+    return {
+        "architecture": _json("architecture", architecture.to_dict()),
+        "images": images,
+        "config": _json("config", config or {}),
+        "runs": runs.tolist(),
+        "accuracies": accuracies,
+        "tasks": None if tasks is None else tasks.astype(int).tolist(),
+    }
+
+
+def _numbers(what: str, values, dims: int, kinds: str, below: int | None, each: str) -> np.ndarray:
+    """The values as an array of so many dimensions; `InputError` unless all are of NumPy's kinds and 0 <= x < below."""
+    if isinstance(values, Tensor):
+        values = plain(values)
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    try:
+        found = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):  # of unequal lengths, or not to be had as an array
+        found = np.empty((), object)
+    if found.shape == (0,) and found.dtype != object:
+        return found
+    right = found.ndim == dims and found.shape[-1] and found.dtype.kind in kinds and np.isfinite(found).all()
+    if not right or (below is not None and not ((found >= 0) & (found < below)).all()):
+        raise InputError(f"{what} give every checkpoint {each}; these do not: {str(values)[:60]!r}")
+    return found
+
+
+def _json(where: str, value):
+    """The value as a JSON file gives it back; raises `InputError` for what it cannot hold or would change."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _json(f"{where}[{key!r}]", x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(f"{where}[{i}]", x) for i, x in enumerate(value)]
+    if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
+        return value
+    raise InputError(
+        f"{where} is {str(value)[:60]!r} ({type(value).__name__}), which JSON cannot hold; give numbers and text"
+    )
