@@ -285,16 +285,28 @@ def test_parameter_counts_of_the_presets():
         ({"inference": "fast"}, "known: sequential, partial, full"),
         ({"steps": 0}, "sampling steps must lie in 1..1000"),
         ({"steps": 1001}, "sampling steps must lie in 1..1000"),
-        ({"n": 0}, "at least 1"),
+        ({"n": 0}, "n takes a whole number from 1 to 1,048,576, not 0"),
+        ({"n": 2.0}, "n takes a whole number from 1 to 1,048,576, not 2.0"),
+        ({"n": 10**12}, "n takes a whole number from 1 to 1,048,576, not 1000000000000"),
+        ({"part": 0}, "part takes a whole number from 1 on, not 0"),
+        ({"first": -1}, "first takes a whole number from 0 on, not -1"),
+        ({"seed": None}, "seed takes a whole number, not None"),
+        ({"seed": 1.5}, "seed takes a whole number, not 1.5"),
+        ({"seed": True}, "seed takes a whole number, not True"),
         ({"permutation": [3]}, "numbers from 0 to 2"),
         ({"permutation": [0.5]}, "numbers from 0 to 2"),
+        ({"permutation": [True]}, "numbers from 0 to 2"),
+        ({"permutation": "first"}, "numbers from 0 to 2, not 'first'"),
+        ({"permutation": [[0], [1, 2]]}, "numbers from 0 to 2"),
         ({"steps": 2.5}, "sampling steps must lie in"),
+        ({"steps": True}, "sampling steps must lie in"),
         ({"task": [1, 0]}, "trained without tasks"),
     ],
 )
 def test_bad_arguments_of_generate(tokenizer, arguments, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         generator(tokenizer).generate(**arguments)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
