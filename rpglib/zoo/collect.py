@@ -98,7 +98,9 @@ class CollectConfig:
         whole_number("CollectConfig.epochs", self.epochs, 0, MOST_EPOCHS)
         whole_number("CollectConfig.seed", self.seed, 0)
         if min(self.learning_rate, self.finetune_learning_rate, self.weight_decay) < 0:
-            raise InputError("CollectConfig.learning_rate, finetune_learning_rate and weight_decay must not be negative")
+            raise InputError(
+                "CollectConfig.learning_rate, finetune_learning_rate and weight_decay must not be negative"
+            )
 
     @property
     def training(self) -> Schedule:
