@@ -7,6 +7,7 @@ before anything starts. `--in-place` executes a notebook with its own defaults s
 import argparse
 import ast
 import json
+import logging
 import math
 import os
 import re
@@ -17,6 +18,7 @@ import tempfile
 import textwrap
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,7 +214,10 @@ def _execute(source, notebook: Path, values: dict, output: Path, failed: Path) -
 
     for path in (output, failed):
         _check_output(path)
-    with _scratch() as folder, _stoppable():
+    # What they tell of a kernel that died, and of a cell whose result nobody fetched, is told here in one line.
+    for name in ("papermill", "asyncio"):
+        logging.getLogger(name).disabled = True
+    with _scratch() as folder:
         # papermill takes paths for patterns of its own; those of this folder hold none.
         before, draft, log = folder / "notebook.ipynb", folder / "draft.ipynb", folder / "kernel.log"
         nbformat.write(source, before)
@@ -361,7 +366,9 @@ def _without_paths(value, root: Path):
     if not isinstance(value, str):
         return value
     value = re.sub(re.escape(str(root)) + r"(/|(?![\w.-]))", lambda match: "" if match[1] else ".", value)
-    return value.replace(f"{Path.home()}/", "~/")
+    # Unknown it stays "~"; "/", the home of users without one, is part of every path.
+    user = os.path.expanduser("~").rstrip("/")
+    return value.replace(f"{user}/", "~/") if user else value
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -377,15 +384,17 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")
     # jsonschema, which papermill imports, would compile a grammar of web addresses for a check that no notebook needs.
     sys.modules.setdefault("rfc3987_syntax", None)
+    given = dict(options.parameter)
     try:
-        if options.in_place and options.parameter:
+        if options.in_place and given:
             raise InputError("--in-place takes no -p: committed outputs are those of the notebook's own defaults")
-        if twice := {name for name, _ in options.parameter if [n for n, _ in options.parameter].count(name) > 1}:
-            raise InputError(f"parameter {min(twice)} is given twice; give it once")
-        if options.in_place:
-            output = run_in_place(options.notebook)
-        else:
-            output = run(options.notebook, dict(options.parameter), options.output)
+        if len(given) < len(options.parameter):
+            (name, _), *_ = (Counter(name for name, _ in options.parameter) - Counter(list(given))).items()
+            raise InputError(f"parameter {name} is given twice; give it once")
+        with _stoppable():
+            output = (
+                run_in_place(options.notebook) if options.in_place else run(options.notebook, given, options.output)
+            )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -393,7 +402,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print(f"error: {error or 'interrupted'}", file=sys.stderr)
+        print(f"error: {str(error) or 'interrupted'}", file=sys.stderr)
         return 128 + getattr(error, "number", signal.SIGINT)
     print(output)
     return 0

@@ -302,6 +302,19 @@ def test_normalise_keeps_tags_and_similar_names(project):
     assert result.cells[2].outputs[0].text == f"a.py . {project}-old"
 
 
+PLACES = "/users/me/a https://b"
+
+
+@pytest.mark.parametrize(("user", "kept"), [("/users/me", "~/a https://b"), ("/", PLACES), (None, PLACES)])
+def test_the_home_folder_is_no_part_of_a_result(project, monkeypatch, user, kept):
+    monkeypatch.setenv("HOME", user) if user else monkeypatch.delenv("HOME")
+    if not user:
+        monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    work = notebook()
+    work.cells[2].outputs = [nbformat.v4.new_output("stream", text=PLACES)]
+    assert normalise(work, project / "notebooks").cells[2].outputs[0].text == kept
+
+
 def test_of_a_widget_its_text_is_kept(project):
     path = write(project, source="import ipywidgets\nipywidgets.IntSlider(3)")
     assert main([str(path), "--in-place"]) == 0
