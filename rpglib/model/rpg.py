@@ -7,8 +7,9 @@ import copy
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
 from rpglib.runtime.distributed import each, shared
 from rpglib.runtime.files import read_json, save_tensors, write_json
-from rpglib.runtime.hardware import fp32, uses_bf16
+from rpglib.runtime.hardware import fp32, memory, uses_bf16
 from rpglib.runtime.randomness import stream
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
@@ -57,6 +58,10 @@ class RPG(nn.Module):
                 f"the tokenizer cuts tokens of {tokenizer.token_size} values, the generator writes tokens of "
                 f"{config.token_size}; set both to the same token_size"
             )
+        # Where another device is the default, its memory is not this one.
+        if torch.get_default_device().type == "cpu":
+            if 4 * sum(map(math.prod, _shapes(config, tokenizer.num_tokens).values())) > memory():
+                raise InputError(TOO_LARGE)
         kind = "2d" if config.position == "learned" else config.position
         self._build(config, position_embedding(tokenizer.positions, config.widths[0], kind), tokenizer)
 
@@ -80,7 +85,7 @@ class RPG(nn.Module):
             # How PyTorch reports sizes that no memory holds, and those whose product no number does.
             if not any(word in str(error) for word in ("alloc", "overflow", "memory")):
                 raise
-            raise InputError("a generator of these sizes does not fit into memory; lower its widths") from None
+            raise InputError(TOO_LARGE) from None
 
     def _build_parts(self, config: RPGConfig, position: Tensor) -> None:
         self.recurrent = RecurrentModel(
@@ -377,6 +382,17 @@ class RPG(nn.Module):
         return model.to(device).eval()
 
 
+TOO_LARGE = "a generator of these sizes does not fit into memory; lower its widths"
+
+
+@lru_cache(maxsize=16)
+def _shapes(config: RPGConfig, tokens: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a generator's weights by their names, worked out without memory for them."""
+    with torch.device("meta"):
+        state = RPG.with_positions(config, torch.empty(tokens, config.widths[0])).state_dict()
+    return {name: tuple(x.shape) for name, x in state.items()}
+
+
 def _check_sizes(path: Path, config: RPGConfig, tokenizer: ParameterTokenizer) -> None:
     """Raise `InputError` unless the file holds weights of the sizes that are asked for: memory is taken only then."""
     try:
@@ -384,16 +400,13 @@ def _check_sizes(path: Path, config: RPGConfig, tokenizer: ParameterTokenizer) -
             held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
         if len(config.widths) + len(config.channels) > len(held):
             raise InputError(f"{path} does not hold this generator (fewer tensors than layers); copy or save it again")
-        with torch.device("meta"):
-            position = torch.empty(tokenizer.num_tokens, config.widths[0])
-            wanted = RPG.with_positions(config, position).state_dict()
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} does not hold this generator ({reason}); copy or save it again") from None
-    for name, x in wanted.items():
-        if name in held and held[name] != tuple(x.shape):
+    for name, shape in _shapes(config, tokenizer.num_tokens).items():
+        if held.get(name, shape) != shape:
             raise InputError(
-                f"{path} does not hold this generator ({name!r} has the shape {held[name]}, not {tuple(x.shape)}); "
+                f"{path} does not hold this generator ({name!r} has the shape {held[name]}, not {shape}); "
                 "copy or save it again"
             )
 

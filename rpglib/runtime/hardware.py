@@ -1,5 +1,7 @@
 """What the device at hand can do."""
 
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +33,14 @@ def fp32() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def memory() -> float:
+    """Bytes of the computer's memory; infinite where the operating system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def has_bf16(device: torch.device) -> bool:
