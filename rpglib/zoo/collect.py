@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError, check_types, whole_number
-from rpglib.runtime.hardware import fp32, pick
+from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import digest
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images, Split, Stream
@@ -111,7 +111,6 @@ class CollectConfig:
         return Schedule(1, self.finetune_learning_rate, self.finetune_batch_size, self.weight_decay)
 
 
-@fp32()
 def collect(
     architecture: Architecture,
     images: Images,

@@ -183,7 +183,7 @@ def _read_torchvision(root: Path) -> tuple[Split, Split]:
 
     try:
         parts = [CIFAR10(str(root), train=train) for train in (True, False)]
-    except RuntimeError:
+    except (RuntimeError, OSError):
         raise InputError(f"{root}/cifar-10-batches-py is incomplete or damaged; delete and download it again") from None
     train, test = (_split(torch.from_numpy(part.data).permute(0, 3, 1, 2), part.targets) for part in parts)
     return train, test

@@ -203,6 +203,16 @@ def test_an_output_that_cannot_be_written_is_told_before_the_run(project, capsys
     assert (project / "file").read_bytes() == b"" and (project / "link").is_symlink()
 
 
+def test_a_place_for_failures_that_cannot_be_written_is_told_before_the_run(project, capsys):
+    path = write(project, "open('ran', 'w')")
+    (project / "out.failed.ipynb").mkdir()
+    (project / "data/runs/cpu/07_try.failed.ipynb").mkdir(parents=True)
+    for arguments in (["--output", "out.ipynb"], ["--in-place"]):
+        assert main([str(path), *arguments]) == 2
+        assert ".failed.ipynb: it is there and no file" in capsys.readouterr().err
+    assert not (project / "notebooks" / "ran").exists()
+
+
 def test_a_result_that_cannot_be_written_after_all_is_kept_elsewhere(project, capsys):
     path = write(project, "import shutil\nshutil.rmtree('../out')\nopen('../out', 'w').close()\nprint('hours')")
     assert main([str(path), "--output", str(project / "out" / "a.ipynb")]) == 2

@@ -52,6 +52,7 @@ WRONG = [
     (CollectConfig, "seed", -1, "takes a whole number from 0 on, not -1"),
     (partial(Schedule, 1, 0.1), "batch_size", 0, "takes a whole number from 1 on, not 0"),
     (partial(Schedule, batch_size=2, learning_rate=0.1), "epochs", 1e3, "takes a whole number, not 1000.0"),
+    (partial(Schedule, batch_size=2, learning_rate=0.1), "epochs", -1, "takes a whole number from 0 to 1,048,576"),
     (partial(Schedule, 1, batch_size=2), "learning_rate", -1, "must not be negative"),
     (AutoregressiveConfig, "steps", 0, "takes a whole number from 1 on, not 0"),
     (AutoregressiveConfig, "learning_rate", float("inf"), "takes a finite number, not inf"),

@@ -94,24 +94,26 @@ def encoded(image: np.ndarray, encoding: str) -> bytes:
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+# Compressed as photographs are: a wrong bit of noise, which is not, is noticed without any checksum.
+SMOOTH = (np.random.default_rng(0).normal(0, 6, (32, 32, 3)).cumsum(0).clip(-120, 120) + 128).astype(np.uint8)
 
 
 @pytest.mark.parametrize("encoding", ["PNG", "JPEG"])
 def test_a_damaged_image_is_one_line(encoding):
     """No byte of a PNG is without a checksum; of a JPEG only what cannot be read at all is noticed."""
-    good, random = encoded(NOISE, encoding), np.random.default_rng(1)
+    good, random = encoded(SMOOTH, encoding), np.random.default_rng(1)
     for cut in random.integers(0, len(good), 40):
         with pytest.raises(InputError, match="image 3 is damaged") as caught:
             _decode(good[:cut], "image 3")
         assert "\n" not in str(caught.value)
-    for place in random.integers(0, len(good) * 8, 150):
+    for place in random.integers(0, len(good) * 8, 1500):
         flipped = bytearray(good)
         flipped[place // 8] ^= 1 << place % 8
         try:
             pixels = _decode(bytes(flipped), "image 3")
         except InputError:
             continue
-        assert encoding == "JPEG" or np.array_equal(pixels, NOISE)
+        assert encoding == "JPEG" or np.array_equal(pixels, SMOOTH)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 32), (9000, 9000)])
