@@ -71,9 +71,9 @@ def read(path: str | Path):
     path = Path(path)
     try:
         if not path.exists():
-            raise InputError(f"notebook {path} does not exist")
+            raise InputError(f"notebook {_named(path)} does not exist")
         if not path.is_file():
-            raise InputError(f"{path} is no file; name a notebook")
+            raise InputError(f"{_named(path)} is no file; name a notebook")
         text = path.read_text(encoding="utf-8")
         found = json.loads(text)
         if not isinstance(found, dict) or found.get("nbformat") != 4:
@@ -87,7 +87,12 @@ def read(path: str | Path):
         raise
     except Exception as error:  # nbformat tells of what it cannot read in many unrelated types
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-        raise InputError(f"{path} is not a notebook: {shown(reason)}") from None
+        raise InputError(f"{_named(path)} is not a notebook: {shown(reason)}") from None
+
+
+def _named(path: Path) -> str:
+    """A path as a message shows it, whatever characters are in it."""
+    return str(path) if str(path).isprintable() and len(str(path)) <= 400 else shown(str(path))
 
 
 def parameters(notebook, name: str = "the notebook") -> dict[str, Parameter]:

@@ -3,13 +3,11 @@
 from dataclasses import dataclass, replace
 
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
-from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
+from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
 
 POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed")
-MOST_STEPS = 100_000
-"""Diffusion steps at most: each has an entry in the tables of the schedule, also where a file names their number."""
 MOST_LAYERS, MOST_SIZE = 1000, 2**24
 """Layers and the size of anything at most, also where a file names them."""
 

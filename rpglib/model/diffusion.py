@@ -10,6 +10,8 @@ from torch import Tensor
 from rpglib.errors import InputError, check_types, choice, whole_number
 
 PREDICTIONS = ("epsilon", "sample", "velocity")
+MOST_STEPS = 100_000
+"""Each has an entry in the tables of a schedule, also where a file names their number."""
 LEAST_SHARE = 1e-60
 """Of the variance that signal and noise have, each at its weakest step; samplers divide by their roots, in fp32."""
 
@@ -32,7 +34,7 @@ class NoiseSchedule:
 
     def __post_init__(self):
         check_types(self)
-        whole_number("the number of diffusion steps", self.steps, 1)
+        whole_number("the number of diffusion steps", self.steps, 1, MOST_STEPS)
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise InputError(
                 f"betas must satisfy 0 < beta_start <= beta_end < 1, not beta_start={self.beta_start}, "

@@ -19,7 +19,7 @@ def pick(device: str | torch.device) -> torch.device:
     try:
         torch.empty(0, device=torch.device(device))
     except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from None
     return torch.device(device)
 
