@@ -16,7 +16,7 @@ help:  ## this list
 
 # In a home of its own: a first try must not replace the committed records, which the README and the tests quote.
 quickstart: $(STAMP)  ## train a generator on digit classifiers and look at what it writes
-	RPG_HOME=$(CURDIR)/data/runs/quickstart $(BIN)/python -m experiments.run notebooks/$(NOTEBOOK).ipynb \
+	RPG_HOME="$$PWD/data/runs/quickstart" $(BIN)/python -m experiments.run notebooks/$(NOTEBOOK).ipynb \
 		--output data/runs/cpu/$(NOTEBOOK).ipynb -p profile cpu -p fresh true
 	@mkdir -p figures && cp data/runs/quickstart/figures/$(NOTEBOOK).* figures/
 	@echo "executed notebook: data/runs/cpu/$(NOTEBOOK).ipynb"

@@ -21,6 +21,7 @@ from rpglib.analysis.similarity import diversity, error_iou
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors
+from rpglib.runtime.hardware import pick
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainResult, train
 from rpglib.zoo.architectures import Architecture
@@ -398,14 +399,3 @@ def thinned(training: TrainResult) -> dict[str, list]:
     stretches = losses.tensor_split(min(LOSS_POINTS, len(losses)))
     ends = torch.tensor([len(s) for s in stretches]).cumsum(0)
     return {"steps": ends.tolist(), "losses": [round(float(s.mean()), 6) for s in stretches]}
-
-
-def pick(device: str) -> torch.device:
-    """The device by name; "auto" is the first GPU, or else the CPU. Raises `InputError` where it is not at hand."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from None
-    return torch.device(device)

@@ -10,6 +10,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+import rpglib
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import read_json, write_json
 
@@ -17,6 +18,7 @@ PROFILES = ("smoke", "cpu", "gpu", "paper")
 DEFAULT_PROFILE = "cpu"
 WRITTEN = ("data", "figures", "notebooks/*.ipynb", "README.md", "RESULTS.md", "PAPER.md")
 """What runs write; a change anywhere else makes a record dirty."""
+GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors", "accelerate", "mamba-ssm")
 
 
@@ -160,17 +162,28 @@ def versions_line() -> str:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """Return the commit of the code and whether it was changed since; None where the code is in no repository."""
+    """Return the commit of the code and whether it was changed since; None where no repository of its own holds it.
+
+    A repository of its own begins where both packages lie and tracks them: code that is installed into another project,
+    or copied there, has nothing to do with that one's commits.
+    """
+    home = Path(__file__).resolve().parents[1]
+    # Set in git's hooks, where they name another repository.
+    environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
 
     def git(*arguments: str) -> str | None:
         try:
-            call = ["git", "-C", str(Path(__file__).parent), *arguments]
-            return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+            call = ["git", "-C", str(home), *arguments]
+            found = subprocess.run(call, capture_output=True, text=True, errors="replace", check=True, env=environment)
+            return found.stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             return None
 
     root = git("rev-parse", "--show-toplevel")
-    if root is None:
+    code = (Path(__file__).resolve(), Path(rpglib.__file__).resolve())
+    if root is None or Path(root) != home or any(path.parents[1] != home for path in code):
+        return None, None
+    if git("ls-files", "--error-unmatch", *map(str, code)) is None:
         return None, None
     excluded = [f":(top,exclude){path}" for path in WRITTEN]
     changes = bool(git("status", "--porcelain", "--", ":/", *excluded))

@@ -6,17 +6,27 @@ before anything starts. `--in-place` executes a notebook with its own defaults s
 
 import argparse
 import ast
+import json
+import logging
 import math
 import os
 import re
+import shutil
+import signal
 import sys
 import tempfile
 import textwrap
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.records import DEFAULT_PROFILE, PROFILES, home
-from rpglib.errors import InputError, choice
+from experiments.notebook import check_parameter
+from experiments.records import DEFAULT_PROFILE, home
+from rpglib.errors import InputError, choice, shown
 from rpglib.runtime.files import atomic
 
 
@@ -34,8 +44,8 @@ class Parameter:
         try:
             value = PARSERS[self.type](text)
         except ValueError:
-            raise InputError(f"parameter {self.name} takes {KINDS[self.type]}, not {text!r}") from None
-        return choice("profile", value, PROFILES) if self.name == "profile" else value
+            raise InputError(f"parameter {self.name} takes {KINDS[self.type]}, not {shown(text)}") from None
+        return check_parameter(self.name, value)
 
 
 def _finite(text: str) -> float:
@@ -55,15 +65,34 @@ KINDS = {"str": "text", "int": "a whole number", "float": "a finite number", "bo
 
 
 def read(path: str | Path):
-    """Read a notebook (format 4); an absent or broken one raises `InputError`."""
+    """Read a notebook (format 4); an absent or broken one, or what is no file, raises `InputError`."""
     import nbformat
 
+    path = Path(path)
     try:
-        return nbformat.read(path, as_version=4)
-    except FileNotFoundError:
-        raise InputError(f"notebook {path} does not exist") from None
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a notebook: {str(error).splitlines()[0]}") from None
+        if not path.exists():
+            raise InputError(f"notebook {_named(path)} does not exist")
+        if not path.is_file():
+            raise InputError(f"{_named(path)} is no file; name a notebook")
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+        if not isinstance(found, dict) or found.get("nbformat") != 4:
+            raise InputError(f"{path} is not a notebook of format 4; save it again in JupyterLab")
+        with warnings.catch_warnings():
+            # About what old notebooks lack, which does no harm.
+            warnings.simplefilter("ignore")
+            nbformat.validate(found)
+            return nbformat.reads(text, as_version=4)
+    except InputError:
+        raise
+    except Exception as error:  # nbformat tells of what it cannot read in many unrelated types
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+        raise InputError(f"{_named(path)} is not a notebook: {shown(reason)}") from None
+
+
+def _named(path: Path) -> str:
+    """A path as a message shows it, whatever characters are in it."""
+    return str(path) if str(path).isprintable() and len(str(path)) <= 400 else shown(str(path))
 
 
 def parameters(notebook, name: str = "the notebook") -> dict[str, Parameter]:
@@ -73,16 +102,32 @@ def parameters(notebook, name: str = "the notebook") -> dict[str, Parameter]:
     literals (text, numbers, true / false): a value derived there would go stale when its source is overridden.
     """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise InputError(f"{name} has {len(cells)} cells tagged 'parameters'; tag exactly one")
-    found = [_parameter(statement, name) for statement in ast.parse(cells[0].source).body]
-    return {parameter.name: parameter for parameter in found}
+    if len(cells) != 1 or cells[0].cell_type != "code":
+        kinds = "cells" if len(cells) != 1 else f"{cells[0].cell_type} cell"
+        raise InputError(f"{name} has {len(cells)} {kinds} tagged 'parameters'; tag exactly one cell of code")
+    try:
+        statements = ast.parse(cells[0].source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # how Python refuses text that is no code
+        line = shown((getattr(error, "text", None) or cells[0].source).strip())
+        raise InputError(
+            f"{name}: {line} in the parameters cell is no Python; keep magics and commands in a cell of their own"
+        ) from None
+    found: dict[str, Parameter] = {}
+    for statement in statements:
+        parameter = _parameter(statement, name)
+        if parameter.name in found:
+            raise InputError(f"{name}: the parameters cell sets {parameter.name} twice; keep one")
+        found[parameter.name] = parameter
+    return found
 
 
 def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
-    line = ast.unparse(statement).splitlines()[0]
+    try:
+        line = ast.unparse(statement)
+    except RecursionError:
+        line = "an expression"
     wrong = InputError(
-        f"{notebook}: {line!r} in the parameters cell is not 'name: type = literal' with type {', '.join(PARSERS)}"
+        f"{notebook}: {shown(line)} in the parameters cell is not 'name: type = literal' with type {', '.join(PARSERS)}"
     )
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id=annotation), value=ast.expr() as value):
@@ -93,12 +138,12 @@ def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
             raise wrong
     try:
         default = ast.literal_eval(value)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise wrong from None
     kind = type(default).__name__
     if annotation == "float" and kind == "int":
         kind, default = "float", float(default)
-    if kind not in PARSERS or annotation not in (None, kind):
+    if kind not in PARSERS or annotation not in (None, kind) or (kind == "float" and not math.isfinite(default)):
         raise wrong
     return Parameter(name, kind, default, annotation is not None)
 
@@ -107,64 +152,189 @@ def run(notebook: str | Path, given: dict[str, str], output: str | Path | None =
     """Execute `notebook` with the `given` parameters and return the path of the executed copy.
 
     The copy is whole or absent, by default at data/runs/<profile>/<name>. Raises `InputError` for a parameter that the
-    notebook does not have or a value of another type, `NotebookFailed` where a cell fails; what ran until then is kept
-    as <output>.failed.ipynb.
+    notebook does not have, a wrong value, and an output that cannot be written, before the run; `NotebookFailed` where
+    a cell fails and `Interrupted` where the run is ended: what ran until then is kept as <output>.failed.ipynb.
     """
     notebook = Path(notebook)
-    known = parameters(read(notebook), notebook.name)
-    values = {
-        choice(f"parameter of {notebook.name}", name, known): known[name].parse(text) for name, text in given.items()
-    }
-    profile = values.get("profile", known["profile"].default if "profile" in known else DEFAULT_PROFILE)
-    output = Path(output) if output else home() / "data" / "runs" / profile / notebook.name
-    _execute(notebook, values, output)
+    source, values, profile = _prepared(notebook, given)
+    output = _result(profile, notebook) if output is None else Path(output)
+    _check_output(output, notebook)
+    _execute(source, notebook, values, output, output.with_suffix(FAILED))
     return output
 
 
 def run_in_place(notebook: str | Path) -> Path:
     """Execute `notebook` with its own defaults and replace it by the result, fit to be committed.
 
-    A failing notebook raises `NotebookFailed` and leaves the file as it was.
+    Where it fails or is interrupted, as in `run`, the file stays as it was; what ran is kept where `run` keeps it.
     """
     notebook = Path(notebook)
-    parameters(read(notebook), notebook.name)
-    _execute(notebook, {}, notebook)
+    source, _, profile = _prepared(notebook, {})
+    try:
+        kept = _result(profile, notebook)
+    except InputError:  # outside of the project
+        kept = notebook
+    _execute(source, notebook, {}, notebook, kept.with_suffix(FAILED))
     return notebook
+
+
+FAILED = ".failed.ipynb"
+
+
+def _result(profile: str, notebook: Path) -> Path:
+    """Where a result is kept unless another place is named; `InputError` outside of the project."""
+    return home() / "data" / "runs" / profile / notebook.name
+
+
+def _prepared(notebook: Path, given: dict[str, str]) -> tuple:
+    """The notebook, the values that are given, of their types, and the profile that it runs in."""
+    source = read(notebook)
+    known = parameters(source, notebook.name)
+    for name, parameter in known.items():
+        check_parameter(name, parameter.default)
+    values = {
+        choice(f"parameter of {notebook.name}", name, known): known[name].parse(text) for name, text in given.items()
+    }
+    return source, values, values.get("profile", known["profile"].default if "profile" in known else DEFAULT_PROFILE)
 
 
 class NotebookFailed(RuntimeError):
     """A cell of the notebook raised; the message is its last error line."""
 
 
-def _execute(notebook: Path, values: dict, output: Path) -> None:
+class Interrupted(KeyboardInterrupt):
+    """The run was ended from outside; `number` is that of the signal."""
+
+    def __init__(self, message: str, number: int = signal.SIGINT):
+        super().__init__(message)
+        self.number = number
+
+
+def _execute(source, notebook: Path, values: dict, output: Path, failed: Path) -> None:
+    """Run the notebook `source`, that of the file `notebook`, and write `output`, or what ran into `failed`."""
     import nbformat
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
 
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / notebook.name
+    for path in (output, failed):
+        _check_output(path)
+    # What they tell of a kernel that died, and of a cell whose result nobody fetched, is told here in one line.
+    for name in ("papermill", "asyncio"):
+        logging.getLogger(name).disabled = True
+    with _scratch() as folder:
+        # papermill takes paths for patterns of its own; those of this folder hold none.
+        before, draft, log = folder / "notebook.ipynb", folder / "draft.ipynb", folder / "kernel.log"
+        nbformat.write(source, before)
+
+        def keep() -> str:
+            if not draft.exists():
+                return "nothing ran"
+            with atomic(failed) as part:
+                shutil.copyfile(draft, part)
+            return f"what ran until then is in {failed}"
+
         try:
             executed = papermill.execute_notebook(
-                notebook,
+                before,
                 draft,
                 parameters=values,
                 kernel_name="python3",
                 language="python",
                 cwd=notebook.resolve().parent,
                 progress_bar=sys.stderr.isatty(),
+                kernel_manager_class=_kernels(log),
             )
-        except (papermill.PapermillExecutionError, DeadKernelError) as error:
-            if output != notebook and draft.exists():
-                with atomic(output.with_suffix(".failed.ipynb")) as part:
-                    part.write_bytes(draft.read_bytes())
-            raise NotebookFailed(f"{notebook.name}: {_one_line(error)}") from error
-    with atomic(output) as part:
-        nbformat.write(normalise(executed, notebook.resolve().parent), part)
+        except KeyboardInterrupt as error:
+            number = getattr(error, "number", signal.SIGINT)
+            raise Interrupted(f"{notebook.name}: interrupted; {keep()}", number) from None
+        # RuntimeError: a kernel that does not start.
+        except (papermill.PapermillException, DeadKernelError, NoSuchKernel, RuntimeError, OSError) as error:
+            keep()
+            said = log.read_text(errors="replace").splitlines() if isinstance(error, DeadKernelError) else []
+            last = [line for line in said if not line.startswith("[IPKernelApp]")][-1:]
+            raise NotebookFailed(f"{notebook.name}: {_one_line(error, *last)}") from error
+        result = normalise(executed, notebook.resolve().parent)
+        try:
+            with atomic(output) as part:
+                nbformat.write(result, part)
+        except InputError as error:
+            rescued = Path(tempfile.mkdtemp(prefix="rpglib-"), output.name)
+            nbformat.write(result, rescued)
+            raise InputError(f"{error}; the result is in {rescued}") from None
 
 
-def _one_line(error: Exception) -> str:
+def _check_output(path: Path, notebook: Path | None = None) -> None:
+    """Raise `InputError` where nothing can be written at `path`: better told before a run than after it.
+
+    The notebook that runs, where it is given, is no place for its result.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"cannot write {path}: it is there and no file; choose another name")
+        if notebook is not None and path.exists() and path.samefile(notebook):
+            raise InputError(f"{path} is the notebook itself; name another output, or run it with --in-place")
+        if path.is_symlink():
+            raise InputError(f"cannot write {path}: it is a link; name the file itself")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.part-", suffix=path.suffix):
+            pass
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {shown(str(path))}: {reason}; choose another folder or name") from None
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards; `InputError` where there can be none."""
+    try:
+        folder = tempfile.mkdtemp(prefix="rpglib-")
+    except OSError as error:
+        raise InputError(f"no temporary folder ({error.strerror or error}); name one in TMPDIR") from None
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Make an interruption of the signals by which schedulers and closed terminals end a program."""
+
+    def stop(number, _frame):
+        raise Interrupted(f"ended by {signal.Signals(number).name}", number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # Whoever set a handler, or wants it ignored as `nohup` does, means it.
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kernels(log: Path) -> type:
+    """What starts kernels whose own messages go into a file: of an interruption they tell at length."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Kernels(AsyncKernelManager):
+        async def start_kernel(self, **options):
+            with log.open("ab") as stderr:
+                await super().start_kernel(**options, stderr=stderr)
+
+    return Kernels
+
+
+def _one_line(error: Exception, *more: str) -> str:
     """Return a failed cell's number and error, without its traceback."""
-    text = str(error)
+    text = " ".join((str(error) or type(error).__name__, *more))
     if hasattr(error, "evalue"):
         text = f"cell [{error.exec_count}]: {error.ename}: {error.evalue}"
     return textwrap.shorten(text, 500)
@@ -201,11 +371,13 @@ def _without_paths(value, root: Path):
     if not isinstance(value, str):
         return value
     value = re.sub(re.escape(str(root)) + r"(/|(?![\w.-]))", lambda match: "" if match[1] else ".", value)
-    return value.replace(f"{Path.home()}/", "~/")
+    # Unknown it stays "~"; "/", the home of users without one, is part of every path.
+    user = os.path.expanduser("~").rstrip("/")
+    return value.replace(f"{user}/", "~/") if user else value
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 0, 1 where a cell failed, or 2 where the input is at fault."""
+    """Run the command line; return 0, 1 where a cell failed, 2 for input at fault, 128 + n after the signal n."""
     parser = argparse.ArgumentParser(prog="python -m experiments.run", description=__doc__.splitlines()[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -217,19 +389,26 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")
     # jsonschema, which papermill imports, would compile a grammar of web addresses for a check that no notebook needs.
     sys.modules.setdefault("rfc3987_syntax", None)
+    given = dict(options.parameter)
     try:
-        if options.in_place and options.parameter:
+        if options.in_place and given:
             raise InputError("--in-place takes no -p: committed outputs are those of the notebook's own defaults")
-        if options.in_place:
-            output = run_in_place(options.notebook)
-        else:
-            output = run(options.notebook, dict(options.parameter), options.output)
+        if len(given) < len(options.parameter):
+            (name, _), *_ = (Counter(name for name, _ in options.parameter) - Counter(list(given))).items()
+            raise InputError(f"parameter {name} is given twice; give it once")
+        with _stoppable():
+            output = (
+                run_in_place(options.notebook) if options.in_place else run(options.notebook, given, options.output)
+            )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as error:
+        print(f"error: {str(error) or 'interrupted'}", file=sys.stderr)
+        return 128 + getattr(error, "number", signal.SIGINT)
     print(output)
     return 0
 

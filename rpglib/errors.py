@@ -1,7 +1,11 @@
-"""The one exception that says "your input is at fault, and this is the remedy"."""
+"""The one exception that says "your input is at fault, and this is the remedy", and the checks that raise it."""
 
 import dataclasses
 import math
+from numbers import Integral, Real
+
+LARGEST = 2**63 - 1
+"""Whole numbers may be as large: random generators, tensors and files hold no larger one."""
 
 
 class InputError(ValueError):
@@ -11,27 +15,59 @@ class InputError(ValueError):
     """
 
 
+def shown(value) -> str:
+    """Any value as a message shows it: in one line, and short."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # of a tensor without values, of a number with more digits than Python prints
+        text = f"one of type {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
 def check_types(config) -> None:
     """Raise `InputError` where a field of a configuration (a dataclass) is not of its annotated type.
 
-    Whole numbers serve where any number does; True and False are no numbers, and a float is no count, even if whole.
+    Whole numbers serve where any number does, and NumPy's where Python's do, which they become; True and False are no
+    numbers, and a float is no count, even if whole.
     """
     for field in dataclasses.fields(config):
         value, kind = getattr(config, field.name), str(getattr(field.type, "__name__", field.type))
-        if kind in ("int", "float"):
-            known = isinstance(value, int) if kind == "int" else isinstance(value, int | float)
-            fits = known and not isinstance(value, bool) and math.isfinite(value)
+        if kind == "int":
+            fits = _whole(value)
+        elif kind == "float":
+            fits = isinstance(value, Real) and not isinstance(value, bool) and _finite(value)
         elif kind in ("bool", "str"):
             fits = isinstance(value, {"bool": bool, "str": str}[kind])
         else:
             continue
         if not fits:
             words = {"int": "a whole number", "float": "a finite number", "bool": "True or False", "str": "text"}
-            raise InputError(f"{type(config).__name__}.{field.name} takes {words[kind]}, not {value!r}")
+            raise InputError(f"{type(config).__name__}.{field.name} takes {words[kind]}, not {shown(value)}")
+        if kind in ("int", "float") and not isinstance(value, int | float):
+            object.__setattr__(config, field.name, {"int": int, "float": float}[kind](value))
+
+
+def whole_number(name: str, value, least: int = -LARGEST, most: int = LARGEST) -> int:
+    """Return `value` as an int where it is a whole number from `least` to `most`; raise `InputError` otherwise."""
+    if not _whole(value) or not least <= value <= most:
+        limit = "" if least == -LARGEST else f" from {least} {'on' if most == LARGEST else f'to {most:,}'}"
+        raise InputError(f"{name} takes a whole number{limit}, not {shown(value)}")
+    return int(value)
 
 
 def choice(kind: str, value: str, known) -> str:
     """Return `value` when it is one of `known`; raise `InputError` that lists the known ones otherwise."""
     if not isinstance(value, str) or value not in known:
-        raise InputError(f"unknown {kind} {str(value)[:60]!r}; known: {', '.join(map(str, known))}")
+        raise InputError(f"unknown {kind} {shown(value)}; known: {', '.join(map(str, known))}")
     return value
+
+
+def _whole(value) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) <= LARGEST
+
+
+def _finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number larger than any float
+        return False

@@ -63,7 +63,7 @@ def faults(path: Path) -> list[str]:
             > FROM_SCRATCH_LINES,
             "rpglib is imported before the last section": bool(re.search(r"^\s*(from|import) rpglib\b", before, re.M)),
         }
-    return [fault for fault, found in checks.items() if found] + _parameter_faults(notebook)
+    return [fault for fault, found in checks.items() if found] + _parameter_faults(notebook) + _begin_faults(code)
 
 
 def _before_last_section(cells) -> str:
@@ -94,6 +94,16 @@ def _parameter_faults(notebook) -> list[str]:
     loose = [name for name, parameter in found.items() if not parameter.annotated]
     faults = [f"parameters {sorted(missing)} are missing"] if missing else []
     return faults + ([f"parameters {loose} have no annotation"] if loose else [])
+
+
+def _begin_faults(code) -> list[str]:
+    """Whatever runs it, a notebook checks its parameters before anything else."""
+    tagged = [k for k, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])][:1]
+    checked = tagged == [0] and len(code) > 1 and code[1].source == BEGIN
+    return [] if checked else ["the parameters are not checked by the cell that follows theirs, the first one of code"]
+
+
+BEGIN = "from experiments import notebook\n\nnotebook.begin(profile, fresh, seed, device)"
 
 
 def test_there_are_notebooks():
@@ -138,7 +148,8 @@ def small_notebook():
         cells=[
             nbformat.v4.new_markdown_cell("# A claim", id="a"),
             nbformat.v4.new_code_cell(PARAMETERS, id="b", metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell("print(seed + 1)", id="c"),
+            nbformat.v4.new_code_cell(BEGIN, id="c", metadata={"tags": ["nbval-ignore-output"]}),
+            nbformat.v4.new_code_cell("print(seed + 1)", id="d"),
         ]
     )
 
@@ -155,41 +166,42 @@ def test_good_notebook_has_no_faults(executed):
 
 
 def _print(notebook, text):
-    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
+    notebook.cells[3].outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
 
 
 def _figure_only(notebook):
     data = {"image/png": "aGVsbG8=", "text/plain": "<Figure>"}
-    notebook.cells[2].outputs = [nbformat.v4.new_output("display_data", data=data)]
+    notebook.cells[3].outputs = [nbformat.v4.new_output("display_data", data=data)]
 
 
-def _ignore_three(notebook):
-    for index in range(3):
-        cell = nbformat.v4.new_code_cell("1", metadata={"tags": ["nbval-ignore-output"]}, execution_count=3 + index)
+def _ignore_two_more(notebook):
+    for index in range(2):
+        cell = nbformat.v4.new_code_cell("1", metadata={"tags": ["nbval-ignore-output"]}, execution_count=4 + index)
         notebook.cells.append(cell)
 
 
 SPOILERS = {
     "first cell": lambda nb: nb.cells.pop(0),
-    "execution counts": lambda nb: nb.cells[2].update(execution_count=5),
-    "never ran": lambda nb: nb.cells[2].update(execution_count=None),
+    "execution counts": lambda nb: nb.cells[3].update(execution_count=5),
+    "never ran": lambda nb: nb.cells[3].update(execution_count=None),
     "nothing compared": _figure_only,
-    "three ignored": _ignore_three,
-    "skipped": lambda nb: nb.cells[2].metadata.update(tags=["nbval-skip"]),
-    "comment": lambda nb: nb.cells[2].update(source="# NBVAL_IGNORE_OUTPUT\nprint(1)"),
+    "three ignored": _ignore_two_more,
+    "skipped": lambda nb: nb.cells[3].metadata.update(tags=["nbval-skip"]),
+    "comment": lambda nb: nb.cells[3].update(source="# NBVAL_IGNORE_OUTPUT\nprint(1)"),
     "absolute path": lambda nb: _print(nb, f"saved to {ROOT}/figures/a.png"),
     "path of a home": lambda nb: _print(nb, "saved to /home/someone/a.png"),
-    "class": lambda nb: nb.cells[2].update(source="class Net:\n    pass"),
-    "error": lambda nb: nb.cells[2].outputs.append(
+    "class": lambda nb: nb.cells[3].update(source="class Net:\n    pass"),
+    "error": lambda nb: nb.cells[3].outputs.append(
         nbformat.v4.new_output("error", ename="ValueError", evalue="x", traceback=[])
     ),
-    "warning": lambda nb: nb.cells[2].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="Warning")),
+    "warning": lambda nb: nb.cells[3].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="Warning")),
     "large": lambda nb: _print(nb, "x" * 500_000),
     "papermill": lambda nb: nb.metadata.update(papermill={}),
     "times": lambda nb: nb.cells[1].metadata.update(execution={"iopub.execute_input": "now"}),
-    "two parameter cells": lambda nb: nb.cells[2].metadata.update(tags=["parameters"]),
+    "two parameter cells": lambda nb: nb.cells[3].metadata.update(tags=["parameters"]),
     "derived parameter": lambda nb: nb.cells[1].update(source=PARAMETERS + "\nhalf: int = seed"),
     "no annotation": lambda nb: nb.cells[1].update(source=PARAMETERS + "\nn = 3"),
+    "parameters unchecked": lambda nb: nb.cells[2].update(source=BEGIN.replace("fresh", "False")),
     "parameter missing": lambda nb: nb.cells[1].update(source='profile: str = "cpu"'),
 }
 
@@ -211,18 +223,18 @@ MODEL = "import torch\n\n\nclass Net(torch.nn.Module):\n    pass"
     [
         (MODEL, "import rpglib", []),
         (MODEL, "a = 1\n" * (FROM_SCRATCH_LINES + 1), []),
-        ("a = 1\n\n" * (FROM_SCRATCH_LINES - 4), "", []),
-        ("a = 1\n\n" * (FROM_SCRATCH_LINES - 3), "", ["more than 300 lines of code stand before the last section"]),
+        ("a = 1\n\n" * (FROM_SCRATCH_LINES - 6), "", []),
+        ("a = 1\n\n" * (FROM_SCRATCH_LINES - 5), "", ["more than 300 lines of code stand before the last section"]),
         ("if True:\n    from rpglib.tasks import all_tasks", "", ["rpglib is imported before the last section"]),
         ("import rpglib", "", ["rpglib is imported before the last section"]),
     ],
 )
 def test_the_notebook_from_scratch_is_short_and_needs_no_library(executed, tmp_path, first, last, found):
-    """It alone may define classes; its four parameters count among its lines."""
+    """It alone may define classes; its first six lines, parameters and their check, count among its lines."""
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells[2].source = first
-    heading = nbformat.v4.new_markdown_cell("## The same with rpglib", id="d")
-    notebook.cells += [heading, nbformat.v4.new_code_cell(last, id="e", execution_count=3)]
+    notebook.cells[3].source = first
+    heading = nbformat.v4.new_markdown_cell("## The same with rpglib", id="e")
+    notebook.cells += [heading, nbformat.v4.new_code_cell(last, id="f", execution_count=4)]
     path = tmp_path / f"{FROM_SCRATCH}.ipynb"
     nbformat.write(notebook, path)
     assert faults(path) == found
@@ -233,7 +245,7 @@ def test_nbval_compares_numbers_and_knows_our_rules(executed, tmp_path):
     for name in ("conftest.py", "sanitize.cfg"):
         (tmp_path / name).write_text((ROOT / "notebooks" / name).read_text())
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells[2].source = "print(1); print('took 3.2 s at', hex(id(print)))"
+    notebook.cells[3].source = "print(1); print('took 3.2 s at', hex(id(print)))"
     _print(notebook, "1\ntook 7 s at 0x7f0000000000\n")
     nbformat.write(notebook, tmp_path / "right.ipynb")
     _print(notebook, "2\ntook 7 s at 0x7f0000000000\n")
@@ -246,5 +258,5 @@ def test_nbval_compares_numbers_and_knows_our_rules(executed, tmp_path):
         text=True,
         timeout=SMOKE_LIMIT,
     )
-    assert "1 failed, 3 passed" in result.stdout, result.stdout
+    assert "1 failed, 5 passed" in result.stdout, result.stdout
     assert "wrong.ipynb" in result.stdout.split("short test summary")[1]

@@ -21,6 +21,7 @@ from rpglib.analysis.similarity import diversity
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import INFERENCES, RPG
+from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.hardware import has_bf16
 from rpglib.runtime.resident import resident
 from rpglib.tokenizer import Layer, ParameterTokenizer
@@ -232,6 +233,9 @@ def execute(run: Run) -> tuple[float, Tensor]:
     options = {**subject.options(), **dict(run.options), "seed": run.seed}
     task = list(subject.task) if subject.task is not None else None
 
+    if run.optimised is None and subject.device == "cpu":
+        keep_freed_memory()  # as in every notebook; the plain path has it where it is among its optimisations
+
     def work() -> Tensor:
         if run.optimised is not None:
             return generate_plain(model, run.n, task, optimised=run.optimised, **options)
@@ -296,6 +300,7 @@ def modes(smoke: bool, device: str = "cpu") -> list[dict]:
 
 def mode_cost(architecture: Architecture, mode: str, device: str) -> dict:
     """One row of `modes`."""
+    keep_freed_memory()
     config = RPGConfig.preset("tiny")
     with torch.device("meta"):
         shapes = architecture.build().state_dict()
@@ -326,6 +331,7 @@ def growth(smoke: bool, device: str = "cpu") -> list[dict]:
 
 def growth_cost(size: int, rounds: int, device: str) -> dict:
     """One row of `growth`."""
+    keep_freed_memory()
     layer = Layer("weight", (size,), torch.float32, log=False)
     one = [torch.ones(1)]
     tokenizer = ParameterTokenizer([layer], [torch.zeros(1)], one, [0.0], {}, {}, ["weight"], GROWTH.token_size)

@@ -13,12 +13,11 @@ from itertools import pairwise
 
 import torch
 
-from experiments.pipeline import pick
 from rpglib.errors import InputError
 from rpglib.model import mamba2
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
-from rpglib.runtime.hardware import has_bf16
+from rpglib.runtime.hardware import has_bf16, pick
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import loop
 from rpglib.training.loop import TrainConfig, train

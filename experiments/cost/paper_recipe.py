@@ -25,12 +25,14 @@ from joblib import Parallel, delayed, parallel_config
 from experiments.baselines import mean_network, measured
 from experiments.cost.measures import step_seconds
 from experiments.cost.training_cost import CHECKPOINTS, untrained_zoo
-from experiments.pipeline import fit, generate, images_of, new_generator, obtain_zoo, pick, seeded
+from experiments.pipeline import fit, generate, images_of, new_generator, obtain_zoo, seeded
 from experiments.profiles import CNN_S, SMOKE_MODEL, Recipe, cifar10_rows, one_run, paper_recipe
 from experiments.records import agrees, home, plain, read_record, write_record
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
+from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
+from rpglib.runtime.hardware import pick
 from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
@@ -126,6 +128,8 @@ def run_zoo(pair: Mapping[str, Recipe], profile: str, hours: float, device: torc
     (of the whole training), tokens, generator_parameters}.
     """
     first = pair["ours"]
+    if device.type == "cpu":
+        keep_freed_memory()
     images = images_of(first.images)
     with one_thread() if device.type == "cpu" else nullcontext():
         zoo = obtain_zoo(first, profile, images, device)

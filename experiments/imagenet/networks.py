@@ -19,6 +19,7 @@ from experiments.profiles import Recipe, paper_recipe
 from experiments.records import PROFILES, agrees, read_record
 from rpglib.errors import InputError, choice
 from rpglib.model.config import RPGConfig
+from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.resident import HIGHEST, resident
 from rpglib.training.loop import TrainConfig
 from rpglib.zoo.architectures import Architecture
@@ -109,7 +110,8 @@ def recipes(profile: str, network: str = ALL) -> dict[str, Recipe]:
     """
     smoke = choice("profile", profile, PROFILES) == "smoke"
     known = [name for name, (_, accuracies) in NETWORKS.items() if smoke or accuracies]
-    names = known if network == ALL else [choice("network", name.strip(), known) for name in network.split(",")]
+    asked = network.split(",") if isinstance(network, str) else [network]
+    names = known if network == ALL else [choice("network", str(name).strip(), known) for name in asked]
     return {name: _smoke(_paper(name)) if smoke else _paper(name) for name in names}
 
 
@@ -192,4 +194,5 @@ def _alone(recipe: Recipe, profile: str, seed: int, device: str, folder: str | N
 def _compute(recipe: Recipe, profile: str, seed: int, device: str, folder: str | None) -> dict:
     if folder is not None:
         os.environ["RPG_HOME"] = folder
+    keep_freed_memory()
     return row(recipe, profile, True, seed, device).numbers | {"peak_gb": resident(HIGHEST) / 1e9}

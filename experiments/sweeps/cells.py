@@ -25,6 +25,7 @@ from experiments.records import home, plain, zoo_dir
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import predictions
 from rpglib.model.rpg import RPG
+from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
 from rpglib.zoo.store import Zoo
 
@@ -152,10 +153,12 @@ def _spread(jobs: Sequence[Job], work) -> Iterator[None]:
 
 
 def _collect(cell: Cell) -> None:
+    keep_freed_memory()
     cell.zoo()
 
 
 def _compute(job: Job) -> None:
+    keep_freed_memory()
     folder = _folder(job)
     # Last and atomically: a cell counts as computed once its numbers are there.
     write_json(folder / NUMBERS, plain(job.compute(folder)))

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import trange
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, check_types, whole_number
+from rpglib.model.config import MOST_SIZE
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CausalAttentionLayer
+from rpglib.runtime.hardware import fp32
 from rpglib.runtime.randomness import stream
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import Checkpoints, TrainConfig, rate
@@ -33,8 +35,13 @@ class AutoregressiveConfig:
     seed: int = 0
 
     def __post_init__(self):
-        if min(self.width, self.layers, self.headdim, self.steps, self.batch_size) < 1:
-            raise InputError("width, layers, headdim, steps and batch_size must be at least 1")
+        check_types(self)
+        for name in ("width", "layers", "headdim", "batch_size"):
+            whole_number(f"AutoregressiveConfig.{name}", getattr(self, name), 1, MOST_SIZE)
+        whole_number("AutoregressiveConfig.steps", self.steps, 1)
+        whole_number("AutoregressiveConfig.seed", self.seed, 0)
+        if self.learning_rate <= 0:
+            raise InputError("AutoregressiveConfig.learning_rate must be above 0, or nothing would learn")
         if self.width % self.headdim:
             raise InputError(f"headdim {self.headdim} does not divide the width {self.width}; choose one that does")
 
@@ -104,6 +111,7 @@ class AutoregressiveDecoder(nn.Module):
         return temperature * self.residual[:, None] * noise, permutation
 
 
+@fp32()
 def fit_autoregressive(
     zoo: Checkpoints, tokenizer: ParameterTokenizer, config: AutoregressiveConfig, progress: bool = True
 ) -> tuple[AutoregressiveDecoder, list[float]]:

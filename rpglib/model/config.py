@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-from rpglib.errors import InputError, check_types, choice
-from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
+from rpglib.errors import InputError, check_types, choice, shown, whole_number
+from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
 
 POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed")
-MOST_STEPS = 100_000
-"""Diffusion steps at most: each has an entry in the tables of the schedule, also where a file names their number."""
+MOST_LAYERS, MOST_SIZE = 1000, 2**24
+"""Layers and the size of anything at most, also where a file names them."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,20 @@ class RPGConfig:
         # JSON knows no tuples; a configuration that was read back must equal the one that was written.
         for name in ("widths", "channels"):
             sizes = getattr(self, name)
-            if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
-                raise InputError(f"RPGConfig.{name} takes whole numbers from 1 on, such as (256, 256), not {sizes!r}")
-            object.__setattr__(self, name, tuple(sizes))
+            if not isinstance(sizes, list | tuple):
+                raise InputError(f"RPGConfig.{name} takes whole numbers, such as (256, 256), not {shown(sizes)}")
+            if len(sizes) > MOST_LAYERS:
+                raise InputError(f"RPGConfig.{name} may have {MOST_LAYERS:,} layers at most, not {len(sizes):,}")
+            object.__setattr__(
+                self, name, tuple(whole_number(f"RPGConfig.{name}", size, 1, MOST_SIZE) for size in sizes)
+            )
         check_types(self)
-        for name in ("token_size", "d_state", "d_conv", "expand", "headdim", "kernel_size", "diffusion_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"RPGConfig.{name} must be at least 1, not {getattr(self, name)}")
-        if min(self.permutation_states, self.task_bits) < 0:
-            raise InputError("RPGConfig.permutation_states and task_bits must not be negative")
-        if self.diffusion_steps > MOST_STEPS:
-            raise InputError(f"RPGConfig.diffusion_steps may be {MOST_STEPS:,} at most, not {self.diffusion_steps:,}")
+        for name in ("token_size", "d_state", "d_conv", "expand", "headdim", "kernel_size", "task_width"):
+            whole_number(f"RPGConfig.{name}", getattr(self, name), 1, MOST_SIZE)
+        for name in ("permutation_states", "task_bits"):
+            whole_number(f"RPGConfig.{name}", getattr(self, name), 0, MOST_SIZE)
+        whole_number("RPGConfig.diffusion_steps", self.diffusion_steps, 1, MOST_STEPS)
+        _ = self.schedule  # which refuses betas that are none
         choice("recurrence", self.recurrence, RECURRENCES)
         choice("position embedding", self.position, POSITIONS)
         choice("permutation embedding", self.permutation, PERMUTATIONS)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, check_types, choice, whole_number
 
 PREDICTIONS = ("epsilon", "sample", "velocity")
+MOST_STEPS = 100_000
+"""Each has an entry in the tables of a schedule, also where a file names their number."""
+LEAST_SHARE = 1e-60
+"""Of the variance that signal and noise have, each at its weakest step; samplers divide by their roots, in fp32."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class NoiseSchedule:
     from them in float64, and the copies on a device are made at first use. t counts from 0 (least noise) to T - 1.
     Source: Ho et al. 2020, eq. 4; the defaults are those of the RPG paper (v1, table 12; v2, table 16) and of the
     released code.
-    Raises `InputError` for betas outside (0, 1) or in falling order, and for less than one step.
+    Raises `InputError` for betas outside (0, 1) or in falling order, for less than one step, and where the last step
+    has next to no signal or the first next to no noise: samplers divide by both.
     """
 
     steps: int = 1000
@@ -28,12 +33,17 @@ class NoiseSchedule:
     beta_end: float = 0.02
 
     def __post_init__(self):
-        if self.steps < 1:
-            raise InputError(f"a noise schedule needs at least 1 step, not {self.steps}")
+        check_types(self)
+        whole_number("the number of diffusion steps", self.steps, 1, MOST_STEPS)
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise InputError(
                 f"betas must satisfy 0 < beta_start <= beta_end < 1, not beta_start={self.beta_start}, "
                 f"beta_end={self.beta_end}"
+            )
+        if self.alpha_bar[-1] < LEAST_SHARE or 1 - self.alpha_bar[0] < LEAST_SHARE:
+            raise InputError(
+                f"beta_start={self.beta_start}, beta_end={self.beta_end} over {self.steps:,} steps leave no signal at "
+                "the end or no noise at the start; change them, so that both have a share"
             )
 
     @property

@@ -10,8 +10,11 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +24,12 @@ from torch import Tensor
 
 from rpglib.errors import InputError
 from rpglib.runtime.distributed import Write, each
-from rpglib.runtime.files import atomic
 from rpglib.runtime.threads import one_core_threads
 
 SOURCE = Path(__file__).with_name("denoiser_kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+COMPILE_SECONDS = 120
+"""A compiler that has not finished by then is given up."""
 TILE, TAPS, ROWS = 8, 7, 6
 """As in the source: outputs of a tile, kernel size, output channels of a block."""
 POINTS = (0.35, 0.60, 0.85, 1.18, 1.67, 2.90)
@@ -41,7 +45,9 @@ def obstacle(layers: list[tuple[Tensor, Tensor]], dtype: torch.dtype) -> InputEr
     if weight.shape[-1] != TAPS:
         return InputError(f"kernel='native' has convolutions of size {TAPS}, not {weight.shape[-1]}; use kernel='auto'")
     if _library() is None:
-        return InputError("kernel='native' needs a C++ compiler (c++ or $CXX) and a cache folder; use kernel='auto'")
+        return InputError(
+            "kernel='native' needs a C++ compiler (c++ or $CXX), and a cache that others cannot write; use 'auto'"
+        )
     return None
 
 
@@ -68,7 +74,7 @@ class NativeDenoiser:
         ]
 
     def __call__(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        noisy, time, condition = noisy.contiguous(), time.contiguous(), condition.contiguous()
+        noisy, time, condition = (x.float().contiguous() for x in (noisy, time, condition))
         out = torch.empty_like(noisy)
         _library().rpg_denoise(
             *map(_address, (noisy, time, condition, out)),
@@ -129,22 +135,65 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where it cannot be had; kept by its source and by the processor it was made for."""
-    compiler = os.environ.get("CXX") or shutil.which("c++")
-    if compiler is None or platform.system() == "Windows":
-        return None
-    made_for = f"{SOURCE.read_text()}{FLAGS}{compiler}{platform.machine()}{_processor()}"
+    """The compiled kernel, or None where it cannot be had; kept by its source and by the processor it was made for.
+
+    Whoever writes this file runs code in our name. It is loaded only from a folder in which nobody else can write, and
+    only whole: its name ends in the digest of what it holds.
+    """
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rpglib"
-        path = cache / f"denoiser-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}.so"
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with atomic(path) as part:
-                subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(part)], check=True, capture_output=True)
-        return ctypes.CDLL(str(path))
-    # RuntimeError: a user without a home folder has no cache.
-    except (OSError, RuntimeError, subprocess.CalledProcessError):
+        compiler = shlex.split(os.environ.get("CXX") or shutil.which("c++") or "")
+        folder = _cache()
+        if platform.system() == "Windows" or not compiler or not _only_ours(folder):
+            return None
+        made_for = f"{SOURCE.read_text(encoding='utf-8')}{FLAGS}{compiler}{platform.machine()}{_processor()}"
+        name = f"denoiser-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}"
+        kept = [path for path in sorted(folder.glob(f"{name}-*.so")) if _whole(path)]
+        library = ctypes.CDLL(str(kept[0] if kept else _compiled(compiler, folder, name)))
+        return library if hasattr(library, "rpg_denoise") else None
+    # No home folder, no permission, no space, no such compiler, one that fails or hangs, nonsense in $CXX.
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError):
         return None
+
+
+def _cache() -> Path:
+    """The folder of compiled kernels, made where it is missing; `OSError` or `RuntimeError` where there can be none."""
+    above = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # As the standard of these folders has it, a relative path does not count: it would name another one everywhere.
+    above = above if above.is_absolute() else Path.home() / ".cache"
+    if not above.is_absolute():
+        raise OSError(f"no cache in {above}")
+    above.mkdir(parents=True, exist_ok=True)
+    (above / "rpglib").mkdir(mode=0o700, exist_ok=True)
+    return above / "rpglib"
+
+
+def _only_ours(path: Path) -> bool:
+    """Whether this file or folder is no link, is this user's or the administrator's, and nobody else's to write."""
+    found = path.lstat()
+    plain = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
+    return plain and found.st_uid in (os.geteuid(), 0) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _whole(path: Path) -> bool:
+    return _only_ours(path) and path.stem.endswith(f"-{_digest(path)}")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def _compiled(compiler: list[str], folder: Path, name: str) -> Path:
+    """Compile the kernel and keep it under its digest; `OSError` or `SubprocessError` where that fails."""
+    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=folder) as scratch:
+        made = Path(scratch, "denoiser.so")
+        call = [*compiler, *FLAGS, str(SOURCE), "-o", str(made)]
+        silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        subprocess.run(call, check=True, timeout=COMPILE_SECONDS, **silent)
+        # Whatever the umask lets others do, writing is not for them.
+        made.chmod(stat.S_IMODE(made.stat().st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+        path = folder / f"{name}-{_digest(made)}.so"
+        os.replace(made, path)
+    return path
 
 
 def _processor() -> str:
@@ -152,5 +201,6 @@ def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+        lines = []
+    # Where nothing says what it can do, the machine's name must: a home folder may be shared by several.
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.node())

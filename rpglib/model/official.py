@@ -11,6 +11,7 @@ from torch import Tensor
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
+from rpglib.runtime.state_dicts import check_state_dict
 from rpglib.tokenizer import ParameterTokenizer
 
 # The released files hold the denoiser three times, as the net and as its trainer's and its sampler's model.
@@ -26,10 +27,17 @@ def read_official(path: str | Path, tokenizer: ParameterTokenizer | None = None)
     official = _read(path)
     if not isinstance(official, dict):
         raise InputError(f"{path} holds a {type(official).__name__}, not the state dict of a generator")
+    check_state_dict(official, str(path))
+    for name, x in official.items():
+        # A view of few values under many indices would become as large as it claims to be.
+        if x.nbytes > x.untyped_storage().nbytes():
+            raise InputError(f"{path} claims more values of {name!r} than it holds; is it damaged?")
     try:
         config, position, state = _convert(official)
     except KeyError as error:
         raise InputError(f"{path} lacks the key {error}; is it a generator checkpoint of the released code?") from None
+    except (IndexError, ValueError, ZeroDivisionError) as error:  # tensors of other shapes
+        raise InputError(f"{path} is no generator of the released code ({error})") from None
     model = RPG.with_positions(config, position, tokenizer)
     try:
         model.load_state_dict(state)

@@ -3,11 +3,13 @@
 Shapes: N networks, L tokens, D token size, H width, P permutation states, T diffusion steps.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, choice, shown, whole_number
 from rpglib.model.config import RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
@@ -24,10 +26,9 @@ from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
-from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.distributed import each, shared
 from rpglib.runtime.files import read_json, save_tensors, write_json
-from rpglib.runtime.hardware import uses_bf16
+from rpglib.runtime.hardware import fp32, memory, uses_bf16
 from rpglib.runtime.randomness import stream
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
@@ -37,13 +38,17 @@ INFERENCES = ("sequential", "partial", "full")
 PIECE = 256
 """Prototypes of so many tokens at least are computed in one go: with fewer the recurrent model's matrices idle."""
 
+MOST_NETWORKS = 2**20
+"""In one call; more are made with `first`."""
+
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
 
 
 class RPG(nn.Module):
     """A generator of network weights, for checkpoints of the one architecture that `tokenizer` was fitted on.
 
-    Raises `InputError` where the tokenizer's token size differs from the configuration's, or the width cannot carry it.
+    Raises `InputError` where the tokenizer's token size differs from the configuration's, or the width cannot carry it,
+    and where the weights do not fit into memory.
     """
 
     def __init__(self, config: RPGConfig, tokenizer: ParameterTokenizer):
@@ -53,6 +58,10 @@ class RPG(nn.Module):
                 f"the tokenizer cuts tokens of {tokenizer.token_size} values, the generator writes tokens of "
                 f"{config.token_size}; set both to the same token_size"
             )
+        # Where another device is the default, its memory is not this one.
+        if torch.get_default_device().type == "cpu":
+            if 4 * sum(map(math.prod, _shapes(config, tokenizer.num_tokens).values())) > memory():
+                raise InputError(TOO_LARGE)
         kind = "2d" if config.position == "learned" else config.position
         self._build(config, position_embedding(tokenizer.positions, config.widths[0], kind), tokenizer)
 
@@ -69,6 +78,16 @@ class RPG(nn.Module):
 
     def _build(self, config: RPGConfig, position: Tensor, tokenizer: ParameterTokenizer | None) -> None:
         self.config, self.tokenizer = config, tokenizer
+        try:
+            with fp32():
+                self._build_parts(config, position)
+        except (RuntimeError, MemoryError) as error:
+            # How PyTorch reports sizes that no memory holds, and those whose product no number does.
+            if not any(word in str(error) for word in ("alloc", "overflow", "memory")):
+                raise
+            raise InputError(TOO_LARGE) from None
+
+    def _build_parts(self, config: RPGConfig, position: Tensor) -> None:
         self.recurrent = RecurrentModel(
             position,
             config.widths,
@@ -107,6 +126,7 @@ class RPG(nn.Module):
         # Only needed here, and slow to import.
         from accelerate import cpu_offload
 
+        self.float()
         layers, self.recurrent.layers = self.recurrent.layers, nn.ModuleList()
         self.to(device)
         self.recurrent.layers = layers
@@ -186,37 +206,36 @@ class RPG(nn.Module):
         """Yield the tokens (L, D) of `n` networks, one after the other; arguments as in `generate`."""
         choice("sampler", sampler, SAMPLERS)
         choice("inference mode", inference, INFERENCES)
-        if n < 1 or part < 1:
-            raise InputError(f"n and part must be at least 1, not n={n}, part={part}")
+        n, part = whole_number("n", n, 1, MOST_NETWORKS), whole_number("part", part, 1)
+        seed, first = whole_number("seed", seed), whole_number("first", first, 0)
+        model = self._in_fp32()
         task = self.task_rows(task, n)
         permutation = self.permutation_rows(permutation, n, seed, first)
         alike = _first_alike(n, permutation, task)
-        length, size = len(self.recurrent.position), self.config.token_size
+        length, size = len(model.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
-        writer = _TokenWriter(self, sampler, steps, precision, kernel)
+        writer = _TokenWriter(model, sampler, steps, precision, kernel)
         if distributed:
             share = partial(shared, size=size, device=self.device)
         else:
             share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each
-        if self.device.type == "cpu":
-            keep_freed_memory()
 
         # Left as it was found: a training that evaluates networks on the way goes on in training mode.
-        training = self.training
-        self.eval()
+        training = model.training
+        model.eval()
         try:
             before = None
             for networks in torch.arange(n).split(max(1, part // length)):
                 # Networks of one state and one task have the same prototypes.
                 asked, which = alike[networks].unique(return_inverse=True)
                 given = [x[asked].to(self.device) if x is not None else None for x in (permutation, task)]
-                tokens, carried = torch.empty(len(networks) * length, size), []
+                tokens, carried = torch.empty(len(networks) * length, size, dtype=torch.float32), []
                 # Several pieces only where there is one network: its rows are then those of the tokens.
-                pieces = self.recurrent.pieces(max(part, PIECE) if len(networks) == 1 else length)
+                pieces = model.recurrent.pieces(max(part, PIECE) if len(networks) == 1 else length)
                 for piece in pieces:
                     if len(pieces) > 1 or before is None or not torch.equal(asked, before):
                         with writer.autocast():
-                            prototypes = self.recurrent.piece(len(asked), *given, piece, carried)
+                            prototypes = model.recurrent.piece(len(asked), *given, piece, carried)
                     rows = torch.arange(len(networks) * prototypes.shape[1]) + piece.start
                     owners, places = rows // length, rows % length
                     sources = which[owners] * length + places - piece.start
@@ -227,7 +246,13 @@ class RPG(nn.Module):
                 before = asked
                 yield from tokens.view(len(networks), length, size)
         finally:
-            self.train(training)
+            model.train(training)
+
+    def _in_fp32(self) -> "RPG":
+        """Itself, or a copy where its weights are of another type: networks are computed in fp32, or from there."""
+        if all(x.dtype == torch.float32 for x in self.state_dict().values() if x.is_floating_point()):
+            return self
+        return copy.deepcopy(self).float()
 
     def generate(self, n: int = 1, task: Sequence[int] | Tensor | None = None, **options) -> list[dict[str, Tensor]]:
         """Generate `n` networks as state dicts on the CPU.
@@ -243,7 +268,7 @@ class RPG(nn.Module):
         precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
         distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
         share of the tokens, and all of them return all networks.
-        Raises `InputError` for a bad task, permutation, sampler, mode or number of steps, and without a tokenizer.
+        Raises `InputError` for a bad task, permutation, sampler, mode or number, and without a tokenizer.
         """
         return list(self.generate_each(n, task, **options))
 
@@ -282,11 +307,14 @@ class RPG(nn.Module):
         if permutation is None:
             drawn = (_random(stream(seed, "permutation", first + i), 0).integers(states) for i in range(n))
             return torch.tensor([int(state) for state in drawn])
-        permutation = torch.as_tensor(permutation)
-        whole = permutation.shape == (n,) and not permutation.is_floating_point()
-        if not whole or permutation.min() < 0 or permutation.max() >= states:
-            raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {permutation.tolist()}")
-        return permutation
+        try:
+            given = torch.as_tensor(permutation)
+            whole = given.shape == (n,) and given.dtype != torch.bool and given.min() >= 0 and given.max() < states
+        except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
+            whole = False
+        if not whole or given.is_floating_point():
+            raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {shown(permutation)}")
+        return given.long()
 
     # ---- files --------------------------------------------------------------------------------------------------
 
@@ -335,7 +363,9 @@ class RPG(nn.Module):
             raise InputError(f"{folder / CONFIG} lacks the fields {missing}; copy or save it again")
         if unknown := sorted(fields.keys() - known):
             raise InputError(f"{folder / CONFIG} has unknown fields {unknown}; was it written by a newer version?")
-        model = cls(RPGConfig(**fields), ParameterTokenizer.load(folder / TOKENIZER))
+        config, tokenizer = RPGConfig(**fields), ParameterTokenizer.load(folder / TOKENIZER)
+        _check_sizes(folder / WEIGHTS, config, tokenizer)
+        model = cls(config, tokenizer)
         try:
             with safe_open(folder / WEIGHTS, "pt") as file:
                 belongs = file.metadata() or {}
@@ -349,6 +379,35 @@ class RPG(nn.Module):
         if stamp != (fields, _digest(folder / TOKENIZER)):
             raise InputError(f"{folder} mixes the files of two generators, after a save that failed; save it again")
         return model.to(device).eval()
+
+
+TOO_LARGE = "a generator of these sizes does not fit into memory; lower its widths"
+
+
+@lru_cache(maxsize=16)
+def _shapes(config: RPGConfig, tokens: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a generator's weights by their names, worked out without memory for them."""
+    with torch.device("meta"):
+        state = RPG.with_positions(config, torch.empty(tokens, config.widths[0])).state_dict()
+    return {name: tuple(x.shape) for name, x in state.items()}
+
+
+def _check_sizes(path: Path, config: RPGConfig, tokenizer: ParameterTokenizer) -> None:
+    """Raise `InputError` unless the file holds weights of the sizes that are asked for: memory is taken only then."""
+    try:
+        with safe_open(path, "pt") as file:
+            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        if len(config.widths) + len(config.channels) > len(held):
+            raise InputError(f"{path} does not hold this generator (fewer tensors than layers); copy or save it again")
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} does not hold this generator ({reason}); copy or save it again") from None
+    for name, shape in _shapes(config, tokenizer.num_tokens).items():
+        if held.get(name, shape) != shape:
+            raise InputError(
+                f"{path} does not hold this generator ({name!r} has the shape {held[name]}, not {shape}); "
+                "copy or save it again"
+            )
 
 
 class _TokenWriter:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, choice, shown
 from rpglib.model.diffusion import NoiseSchedule, epsilon_weights, sample_weights
 
 Predict = Callable[[Tensor, int], Tensor]
@@ -33,9 +33,9 @@ def timesteps(T: int, steps: int, spacing: str = "trailing") -> list[int]:
     Raises `InputError` for an unknown spacing or a number of steps that T cannot carry.
     """
     most = T // 2 if choice("spacing", spacing, SPACINGS) == "reference" else T
-    if not isinstance(steps, int) or not 1 <= steps <= most:
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= most:
         raise InputError(
-            f"sampling steps must lie in 1..{most} for {spacing} spacing of {T} diffusion steps, not {steps}"
+            f"sampling steps must lie in 1..{most} for {spacing} spacing of {T} diffusion steps, not {shown(steps)}"
         )
     if spacing == "trailing":
         return [round(T * left / steps) - 1 for left in range(steps, 0, -1)]

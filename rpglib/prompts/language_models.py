@@ -3,15 +3,18 @@
 Both get the same two messages and answer with a JSON list of zeros and ones; the code released with the RPG paper asks
 yes or no, class by class. Settings come from the environment: RPG_LLM_URL (base of an OpenAI-compatible server, such as
 http://localhost:11434/v1), RPG_LLM_MODEL, RPG_LLM_KEY (only where the server wants one) and RPG_LLM_TIMEOUT (seconds
-without a sign of life, default 30).
+that an answer may take as a whole, default 30).
 """
 
 import json
 import os
 import re
 import textwrap
+import time
 from functools import lru_cache
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
+from queue import Empty, SimpleQueue
+from threading import Thread
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -62,7 +65,7 @@ def ask_endpoint(prompt: str, class_names: tuple[str, ...]) -> list[int]:
     """Return one bit per class for the prompt, as an OpenAI-compatible server answers it; settings as said above.
 
     Raises `InputError` for missing or unusable settings, and with the server's address and what happened where it
-    cannot be reached, is silent for too long, or answers with an error or nonsense. No message holds the key.
+    cannot be reached, takes too long, or answers with an error or nonsense. No message holds the key.
     """
     model = os.environ.get("RPG_LLM_MODEL", "").strip()
     if not model:
@@ -89,7 +92,10 @@ def ask_endpoint(prompt: str, class_names: tuple[str, ...]) -> list[int]:
 def _base_url() -> str:
     url = os.environ.get("RPG_LLM_URL", "").strip().rstrip("/")
     try:
-        usable = url.isascii() and re.fullmatch(r"https?://[^\s@?#]+", url) and urlsplit(url).port != 0
+        parts = urlsplit(url)
+        # As it is asked for: an empty or overlong part between two dots has no such form.
+        host = (parts.hostname or "").encode("idna")
+        usable = url.isascii() and re.fullmatch(r"https?://[^\s@?#]+", url) and parts.port != 0 and host
     except ValueError:
         usable = False
     if not usable:
@@ -114,22 +120,45 @@ def _timeout() -> float:
 
 def _send(request: Request, url: str, timeout: float) -> bytes:
     """Return the body of the server's answer; every way in which there is none is an `InputError`."""
+    found: SimpleQueue = SimpleQueue()
+    # In a thread, which can be left behind: a socket's time-out begins anew with every byte, and names are looked up
+    # without any.
+    Thread(target=_fetch, args=(request, timeout, found), name="answer", daemon=True).start()
     try:
-        with urlopen(request, timeout=timeout) as response:
-            return response.read(LARGEST_ANSWER)
+        answer = found.get(timeout=timeout)
+        if isinstance(answer, bytes):
+            return answer
+        raise answer
     except HTTPError as error:
         remedy = {401: "check RPG_LLM_KEY", 403: "check RPG_LLM_KEY", 404: "check RPG_LLM_URL and RPG_LLM_MODEL"}
         raise InputError(
             f"{url} answered with HTTP status {error.code}; {remedy.get(error.code, 'look into its log or try later')}"
         ) from None
-    except (OSError, HTTPException) as error:
+    # ValueError: a host that the server sends us to, or a proxy, has no address that can be asked for.
+    except (OSError, HTTPException, ValueError, Empty) as error:
         cause = error.reason if isinstance(error, URLError) else error
-        if isinstance(cause, TimeoutError):
+        if isinstance(cause, TimeoutError | Empty):
             raise InputError(
-                f"{url} was silent for {timeout:g} seconds; try again, or allow more with RPG_LLM_TIMEOUT"
+                f"{url} gave no answer within {timeout:g} seconds; try again, or allow more with RPG_LLM_TIMEOUT"
             ) from None
         what = getattr(cause, "strerror", None) or type(cause).__name__
         raise InputError(f"{url} cannot be reached ({what}); start the server or correct RPG_LLM_URL") from None
+
+
+def _fetch(request: Request, timeout: float, found: SimpleQueue) -> None:
+    """Put the body of the answer, or what went wrong, into `found`."""
+    try:
+        ends, body = time.monotonic() + timeout, bytearray()
+        with urlopen(request, timeout=timeout) as response:
+            while len(body) < LARGEST_ANSWER and (part := response.read1(LARGEST_ANSWER - len(body))):
+                body += part
+                if time.monotonic() > ends:
+                    raise TimeoutError
+        if response.length:
+            raise IncompleteRead(bytes(body), response.length)
+        found.put(bytes(body))
+    except Exception as error:
+        found.put(error)
 
 
 def ask_local(prompt: str, class_names: tuple[str, ...], model: str | None = None) -> list[int]:

@@ -6,7 +6,7 @@ read.
 
 from collections.abc import Callable
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, choice, shown
 from rpglib.prompts.grammar import ask_table
 from rpglib.prompts.language_models import ask_endpoint, ask_local
 from rpglib.tasks import CLASS_NAMES, check_task
@@ -25,6 +25,10 @@ def task_from_prompt(prompt: str, images: str = "digits", backend: str | Backend
     """
     class_names = CLASS_NAMES[choice("data set", images, CLASS_NAMES)]
     ask = BACKENDS[choice("back end", backend, BACKENDS)] if isinstance(backend, str) else backend
+    if not callable(ask):
+        raise InputError(f"a back end is one of {', '.join(BACKENDS)}, or a callable, not {shown(backend)}")
+    if not isinstance(prompt, str):
+        raise InputError(f"a prompt is text, not {shown(prompt)}; say what to select, such as 'even digits'")
     if not prompt.strip():
         raise InputError("the prompt is empty; say what to select, such as 'even digits'")
     bits = ask(prompt, class_names)

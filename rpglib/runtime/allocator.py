@@ -16,8 +16,9 @@ def keep_freed_memory() -> None:
 
     By default glibc returns freed blocks of some megabytes to the kernel, so each layer of each step fills fresh pages,
     which may take longer than computing what goes into them. Nothing a tensor holds depends on where it lies. The most
-    that the process holds at one time hardly changes, but it keeps it until it ends. Done once per process, by `train`,
-    `collect` and `generate` on a CPU; under another C library nothing happens.
+    that the process holds at one time hardly changes, but it keeps it until it ends. It concerns the whole program, so
+    the program decides: nothing in the library calls this, `train`, `collect` and `generate` are faster on a CPU after
+    it. Once per process; under another C library nothing happens.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

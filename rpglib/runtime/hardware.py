@@ -1,10 +1,46 @@
 """What the device at hand can do."""
 
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-from rpglib.errors import choice
+from rpglib.errors import InputError, choice, shown
 
 PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def pick(device: str | torch.device) -> torch.device:
+    """The device by name; "auto" is the first GPU, or else the CPU. Raises `InputError` where it is not at hand."""
+    if isinstance(device, str) and device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=torch.device(device))
+    except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from None
+    return torch.device(device)
+
+
+@contextmanager
+def fp32() -> Iterator[None]:
+    """PyTorch's own default type inside, also where the program around has set another; a decorator, too."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def memory() -> float:
+    """Bytes of the computer's memory; infinite where the operating system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def has_bf16(device: torch.device) -> bool:

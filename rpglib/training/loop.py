@@ -15,16 +15,17 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from rpglib.errors import InputError, check_types, choice
+from rpglib.errors import InputError, check_types, choice, whole_number
 from rpglib.model.rpg import RPG
-from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import atomic
-from rpglib.runtime.hardware import PRECISIONS, uses_bf16
+from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.training.averages import Averages
 from rpglib.training.batches import Batches, Checkpoints, ahead
 from rpglib.training.graphs import graphed
 
 OPTIMIZERS = ("adamw", "adamw8bit")
+MOST_TOGETHER = 2**20
+"""Checkpoints of a step at most."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class TrainConfig:
         choice("optimizer", self.optimizer, OPTIMIZERS)
         choice("permutation", self.permutation, ("checkpoint", "run"))
         choice("weighting", self.weighting, ("value", "token"))
-        if min(self.steps, self.batch_size, self.diffusion_batch, self.save_every) < 1:
-            raise InputError("steps, batch_size, diffusion_batch and save_every must be at least 1")
+        for name in ("steps", "diffusion_batch", "save_every"):
+            whole_number(f"TrainConfig.{name}", getattr(self, name), 1)
+        whole_number("TrainConfig.batch_size", self.batch_size, 1, MOST_TOGETHER)
+        whole_number("TrainConfig.seed", self.seed, 0)
         if min(self.learning_rate, self.gradient_clip) <= 0:
             raise InputError("learning_rate and gradient_clip must be above 0, or nothing would learn")
         if not (0 <= self.ema < 1 and 0 <= self.warmup <= 1):
@@ -100,6 +103,7 @@ class TrainResult:
     precision: str = "fp32"
 
 
+@fp32()
 def train(
     model: RPG,
     zoo: Checkpoints,
@@ -130,9 +134,7 @@ def train(
 
     _fits(model, config)
     # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
-    on_cpu = not torch.accelerator.is_available() if device is None else torch.device(device).type == "cpu"
-    if on_cpu:
-        keep_freed_memory()
+    on_cpu = not torch.accelerator.is_available() if device is None else pick(device).type == "cpu"
     use_bf16 = uses_bf16(config.precision, PartialState(cpu=on_cpu).device)
     # Accelerate keeps the precision of a process's first training; each training here may choose its own.
     # The same holds for the device, which several processes share with their launcher and must keep.
@@ -250,6 +252,8 @@ def _fits(model: RPG, config: TrainConfig) -> None:
         raise InputError("prototype_loss needs a generator with prototype_skip=True; set that, or prototype_loss=0.0")
     if not config.diffusion and not model.config.prototype_skip:
         raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
+    if other := {x.dtype for x in model.parameters()} - {torch.float32}:
+        raise InputError(f"training updates weights in fp32, not in {other.pop()}; call model.float() before")
 
 
 def rate(step: int, steps: int, warmup: float) -> float:

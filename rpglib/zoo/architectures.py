@@ -7,7 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, check_types, shown, whole_number
+from rpglib.runtime.hardware import fp32
+
+MOST_SIZE = 2**20
+"""Classes, channels and pixels along a side at most, also where a file names them."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class Architecture:
     image_size: int = 32
     resize: int = 0
 
+    def __post_init__(self):
+        check_types(self)
+        for name in ("num_classes", "channels", "image_size"):
+            whole_number(f"Architecture.{name}", getattr(self, name), 1, MOST_SIZE)
+        whole_number("Architecture.resize", self.resize, 0, MOST_SIZE)
+
     @property
     def small(self) -> bool:
         """Whether it is one of our own networks, which train and predict many at once under `torch.func.vmap`."""
@@ -40,6 +50,7 @@ class Architecture:
         """
         return self.small and self.image_size < 32
 
+    @fp32()
     def build(self) -> nn.Module:
         """Return an untrained network; its weights come from torch's current random state."""
         if self.small:
@@ -48,6 +59,7 @@ class Architecture:
             return SMALL[self.name](self.num_classes, self.channels, self.image_size)
         return _timm_model(self)
 
+    @fp32()
     def pretrained(self) -> nn.Module:
         """Return a timm model with timm's pretrained weights, which are downloaded where they are not at hand.
 
@@ -67,7 +79,7 @@ class Architecture:
         try:
             return cls(**fields)
         except TypeError as error:
-            raise InputError(f"not the description of an architecture ({error}): {fields}") from None
+            raise InputError(f"not the description of an architecture ({error}): {shown(fields)}") from None
 
 
 class Attention(nn.Module):

@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from rpglib.analysis.accuracy import accuracy, answers, predictions
-from rpglib.errors import InputError, check_types
-from rpglib.runtime.allocator import keep_freed_memory
+from rpglib.errors import InputError, check_types, whole_number
+from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import check_state_dict, digest
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images, Split, Stream
@@ -28,6 +28,9 @@ from rpglib.zoo.store import Zoo
 
 CHUNK = 64
 """Members per batched pass: with more, the weights and activations of a step fall out of the processor's cache."""
+
+MOST_RUNS, MOST_EPOCHS = 2**20, 2**20
+"""More are a mistake that would end in want of memory."""
 
 State = dict[str, Tensor]
 """Parameters and buffers of N members side by side: name -> (N, ...)."""
@@ -46,6 +49,13 @@ class Schedule:
     batch_size: int
     weight_decay: float = 0.0
     decay: bool = False
+
+    def __post_init__(self):
+        check_types(self)
+        whole_number("Schedule.epochs", self.epochs, 0, MOST_EPOCHS)
+        whole_number("Schedule.batch_size", self.batch_size, 1)
+        if min(self.learning_rate, self.weight_decay) < 0:
+            raise InputError("Schedule.learning_rate and weight_decay must not be negative")
 
     def steps(self, images: int) -> int:
         """Return the number of training steps on so many images."""
@@ -82,10 +92,15 @@ class CollectConfig:
 
     def __post_init__(self):
         check_types(self)
-        if min(self.batch_size, self.finetune_batch_size, self.checkpoints, self.runs) < 1 or self.epochs < 0:
-            raise InputError("batch sizes, checkpoints and runs must be at least 1, epochs at least 0")
-        if min(self.learning_rate, self.finetune_learning_rate, self.weight_decay, self.seed) < 0:
-            raise InputError("learning rates, weight_decay and seed must not be negative")
+        for name in ("batch_size", "finetune_batch_size", "checkpoints"):
+            whole_number(f"CollectConfig.{name}", getattr(self, name), 1)
+        whole_number("CollectConfig.runs", self.runs, 1, MOST_RUNS)
+        whole_number("CollectConfig.epochs", self.epochs, 0, MOST_EPOCHS)
+        whole_number("CollectConfig.seed", self.seed, 0)
+        if min(self.learning_rate, self.finetune_learning_rate, self.weight_decay) < 0:
+            raise InputError(
+                "CollectConfig.learning_rate, finetune_learning_rate and weight_decay must not be negative"
+            )
 
     @property
     def training(self) -> Schedule:
@@ -123,8 +138,7 @@ def collect(
     chunks = _chunks(len(members), CHUNK if architecture.batched else 1)
     finetuning = config.finetuning.steps(count)
     save_at = [round((k + 1) * finetuning / config.checkpoints) for k in range(config.checkpoints)]
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()
+    device = pick(device)
     module = architecture.build().to(device)
     train = _on(images.train, device)
 
@@ -416,6 +430,10 @@ def _check(
     if classes > architecture.num_classes:
         raise InputError(
             f"{architecture.name} has {architecture.num_classes} outputs for {classes} labels; give it more"
+        )
+    if config.epochs and not config.training.steps(len(images.train)):
+        raise InputError(
+            f"a batch of {config.batch_size} does not fit into {len(images.train)} training images; lower batch_size"
         )
     steps = config.finetuning.steps(len(images.train))
     if not 1 <= config.checkpoints <= steps:

@@ -1,6 +1,7 @@
 """The images that target networks learn from: scikit-learn's digits, CIFAR-10 in two layouts, ImageNet through timm."""
 
 import importlib.metadata
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from rpglib.errors import InputError, choice
+from rpglib.errors import InputError, choice, shown
 from rpglib.runtime.files import read_json
 from rpglib.tasks import CLASS_NAMES
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+CIFAR10_SIZE, CIFAR10_CLASSES, CIFAR10_VALIDATION = 32, 10, 5000
 
 # Row numbers of scikit-learn's digits; tests/test_images.py says which calls of train_test_split drew them.
 DIGITS_SPLIT = Path(__file__).with_name("digits_split.json")
@@ -97,8 +100,16 @@ class Images:
 
 
 def data_root() -> Path:
-    """Return the folder of the data sets: what `RPG_DATA` names, else data/datasets below the current folder."""
-    return Path(os.environ.get("RPG_DATA", "data/datasets"))
+    """Return the folder of the data sets: what `RPG_DATA` names, else data/datasets.
+
+    Wherever in a project the program runs, a relative path is one of the project: it is looked for in the folder that
+    `RPG_HOME` names, and in the nearest one upwards with a pyproject.toml. Outside of any it is the current folder's.
+    """
+    root, here = Path(os.environ.get("RPG_DATA") or "data/datasets"), Path.cwd()
+    homes = [Path(os.environ["RPG_HOME"]).resolve()] if os.environ.get("RPG_HOME") else []
+    homes += [folder for folder in (here, *here.parents) if (folder / "pyproject.toml").exists()][:1]
+    roots = [home / root for home in homes] or [root]
+    return next((path for path in roots if path.is_dir()), roots[-1])
 
 
 def load_images(name: str, root: str | Path | None = None) -> Images:
@@ -136,7 +147,7 @@ def _synthetic(_root: Path) -> Images:
 
     def part(count: int) -> Split:
         labels = torch.randint(1000, (count,), generator=generator)
-        return Split(torch.randn(count, 3, 224, 224, generator=generator), labels)
+        return Split(torch.randn(count, 3, 224, 224, generator=generator, dtype=torch.float32), labels)
 
     parts = {"train": part(4), "validation": part(2), "test": part(2)}
     names = tuple(str(label) for label in range(1000))
@@ -154,7 +165,8 @@ def _cifar10(root: Path) -> Images:
             "into its folder cifar10, or set RPG_DATA to the folder that holds either"
         )
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
-    train, validation = (Split(train.images[part], train.labels[part]) for part in (order[:-5000], order[-5000:]))
+    rest, held = order[:-CIFAR10_VALIDATION], order[-CIFAR10_VALIDATION:]
+    train, validation = (Split(train.images[part], train.labels[part]) for part in (rest, held))
     return Images("cifar10", source, train, validation, test, CLASS_NAMES["cifar10"])
 
 
@@ -171,7 +183,7 @@ def _read_torchvision(root: Path) -> tuple[Split, Split]:
 
     try:
         parts = [CIFAR10(str(root), train=train) for train in (True, False)]
-    except RuntimeError:
+    except (RuntimeError, OSError):
         raise InputError(f"{root}/cifar-10-batches-py is incomplete or damaged; delete and download it again") from None
     train, test = (_split(torch.from_numpy(part.data).permute(0, 3, 1, 2), part.targets) for part in parts)
     return train, test
@@ -181,13 +193,17 @@ def _read_parquet(folder: Path) -> tuple[str, tuple[Split, Split]]:
     train, test = (_read_part(folder, part) for part in ("train", "test"))
     # JPEG is lossy: single pixels differ from the published ones, and every number measured on them must say so.
     jpeg = any(image.startswith(b"\xff\xd8") for image in train[0] + test[0])
-    with ThreadPoolExecutor() as pool:  # torchvision decodes outside the interpreter's lock
-        splits = [_split(torch.stack(list(pool.map(_decode, images))), labels) for images, labels in (train, test)]
+    splits = []
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        for part, (encoded, labels) in {"train": train, "test": test}.items():
+            names = (f"image {row} of {folder}/{part}-*.parquet" for row in range(len(encoded)))
+            pixels = np.stack(list(pool.map(_decode, encoded, names)))
+            splits.append(_split(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels))
     return "CIFAR-10, JPEG copy" if jpeg else "CIFAR-10", tuple(splits)
 
 
 def _read_part(folder: Path, part: str) -> tuple[list[bytes], list[int]]:
-    """Return the encoded images and the labels of "train" or "test"."""
+    """Return the encoded images and the labels of "train" or "test"; `InputError` where they cannot be CIFAR-10's."""
     import pyarrow
     from pyarrow import parquet
 
@@ -196,22 +212,54 @@ def _read_part(folder: Path, part: str) -> tuple[list[bytes], list[int]]:
         raise InputError(f"{folder} has no {part}-*.parquet; copy the whole data set there")
     try:
         table = parquet.read_table(files, columns=["img", "label"])
-        images = table.column("img").combine_chunks().field("bytes").to_pylist()
-    except (pyarrow.ArrowException, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        images = pyarrow.concat_arrays(table.column("img").chunks).field("bytes").to_pylist()
+        labels = table.column("label").to_pylist()
+    # AttributeError: a column of another type, which has no fields.
+    except (pyarrow.ArrowException, OSError, KeyError, AttributeError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{folder}/{part}-*.parquet is not in the hub's layout ({reason}); copy it again") from None
-    return images, table.column("label").to_pylist()
+    least = CIFAR10_VALIDATION + 1 if part == "train" else 1
+    if len(images) < least:
+        raise InputError(f"{folder}/{part}-*.parquet has {len(images)} images, {least} is the least; copy all of it")
+    for row, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if type(label) is not int or not 0 <= label < CIFAR10_CLASSES:
+            what = f"the label {shown(label)}, not one from 0 to {CIFAR10_CLASSES - 1}"
+        elif not isinstance(image, bytes):
+            what = f"no image, but {shown(image)}"
+        else:
+            continue
+        raise InputError(f"row {row} of {folder}/{part}-*.parquet has {what}; copy it again")
+    return images, labels
 
 
-def _decode(encoded: bytes) -> Tensor:
-    from torchvision.io import ImageReadMode, decode_image
+def _decode(encoded: bytes, name: str) -> np.ndarray:
+    """The pixels (S, S, 3) uint8 of an image of CIFAR-10; `InputError` with its name where it is damaged.
 
-    return decode_image(torch.frombuffer(bytearray(encoded), dtype=torch.uint8), ImageReadMode.RGB)
+    Torchvision's decoder ends the process at many a damaged file.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+            # Before a pixel is read: what a damaged header says would be taken from memory.
+            if image.size != (CIFAR10_SIZE, CIFAR10_SIZE):
+                raise ValueError(f"{image.width} x {image.height} pixels")
+            if checked := image.format == "PNG":
+                image.verify()  # the checksums, after which it must be opened again
+            else:
+                pixels = np.array(image.convert("RGB"))
+        if checked:
+            with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
+                pixels = np.array(image.convert("RGB"))
+    except Exception as error:  # Pillow tells of damage in many unrelated types
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:100]
+        raise InputError(f"{name} is damaged ({reason}); copy the data set again") from None
+    return pixels
 
 
 def _split(pixels: Tensor, labels: list[int]) -> Split:
     """Normalise pixels (n, 3, S, S) uint8 per channel."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CIFAR10_MEAN, CIFAR10_STD))
+    mean, std = (torch.tensor(x, dtype=torch.float32).view(3, 1, 1) for x in (CIFAR10_MEAN, CIFAR10_STD))
     images = pixels.contiguous().float().div_(255).sub_(mean).div_(std)
     return Split(images, torch.tensor(labels))
 
@@ -222,9 +270,10 @@ def imagenet(
     """Return ImageNet from the class folders in root/train and root/val, read and prepared as timm does for `model`.
 
     Without a model timm's defaults hold. Training images are cropped and flipped at random, others are centre crops. As
-    is the custom, the published validation images serve as test images; they are the validation part too. labels: the
-    label of every class folder by its name, by default its place among them; folders without one are left out.
-    Raises `InputError` where a folder is absent.
+    is the custom, the published validation images serve as test images, on which nothing may be chosen; the validation
+    part is one in a hundred of the published training images, which are not trained on. labels: the label of every
+    class folder by its name, by default its place among them; folders without one are left out.
+    Raises `InputError` where a folder is absent or holds no images, and, when it is read, for a damaged image.
     """
     from timm.data import create_dataset, resolve_data_config
 
@@ -232,16 +281,29 @@ def imagenet(
     for part in ("train", "val"):
         if not (folder := Path(root) / part).is_dir():
             raise InputError(f"ImageNet is not in {folder}; unpack its class folders there or name another root")
-        sets[part] = create_dataset("", str(folder), class_map=labels)
+        try:
+            sets[part] = create_dataset("", str(folder), class_map=labels).reader
+        except RuntimeError:  # timm's word for a folder without images
+            raise InputError(f"{folder} holds no images; unpack ImageNet's class folders there") from None
+    published = sets["train"].samples
+    if len(published) < 2:
+        raise InputError(f"{root}/train holds one image, too few to hold one back; unpack all of ImageNet there")
+    # In the order of their names, so of every class its share.
+    held = set(range(99, len(published), 100)) or {len(published) - 1}
+    parts = {
+        "train": [sample for row, sample in enumerate(published) if row not in held],
+        "validation": [published[row] for row in sorted(held)],
+        "test": sets["val"].samples,
+    }
     # Without a model timm wants an argument, if only one that says what holds anyway.
     settings = resolve_data_config({"in_chans": 3}, model=model)
-    train, test = (
-        Stream(len(sets[part]), settings["input_size"], partial(_timm_loader, sets[part], settings, part, workers))
-        for part in ("train", "val")
-    )
-    return Images(
-        "imagenet", "ImageNet (timm.data)", train, test, test, tuple(sorted(sets["train"].reader.class_to_idx))
-    )
+    streams = {
+        part: Stream(
+            len(files), settings["input_size"], partial(_timm_loader, Files(files), settings, part == "train", workers)
+        )
+        for part, files in parts.items()
+    }
+    return Images("imagenet", "ImageNet (timm.data)", **streams, class_names=tuple(sorted(sets["train"].class_to_idx)))
 
 
 def coarse_imagenet(root: str | Path, model: nn.Module | None = None, workers: int = 8) -> Images:
@@ -281,15 +343,41 @@ def _check_folders(root: Path, labels: dict[str, int], whose: str) -> None:
             )
 
 
-def _timm_loader(dataset, settings: dict, part: str, workers: int, batch_size: int):
+class Files(Dataset):
+    """Image files and their labels, read as timm's own data set does, which takes another image for a damaged one."""
+
+    def __init__(self, samples: list[tuple[str, int]]):
+        self.samples, self.transform = samples, None  # timm's loader sets the transform
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int):
+        from PIL import Image
+
+        path, label = self.samples[index]
+        try:
+            with Image.open(path) as image:
+                image = image.convert("RGB")
+        except Exception as error:  # Pillow tells of damage in many unrelated types
+            raise InputError(f"{path} is damaged ({shown(str(error))}); unpack it again") from None
+        return self.transform(image), label
+
+
+def _timm_loader(files: Files, settings: dict, training: bool, workers: int, batch_size: int):
     from timm.data import create_loader
 
-    return create_loader(
-        dataset,
+    loader = create_loader(
+        files,
         **{name: settings[name] for name in ("input_size", "interpolation", "mean", "std", "crop_pct")},
         batch_size=batch_size,
-        is_training=part == "train",
+        is_training=training,
         num_workers=workers,
         use_prefetcher=False,
         persistent_workers=False,
     )
+    try:
+        yield from loader
+    except InputError as error:
+        # What a process of the loader raises arrives with that one's traceback before it.
+        raise InputError(str(error).strip().splitlines()[-1].removeprefix("rpglib.errors.InputError: ")) from None

@@ -367,20 +367,6 @@ def test_thinned_keeps_the_mean_of_the_losses(steps):
     assert mean.item() == pytest.approx(losses.mean().item(), abs=1e-6)
 
 
-def test_pick():
-    assert pipeline.pick("cpu") == torch.device("cpu")
-    assert pipeline.pick("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(InputError, match="device 'nonsense' cannot be used here") as caught:
-        pipeline.pick("nonsense")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_absent_is_an_input_error():
-    with pytest.raises(InputError, match="'cuda' cannot be used here"):
-        pipeline.pick("cuda")
-
-
 # ---- profiles -------------------------------------------------------------------------------------------------------
 
 

@@ -214,12 +214,13 @@ def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypa
         text = json.dumps({"cells": [{"source": [source], "outputs": [output]}]})
         (tmp_path / "notebooks" / "a.ipynb").write_text(text)
 
-    code = tmp_path / "rpglib" / "records.py"
-    for path in (code, tmp_path / "data" / "a.json", tmp_path / "figures" / "a.pdf", tmp_path / "notebooks" / "b.py"):
-        path.parent.mkdir()
-        path.write_text("1")
+    code = tmp_path / "experiments" / "records.py"
+    for name in ("rpglib/__init__.py", "data/a.json", "figures/a.pdf", "notebooks/b.py", "experiments/records.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
     notebook("print(1)", "1")
     monkeypatch.setattr(records, "__file__", str(code))
+    monkeypatch.setattr(records.rpglib, "__file__", str(tmp_path / "rpglib" / "__init__.py"))
     assert records._commit() == (None, None)
     git("init", "-q")
     git("add", ".")
@@ -238,3 +239,67 @@ def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypa
     code.write_text("2")
     assert records._commit() == (commit, True)
     assert records.versions_line().endswith("with changes")
+
+
+@pytest.fixture
+def other(tmp_path, monkeypatch):
+    """Another project's repository with one commit; `place(folder)` says that the code lies in a folder of it."""
+
+    def git(*arguments):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "theirs.py").touch()
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "theirs")
+
+    def place(folder: str, library: str | None = None) -> None:
+        for name, where in (("experiments/records.py", folder), ("rpglib/__init__.py", library or folder)):
+            path = tmp_path / where / name
+            path.parent.mkdir(parents=True)
+            path.touch()
+            monkeypatch.setattr(records if "records" in name else records.rpglib, "__file__", str(path))
+
+    place.git = git
+    return place
+
+
+@pytest.mark.parametrize("folder", [".venv/lib/site-packages", "vendored", "."])
+def test_another_project_s_commit_is_none_of_ours(other, folder):
+    other(folder)
+    assert records._commit() == (None, None) and records.versions_line().endswith("no commit")
+
+
+def test_not_even_where_it_keeps_our_code_among_its_own(other):
+    other("vendored")
+    other.git("add", ".")
+    other.git("commit", "-qm", "with ours")
+    assert records._commit() == (None, None)
+
+
+def test_code_from_two_places_has_no_commit(other):
+    other(".", "elsewhere")
+    other.git("add", ".")
+    other.git("commit", "-qm", "all")
+    assert records._commit() == (None, None)
+
+
+def test_the_settings_of_a_git_hook_name_no_other_repository(other, tmp_path, monkeypatch):
+    other("ours")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path / "ours", check=True)
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for line in (["add", "."], ["commit", "-qm", "ours"]):
+        subprocess.run(["git", *identity, *line], cwd=tmp_path / "ours", check=True)
+    ours = records._commit()
+    assert len(ours[0]) == 40
+    # Theirs has files of the same names.
+    for path in (tmp_path / "ours").rglob("*.py"):
+        (copy := tmp_path / path.relative_to(tmp_path / "ours")).parent.mkdir()
+        copy.touch()
+    other.git("add", "experiments", "rpglib")
+    other.git("commit", "-qm", "more")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "ours"))
+    assert records._commit() == ours

@@ -103,7 +103,11 @@ def test_pickled_schedule_is_small_and_equal():
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        (lambda x: NoiseSchedule(steps=0), "at least 1 step"),
+        (lambda x: NoiseSchedule(steps=0), "diffusion steps takes a whole number from 1 to 100,000, not 0"),
+        (lambda x: NoiseSchedule(steps=10**12), "takes a whole number from 1 to 100,000, not 1000000000000"),
+        (lambda x: NoiseSchedule(steps=True), "steps takes a whole number, not True"),
+        (lambda x: NoiseSchedule(beta_start=1e-20), "no signal at the end or no noise at the start"),
+        (lambda x: NoiseSchedule(beta_start=0.9, beta_end=0.99), "no signal at the end or no noise at the start"),
         (lambda x: NoiseSchedule(beta_start=0.0), "beta_start=0.0"),
         (lambda x: NoiseSchedule(beta_start=0.5, beta_end=0.1), "beta_end=0.1"),
         (lambda x: SCHEDULE.add_noise(x, x, 1000), r"1000 lies outside 0\.\.999"),

@@ -1,5 +1,7 @@
 """The denoiser for sampling: folded layers, the minimal filtering algorithm, and the kernel against PyTorch."""
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,19 +139,155 @@ def test_without_a_compiler_pytorch_computes(monkeypatch):
         folded(model, kernel="native")
 
 
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """An empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "rpglib"
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A kernel, compiled once for all tests that need one in their cache."""
+    folder = tmp_path_factory.mktemp("compiled")
+    return native._compiled(["c++"], folder, "denoiser")
+
+
+def library():
+    return native._library.__wrapped__()
+
+
 def test_the_kernel_is_kept_in_the_user_s_cache_and_nowhere_else(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CACHE_HOME", "")  # as good as absent
-    monkeypatch.setenv("CXX", "false")  # compiles nothing, in no time
-    assert native._library.__wrapped__() is None
-    assert [path.name for path in tmp_path.iterdir()] == ["home"] and (tmp_path / "home/.cache/rpglib").is_dir()
+    for nowhere in ("", "relative/cache"):  # as good as absent
+        monkeypatch.setenv("XDG_CACHE_HOME", nowhere)
+        monkeypatch.setenv("CXX", "false")  # compiles nothing, in no time
+        assert library() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert list((tmp_path / "home/.cache/rpglib").iterdir()) == []
 
-    def homeless():
-        raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(Path, "home", homeless)
-    assert native._library.__wrapped__() is None
+def test_where_there_is_no_home_pytorch_computes(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "relative")
+    assert library() is None
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert library() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "compiler",
+    ["/no/such/c++", "ccache-that-is-not-there c++", '"c++', "  ", "true", "echo", "cat", "/tmp", "c++ -no-such-flag"],
+)
+def test_whatever_the_compiler_is_generation_goes_on(monkeypatch, cache, compiler):
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setattr(native, "_library", native._library.__wrapped__)
+    assert isinstance(folded(denoiser(64, SMALL)), TorchDenoiser)
+    assert list(cache.rglob("*")) == []
+
+
+def test_a_compiler_that_hangs_is_given_up(monkeypatch, cache, tmp_path):
+    (tmp_path / "hang").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "hang").chmod(0o755)
+    monkeypatch.setenv("CXX", str(tmp_path / "hang"))
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.2)
+    begun = time.monotonic()
+    assert library() is None and list(cache.iterdir()) == []
+    assert time.monotonic() - begun < 30
+
+
+@pytest.fixture
+def copied(monkeypatch, cache, compiled):
+    """A cache with the kernel in it and a compiler that copies it, with arguments of its own; each call is noted."""
+    script, calls = cache.parent.parent / "copy it", cache.parent.parent / "calls"
+    script.write_text(f'#!/bin/sh\necho call >> "{calls}"\nfor out; do :; done\ncat "{compiled}" > "$out"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", f"'{script}' -with an -argument")
+    assert library() is not None
+    return cache, lambda: len(calls.read_text().split())
+
+
+@needs_compiler
+def test_a_compiler_may_have_arguments_and_is_called_once(copied):
+    cache, calls = copied
+    assert library() is not None and calls() == 1
+    assert len(list(cache.iterdir())) == 1 and cache.stat().st_mode & 0o777 == 0o700
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "garbage"])
+def test_a_kept_kernel_that_is_not_whole_is_not_loaded_but_made_again(copied, damage):
+    cache, calls = copied
+    (kept,) = cache.iterdir()
+    good = kept.read_bytes()
+    middle = len(good) // 2
+    flipped = good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :]
+    kept.unlink()  # this process has mapped it
+    kept.write_bytes({"cut": good[:middle], "bit": flipped, "empty": b"", "garbage": b"x" * len(good)}[damage])
+    assert library() is not None and calls() == 2
+    assert kept.read_bytes() == good and len(list(cache.iterdir())) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702])
+def test_a_folder_that_others_may_write_is_not_trusted(copied, mode):
+    cache, calls = copied
+    cache.chmod(mode)
+    assert library() is None and calls() == 1
+    cache.chmod(0o755)
+    assert library() is not None and calls() == 1
+
+
+@needs_compiler
+def test_neither_is_another_s_folder_or_file_or_a_link(copied, monkeypatch, tmp_path):
+    cache, _ = copied
+    (kept,) = cache.iterdir()
+    kept.chmod(0o666)
+    assert not native._whole(kept)
+    kept.chmod(0o644)
+    assert native._whole(kept)
+    os.symlink(kept, link := tmp_path / kept.name)
+    assert not native._whole(link)
+    os.symlink(cache, tmp_path / "folder")
+    assert not native._only_ours(tmp_path / "folder")
+    owner = os.geteuid()
+    found = os.lstat(cache)
+    theirs = os.stat_result((*found[:4], owner + 1, *found[5:]))
+    monkeypatch.setattr(Path, "lstat", lambda self: theirs)
+    assert library() is None
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_serves_what_it_has(copied, monkeypatch):
+    cache, calls = copied
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    assert library() is not None and calls() == 1
+    next(cache.iterdir()).unlink()
+    assert library() is None
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert library() is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_whatever_the_umask_nobody_else_may_write_the_kernel(copied, umask):
+    cache, _ = copied
+    before = os.umask(umask)
+    try:
+        next(cache.iterdir()).unlink()
+        assert library() is not None
+    finally:
+        os.umask(before)
+    (kept,) = cache.iterdir()
+    assert kept.stat().st_mode & 0o022 == 0
 
 
 def test_what_the_kernel_cannot_do_is_said():

@@ -95,3 +95,22 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
 def test_without_a_tokenizer_there_are_no_state_dicts(model):
     with pytest.raises(InputError, match="no tokenizer"):
         model.generate(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"huge": torch.zeros(1).expand(10**6, 10**6)}, "claims more values of 'huge' than it holds"),
+        ({"model": {"pe": torch.zeros(1)}}, "holds a dict under 'model'"),
+        ({"model.pe": torch.zeros(0)}, "is no generator of the released code"),
+        ({"model.mamba_forward.0.D": torch.zeros(0)}, "is no generator of the released code"),
+        ({"model.mamba_forward.0.D": "none"}, "is a str, not a tensor"),
+    ],
+    ids=["huge", "nested", "empty", "without heads", "text"],
+)
+def test_a_file_of_other_sizes_is_one_line_and_takes_no_memory(tmp_path, change, message):
+    path = tmp_path / "official.pth"
+    torch.save(released("unconditional") | change, path)
+    with pytest.raises(InputError, match=message) as caught:
+        read_official(path)
+    assert "\n" not in str(caught.value)

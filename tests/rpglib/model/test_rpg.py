@@ -289,16 +289,28 @@ def test_parameter_counts_of_the_presets():
         ({"inference": "fast"}, "known: sequential, partial, full"),
         ({"steps": 0}, "sampling steps must lie in 1..1000"),
         ({"steps": 1001}, "sampling steps must lie in 1..1000"),
-        ({"n": 0}, "at least 1"),
+        ({"n": 0}, "n takes a whole number from 1 to 1,048,576, not 0"),
+        ({"n": 2.0}, "n takes a whole number from 1 to 1,048,576, not 2.0"),
+        ({"n": 10**12}, "n takes a whole number from 1 to 1,048,576, not 1000000000000"),
+        ({"part": 0}, "part takes a whole number from 1 on, not 0"),
+        ({"first": -1}, "first takes a whole number from 0 on, not -1"),
+        ({"seed": None}, "seed takes a whole number, not None"),
+        ({"seed": 1.5}, "seed takes a whole number, not 1.5"),
+        ({"seed": True}, "seed takes a whole number, not True"),
         ({"permutation": [3]}, "numbers from 0 to 2"),
         ({"permutation": [0.5]}, "numbers from 0 to 2"),
+        ({"permutation": [True]}, "numbers from 0 to 2"),
+        ({"permutation": "first"}, "numbers from 0 to 2, not 'first'"),
+        ({"permutation": [[0], [1, 2]]}, "numbers from 0 to 2"),
         ({"steps": 2.5}, "sampling steps must lie in"),
+        ({"steps": True}, "sampling steps must lie in"),
         ({"task": [1, 0]}, "trained without tasks"),
     ],
 )
 def test_bad_arguments_of_generate(tokenizer, arguments, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         generator(tokenizer).generate(**arguments)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +357,61 @@ def test_unknown_preset_and_sizes_that_do_not_fit(tokenizer):
     with pytest.raises(InputError, match="set both to the same token_size"):
         RPG(RPGConfig(), tokenizer)
     with pytest.raises(InputError, match="multiple of 4"):
-        RPG(dataclasses.replace(CONFIG, widths=(30, 30)), tokenizer)
+        RPG(dataclasses.replace(CONFIG, widths=(30, 30), headdim=15), tokenizer)
+
+
+@pytest.mark.parametrize("kernel", ["torch", "auto"])
+@pytest.mark.parametrize(("cast", "tolerance"), [("double", 0.0), ("half", 0.02), ("bfloat16", 0.1)])
+def test_a_generator_of_another_type_writes_the_same_networks(tokenizer, cast, tolerance, kernel):
+    model = generator(tokenizer)
+    options = {"n": 2, "steps": 4, "permutation": [0, 1], "kernel": kernel}
+    expected = model.generate(**options)
+    other = getattr(generator(tokenizer), cast)()
+    found = other.generate(**options)
+    assert largest_difference(found, expected) <= tolerance
+    assert {x.dtype for x in found[0].values()} == {x.dtype for x in expected[0].values()}
+    assert all(p.dtype == getattr(torch, cast) for p in other.parameters()), "it stays what it was"
+
+
+CLAIMS = [
+    {"widths": [32, 2**22]},
+    {"widths": [32] * 900},
+    {"d_state": 2**24},
+    {"expand": 2**20},
+    {"channels": [1, 2**23, 1]},
+    {"channels": [1, *[8] * 901, 1]},
+    {"permutation_states": 2**24},
+    {"kernel_size": 2**23 + 1},
+    {"expand": 2**24, "d_state": 2**24, "widths": [2**24, 2**24]},
+]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=str)
+def test_sizes_that_the_weights_do_not_have_take_no_memory(tokenizer, tmp_path, monkeypatch, claim):
+    generator(tokenizer).save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(fields | claim))
+    monkeypatch.setattr(RPG, "__init__", lambda *_: pytest.fail("weights were made before they were compared"))
+    with pytest.raises(InputError, match=r"does not hold this generator|does not fit into memory") as caught:
+        RPG.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_tokens_than_the_weights_have_take_no_memory(tokenizer, tmp_path, monkeypatch):
+    generator(tokenizer).save_pretrained(tmp_path)
+    layer = dataclasses.replace(tokenizer.layers[0], shape=(2**40, 2))
+    one = [torch.zeros(1)], [torch.ones(1)]
+    ParameterTokenizer([layer], *one, [1.0], {}, {}, [layer.name], 64).save(tmp_path / "tokenizer.safetensors")
+    monkeypatch.setattr(RPG, "__init__", lambda *_: pytest.fail("positions were made before they were compared"))
+    with pytest.raises(InputError, match="does not hold this generator"):
+        RPG.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"widths": (2**24, 2**24), "expand": 2**24}, {"widths": (2**20,)}])
+def test_a_generator_that_no_memory_holds_is_one_line_before_it_takes_any(tokenizer, change, monkeypatch):
+    monkeypatch.setattr("rpglib.model.rpg.position_embedding", lambda *_: pytest.fail("memory was taken"))
+    with pytest.raises(InputError, match="does not fit into memory; lower its widths"):
+        RPG(dataclasses.replace(CONFIG, **change), tokenizer)
 
 
 def test_damaged_files(tokenizer, tmp_path):

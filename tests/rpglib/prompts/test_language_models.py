@@ -169,9 +169,50 @@ def test_a_server_that_hangs(serve, monkeypatch, started):
 
     serve(hang)
     start = time.perf_counter()
-    line = refused("was silent for 0.2 seconds; try again, or allow more with RPG_LLM_TIMEOUT")
+    line = refused("gave no answer within 0.2 seconds; try again, or allow more with RPG_LLM_TIMEOUT")
     over.set()
     assert "http://127.0.0.1:" in line and time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("part", ["headers", "body", "lookup"])
+def test_a_server_that_sends_a_byte_now_and_then(serve, monkeypatch, part):
+    monkeypatch.setenv("RPG_LLM_TIMEOUT", "0.5")
+    over = Event()
+
+    def drip(handler):
+        if part == "body":
+            send(handler, "")
+        handler.wfile.write(b"HTTP/1.1 200 " if part == "headers" else b"")
+        while not over.wait(0.1):
+            handler.wfile.write(b" ")
+
+    serve(drip)
+    if part == "lookup":
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: over.wait(10))
+    start = time.perf_counter()
+    refused("gave no answer within 0.5 seconds")
+    over.set()
+    assert time.perf_counter() - start < 5
+
+
+def test_an_answer_in_pieces_and_one_without_end(serve, monkeypatch):
+    monkeypatch.setattr("rpglib.prompts.language_models.LARGEST_ANSWER", 1000)
+
+    def pieces(handler):
+        send(handler, "")
+        for byte in chat(str(ODD)).encode():
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+
+    serve(pieces)
+    assert task_from_prompt("odd digits", "digits", "endpoint") == ODD
+    serve(lambda handler: send(handler, " " * 2000))
+    refused("did not answer with a chat completion")
+
+
+def test_a_server_that_sends_us_where_nobody_can_be(serve):
+    serve(lambda handler: send(handler, "", 302, Location="http://a..b/"))
+    refused(r"cannot be reached \((Unicode|Location|UnicodeEncode)Error\)")
 
 
 def test_no_server(monkeypatch):
@@ -194,6 +235,11 @@ def test_no_server(monkeypatch):
         ("URL", f"http://localhost/v1?key={KEY}", "RPG_LLM_URL is not set or not the base"),
         ("URL", "http://localhost:port/v1", "RPG_LLM_URL is not set or not the base"),
         ("URL", "http://[::1/v1", "RPG_LLM_URL is not set or not the base"),
+        ("URL", "http://a..b/v1", "RPG_LLM_URL is not set or not the base"),
+        ("URL", f"http://{'a' * 64}.example/v1", "RPG_LLM_URL is not set or not the base"),
+        ("URL", "http://:80/v1", "RPG_LLM_URL is not set or not the base"),
+        ("URL", "http://é.example/v1", "RPG_LLM_URL is not set or not the base"),
+        ("URL", "http://localhost:99999/v1", "RPG_LLM_URL is not set or not the base"),
         ("TIMEOUT", "soon", "RPG_LLM_TIMEOUT='soon' is not a number of seconds"),
         ("TIMEOUT", "-1", "RPG_LLM_TIMEOUT='-1'"),
         ("TIMEOUT", "nan", "RPG_LLM_TIMEOUT='nan'"),

@@ -203,8 +203,16 @@ def test_bad_recipes():
         dataclasses.replace(TRAIN, precision="fp8")
     with pytest.raises(InputError, match="unknown weighting 'layer'; known: value, token"):
         dataclasses.replace(TRAIN, weighting="layer")
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match=r"TrainConfig.steps takes a whole number from 1 on, not 0"):
         dataclasses.replace(TRAIN, steps=0)
+
+
+def test_weights_of_another_type_and_devices_that_are_none_are_told(zoo):
+    for cast in ("double", "half", "bfloat16"):
+        with pytest.raises(InputError, match=r"fp32, not in torch\.\w+; call model\.float\(\)"):
+            train(getattr(fresh(zoo), cast)(), zoo, SHORT, device="cpu", progress=False)
+    with pytest.raises(InputError, match="device 'nonsense' cannot be used here"):
+        train(fresh(zoo), zoo, SHORT, device="nonsense", progress=False)
 
 
 def test_prototype_loss_needs_the_skip_that_it_is_about(zoo):

@@ -11,11 +11,22 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from timm.data import ImageNetInfo
+from torchvision.io import ImageReadMode, decode_image
 
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
-from rpglib.zoo.images import CIFAR10_MEAN, CIFAR10_STD, coarse_imagenet, imagenet, imagenet_1k, labels_of, load_images
+from rpglib.zoo.images import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    _decode,
+    coarse_imagenet,
+    data_root,
+    imagenet,
+    imagenet_1k,
+    labels_of,
+    load_images,
+)
 
 REAL = Path(os.environ.get("RPG_DATA", Path(__file__).parents[3] / "../shared/datasets"))
 
@@ -56,12 +67,13 @@ def test_an_unknown_or_absent_data_set_names_the_remedy(tmp_path):
 
 
 @pytest.mark.parametrize(("encoding", "source"), [("PNG", "CIFAR-10"), ("JPEG", "CIFAR-10, JPEG copy")])
-def test_the_parquet_layout_is_read_and_its_encoding_named(tmp_path, encoding, source):
-    pixels = np.random.default_rng(0).integers(0, 256, (5010, 32, 32, 3), dtype=np.uint8)
+def test_the_parquet_layout_is_read_and_its_encoding_named(tmp_path, encoding, source, monkeypatch):
+    monkeypatch.setattr("rpglib.zoo.images.CIFAR10_VALIDATION", 15)
+    pixels = np.random.default_rng(0).integers(0, 256, (25, 32, 32, 3), dtype=np.uint8)
     write_parquet(tmp_path / "cifar10", encoding, train=pixels, test=pixels[:20])
     images = load_images("cifar10", tmp_path)
     assert images.source == source
-    assert [len(part) for part in (images.train, images.validation, images.test)] == [10, 5000, 20]
+    assert [len(part) for part in (images.train, images.validation, images.test)] == [10, 15, 20]
     assert images.test.labels.tolist() == [i % 10 for i in range(20)]
     expected = (pixels[:20] / 255 - np.array(CIFAR10_MEAN)) / np.array(CIFAR10_STD)
     difference = np.abs(images.test.images.permute(0, 2, 3, 1).numpy() - expected)
@@ -76,16 +88,91 @@ def test_a_broken_parquet_file_is_one_line(tmp_path):
         load_images("cifar10", tmp_path)
 
 
+def encoded(image: np.ndarray, encoding: str) -> bytes:
+    Image.fromarray(image).save(buffer := io.BytesIO(), encoding)
+    return buffer.getvalue()
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+# Compressed as photographs are: a wrong bit of noise, which is not, is noticed without any checksum.
+SMOOTH = (np.random.default_rng(0).normal(0, 6, (32, 32, 3)).cumsum(0).clip(-120, 120) + 128).astype(np.uint8)
+
+
+@pytest.mark.parametrize("encoding", ["PNG", "JPEG"])
+def test_a_damaged_image_is_one_line(encoding):
+    """No byte of a PNG is without a checksum; of a JPEG only what cannot be read at all is noticed."""
+    good, random = encoded(SMOOTH, encoding), np.random.default_rng(1)
+    for cut in random.integers(0, len(good), 40):
+        with pytest.raises(InputError, match="image 3 is damaged") as caught:
+            _decode(good[:cut], "image 3")
+        assert "\n" not in str(caught.value)
+    for place in random.integers(0, len(good) * 8, 1500):
+        flipped = bytearray(good)
+        flipped[place // 8] ^= 1 << place % 8
+        try:
+            pixels = _decode(bytes(flipped), "image 3")
+        except InputError:
+            continue
+        assert encoding == "JPEG" or np.array_equal(pixels, SMOOTH)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 32), (9000, 9000)])
+def test_an_image_of_another_size_is_not_even_decoded(size):
+    Image.new("1", size).save(buffer := io.BytesIO(), "PNG")
+    with pytest.raises(InputError, match=r"damaged \(\d+ x \d+ pixels\)"):
+        _decode(buffer.getvalue(), "it")
+
+
+def write_table(folder: Path, part: str, **columns) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    folder.mkdir(exist_ok=True)
+    parquet.write_table(pyarrow.table(columns), folder / f"{part}-0.parquet")
+
+
+ROW = {"bytes": encoded(NOISE, "PNG"), "path": None}
+FOREIGN = {
+    "a label too large": ({"img": [ROW] * 2, "label": [0, 10]}, "row 1 of .* has the label 10, not one from 0 to 9"),
+    "a negative label": ({"img": [ROW], "label": [-1]}, "the label -1"),
+    "no label": ({"img": [ROW] * 2, "label": [3, None]}, "row 1 of .* has the label None"),
+    "labels in words": ({"img": [ROW], "label": ["cat"]}, "the label 'cat'"),
+    "labels as floats": ({"img": [ROW], "label": [1.0]}, "the label 1.0"),
+    "no column of labels": ({"img": [ROW]}, "not in the hub's layout"),
+    "a column by another name": ({"image": [ROW], "label": [1]}, "not in the hub's layout"),
+    "images as bytes": ({"img": [ROW["bytes"]], "label": [1]}, "not in the hub's layout"),
+    "images without bytes": ({"img": [{"path": "a.png"}], "label": [1]}, "not in the hub's layout"),
+    "an image that is none": ({"img": [ROW, {"bytes": None, "path": "a"}], "label": [1, 1]}, "row 1 of .* no image"),
+    "no rows": ({"img": [ROW][:0], "label": [1][:0]}, "not in the hub's layout|has 0 images"),
+    "an image of nonsense": ({"img": [{"bytes": b"nonsense", "path": ""}], "label": [1]}, "image 0 of .* is damaged"),
+}
+
+
+@pytest.mark.parametrize("fault", FOREIGN)
+def test_a_table_that_is_not_cifar10_is_one_line(tmp_path, fault, monkeypatch):
+    columns, words = FOREIGN[fault]
+    monkeypatch.setattr("rpglib.zoo.images.CIFAR10_VALIDATION", 0)  # so that a single row were enough
+    for part in ("train", "test"):
+        write_table(tmp_path / "cifar10", part, **columns)
+    with pytest.raises(InputError, match=words) as caught:
+        load_images("cifar10", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_few_images_to_hold_some_back(tmp_path):
+    for part in ("train", "test"):
+        write_table(tmp_path / "cifar10", part, img=[ROW] * 5000, label=[1] * 5000)
+    with pytest.raises(InputError, match=r"train.* has 5000 images, 5001 is the least"):
+        load_images("cifar10", tmp_path)
+
+
 def write_parquet(folder: Path, encoding: str, **parts: np.ndarray) -> None:
     import pyarrow
     from pyarrow import parquet
 
     folder.mkdir()
     for name, pixels in parts.items():
-        rows = []
-        for image in pixels:
-            Image.fromarray(image).save(buffer := io.BytesIO(), encoding)
-            rows.append({"bytes": buffer.getvalue(), "path": None})
+        rows = [{"bytes": encoded(image, encoding), "path": None} for image in pixels]
         labels = [i % 10 for i in range(len(pixels))]
         parquet.write_table(pyarrow.table({"img": rows, "label": labels}), folder / f"{name}-00000-of-00001.parquet")
 
@@ -94,8 +181,36 @@ def write_parquet(folder: Path, encoding: str, **parts: np.ndarray) -> None:
 def test_the_real_test_images_of_cifar10():
     from rpglib.zoo.images import _read_part
 
-    encoded, labels = _read_part(REAL / "cifar10", "test")
-    assert len(encoded) == 10_000 and np.bincount(labels).tolist() == [1000] * 10
+    images, labels = _read_part(REAL / "cifar10", "test")
+    assert len(images) == 10_000 and np.bincount(labels).tolist() == [1000] * 10
+    # Recorded numbers were measured on the pixels that torchvision decodes.
+    for image in images[::25]:
+        theirs = decode_image(torch.frombuffer(bytearray(image), dtype=torch.uint8), ImageReadMode.RGB)
+        assert torch.from_numpy(_decode(image, "it")).permute(2, 0, 1).equal(theirs)
+
+
+def test_a_relative_folder_of_data_is_one_of_the_project(tmp_path, monkeypatch):
+    project, home = tmp_path / "project", tmp_path / "home"
+    (project / "notebooks").mkdir(parents=True)
+    (home / "mine").mkdir(parents=True)
+    (project / "pyproject.toml").touch()
+    monkeypatch.delenv("RPG_DATA", raising=False)
+    monkeypatch.delenv("RPG_HOME", raising=False)
+    monkeypatch.chdir(project / "notebooks")
+    assert data_root() == project / "data/datasets"
+    monkeypatch.setenv("RPG_DATA", "mine")
+    assert data_root() == project / "mine"
+    monkeypatch.setenv("RPG_HOME", str(home))
+    assert data_root() == home / "mine"
+    (home / "mine").rmdir()
+    assert data_root() == project / "mine"
+    monkeypatch.setenv("RPG_DATA", str(tmp_path))
+    assert data_root() == tmp_path
+    monkeypatch.chdir(tmp_path)  # in no project
+    monkeypatch.setenv("RPG_DATA", "")
+    assert data_root() == home / "data/datasets"
+    monkeypatch.delenv("RPG_HOME")
+    assert data_root() == Path("data/datasets")
 
 
 def write_folder(folder: Path, count: int) -> None:
@@ -114,8 +229,49 @@ def test_imagenet_goes_through_timm(tmp_path):
     batches = list(images.test.batches(4))
     assert [len(labels) for _, labels in batches] == [4, 2] and len(images.test) == 6
     assert batches[0][0].shape[1:] == images.train.shape
+    assert (len(images.train), len(images.validation)) == (9, 1)
     with pytest.raises(InputError, match="ImageNet is not in"):
         imagenet(tmp_path / "absent", model)
+
+
+def test_the_validation_images_of_imagenet_are_neither_trained_nor_tested_on(tmp_path):
+    for part, count in (("train", 205), ("val", 1)):
+        write_folder(tmp_path / part / "cat", 1)
+        for i in range(1, count):
+            (tmp_path / part / "cat" / f"{i}.png").hardlink_to(tmp_path / part / "cat" / "0.png")
+    images = imagenet(tmp_path, workers=0)
+    files = {
+        part: {path for path, _ in getattr(images, part).loader.args[0].samples}
+        for part in ("train", "validation", "test")
+    }
+    assert [len(names) for names in files.values()] == [203, 2, 1]
+    assert not files["validation"] & (files["train"] | files["test"])
+    assert {path.partition("/cat/")[0] for path in files["validation"]} == {str(tmp_path / "train")}
+    # They come whole and in order, as the test images do, not cropped at random.
+    first, second = ([labels for _, labels in images.validation.batches(1)] for _ in range(2))
+    assert first == second and len(first) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_of_imagenet_is_one_line(tmp_path, workers):
+    for part in ("train", "val"):
+        write_folder(tmp_path / part / "cat", 2)
+    (tmp_path / "val" / "cat" / "1.png").write_bytes(b"nonsense")
+    images = imagenet(tmp_path, workers=workers)
+    with pytest.raises(InputError, match=r"val/cat/1\.png is damaged .*; unpack it again") as caught:
+        list(images.test.batches(2))
+    assert "\n" not in str(caught.value)
+
+
+def test_imagenet_without_images(tmp_path):
+    for part in ("train", "val"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+    with pytest.raises(InputError, match="train holds no images"):
+        imagenet(tmp_path)
+    for part in ("train", "val"):
+        write_folder(tmp_path / part / "cat", 1)
+    with pytest.raises(InputError, match="too few to hold one back"):
+        imagenet(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +326,16 @@ def test_ten_coarse_classes_of_imagenet(fake_imagenet):
     model = Architecture("test_resnet", num_classes=10, image_size=160).build()
     images = coarse_imagenet(fake_imagenet / "imagenet", model, workers=0)
     assert (images.name, images.num_classes, images.class_names[1]) == ("imagenet10", 10, "cat")
-    assert (len(images.train), len(images.test)) == (15, 10), "images of other classes are left out"
+    parts = (images.train, images.validation, images.test)
+    assert [len(part) for part in parts] == [14, 1, 10], "images of other classes are left out"
     assert images.size == imagenet(fake_imagenet / "imagenet", model, workers=0).size
     labels = torch.cat([y for _, y in images.test.batches(4)])
     # In the order of the files: a class comes where the last of its folders does.
     last = [indices[-1] for indices in COARSE_CLASSES.values()]
     assert labels.tolist() == sorted(range(10), key=last.__getitem__)
-    ((_, labels),) = images.train.batches(15)
-    assert labels.bincount().tolist() == [1, 2] * 5
+    ((_, labels),) = images.train.batches(14)
+    ((_, held),) = images.validation.batches(1)
+    assert torch.cat((labels, held)).bincount().tolist() == [1, 2] * 5
 
 
 def test_imagenet_1k_is_labelled_as_timm_numbers_the_classes(fake_imagenet, synsets):
