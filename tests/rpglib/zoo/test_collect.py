@@ -161,7 +161,7 @@ def test_the_gain_compares_equal_networks(digits):
         (VIT, {}, {"label_maps": torch.zeros(0, 10, dtype=torch.int64)}, "one column per class"),
         (VIT, {}, {"label_maps": torch.arange(10)[None]}, "tasks give every checkpoint equally many bits, 0 or 1"),
         (VIT, {"learning_rate": -1.0}, {}, "must not be negative"),
-        (VIT, {"seed": -1}, {}, "must not be negative"),
+        (VIT, {"seed": -1}, {}, "seed takes a whole number from 0 on, not -1"),
         (VIT, {"learning_rate": 1e30}, {}, "training diverged"),
     ],
 )

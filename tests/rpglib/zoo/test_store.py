@@ -226,7 +226,6 @@ UNUSABLE = {
     "a number for a name": {"config": {"epochs": {1: "x"}}},
     "a list for a config": {"config": [1]},
     "a name for an architecture": {"architecture": "cnn_digits"},
-    "a word for a number": {"architecture": Architecture("mine", "ten")},
     "a number for images": {"images": 3},
 }
 
