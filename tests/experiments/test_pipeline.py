@@ -194,7 +194,7 @@ def few_images():
 
 
 @pytest.fixture
-def shards(home, few_images):
+def shards(few_images):
     """Obtains a zoo and returns the names of its files, which are new ones whenever it is collected."""
 
     def shards(recipe, images=few_images, **options) -> set[str]:
@@ -202,7 +202,7 @@ def shards(home, few_images):
         tasks = options.get("label_maps")
         members = recipe.collect.runs * (1 if tasks is None else len(tasks))
         assert len(zoo) == members * recipe.collect.checkpoints and zoo.architecture == recipe.architecture
-        return {path.name for path in (home / "data" / "runs" / "smoke" / "zoos" / recipe.name).glob("*.safetensors")}
+        return {path.name for path in pipeline.zoo_path(recipe, "smoke", images, **options).glob("*.safetensors")}
 
     return shards
 
@@ -217,19 +217,26 @@ def test_an_equal_zoo_is_reused_and_another_one_collected_again(shards, few_imag
     assert shards(recipe) == first
     longer = replace(recipe, train=replace(recipe.train, steps=99), sampling_steps=9)
     assert shards(longer) == first, "the generator's recipe is no part of the zoo's"
-    # Each of these differs from the one before in one thing, and replaces its files.
+    # Each of these differs from the one before in one thing, and stands beside it: another process may be reading that.
     seen = [first]
     other = pipeline.seeded(recipe, 1)
     vit = replace(other, architecture=replace(other.architecture, name="vit_small_digits"))
     for found in (shards(other), shards(vit), shards(vit, replace(images, source="another copy"))):
         assert not found & seen[-1]
         seen.append(found)
+    assert shards(recipe) == first
+
+
+def test_a_zoo_of_changed_code_is_collected_again(shards, monkeypatch):
+    first = shards(BRIEF)
+    monkeypatch.setattr(pipeline, "sources_digest", lambda *parts: "other code")
+    assert not shards(BRIEF) & first
 
 
 @pytest.mark.parametrize("damage", ["truncated", "absent", "older format"])
-def test_a_damaged_zoo_is_collected_again(shards, home, damage):
+def test_a_damaged_zoo_is_collected_again(shards, few_images, damage):
     (name,) = shards(BRIEF)
-    folder = home / "data" / "runs" / "smoke" / "zoos" / BRIEF.name
+    folder = pipeline.zoo_path(BRIEF, "smoke", few_images)
     if damage == "truncated":
         (folder / name).write_bytes((folder / name).read_bytes()[:-1])
     elif damage == "absent":
