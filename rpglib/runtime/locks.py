@@ -85,7 +85,8 @@ def _taken(lock, seconds: float) -> bool:
 
 def _holder(lock) -> str:
     try:
-        held_by = Path(lock.lock_file).read_text(encoding="utf-8")
-    except OSError:
+        # In one line, whatever stands there: where a file system knows no locks, filelock keeps its own notes.
+        held_by = " ".join(Path(lock.lock_file).read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
         held_by = ""
     return f"{lock.lock_file}, held by {held_by or 'another process'}"
