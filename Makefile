@@ -32,7 +32,7 @@ test-networks: $(STAMP)  ## the nine large networks, each from tokenizer to eval
 
 # Not in `make test`: it takes a quarter of an hour on two cores. RELIABILITY="--bits 50 --seed 1" tries less, elsewhere.
 test-reliability: $(STAMP)  ## kills, two at once, full disks, flipped bits, bad inputs, many times over
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/reliability $(RELIABILITY)
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/reliability $(RELIABILITY)
 
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -301,17 +302,18 @@ class RPG(nn.Module):
         """
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
+        folder = _path(path)
         for name in companions or ():
             if Path(name).name != name or not name.endswith(".safetensors") or name in (WEIGHTS, TOKENIZER):
                 raise InputError(f"a companion has the name of a safetensors file of its own, not {name!r}")
 
-        def write(folder: Path) -> None:
-            self.tokenizer.save(folder / TOKENIZER)
-            save_tensors(folder / WEIGHTS, self.state_dict(), {"format": "pt"})
+        def write(place: Path) -> None:
+            self.tokenizer.save(place / TOKENIZER)
+            save_tensors(place / WEIGHTS, self.state_dict(), {"format": "pt"})
             for name, tensors in (companions or {}).items():
-                save_tensors(folder / name, dict(tensors))
+                save_tensors(place / name, dict(tensors))
 
-        return write_bundle(path, CONFIG, dataclasses.asdict(self.config), write)
+        return write_bundle(folder, CONFIG, dataclasses.asdict(self.config), write)
 
     @classmethod
     def from_pretrained(
@@ -319,9 +321,9 @@ class RPG(nn.Module):
     ) -> "RPG":
         """Read a generator from a folder, or from the Hugging Face hub where `path` is no folder but "owner/name".
 
-        Raises `InputError` for absent, truncated or mismatched files.
+        Raises `InputError` for absent, damaged or mismatched files, and for a device that is not at hand.
         """
-        folder = Path(path)
+        folder = _path(path)
         if not folder.is_dir():
             if str(path).count("/") != 1 or str(path).startswith((".", "/")):
                 raise InputError(f"{path} is no folder with a generator; train one, or give a hub name 'owner/name'")
@@ -343,8 +345,13 @@ class RPG(nn.Module):
         """A generator from a folder, the tensors of some of its companions, and the digest that all of them carry.
 
         The digest is None for a generator that was saved before there were digests; its weights are then taken as they
-        are. Raises `InputError` for absent, damaged or mismatched files.
+        are. Raises `InputError` as `from_pretrained`.
         """
+        try:
+            torch.empty(0, device=torch.device(device))
+        except (RuntimeError, TypeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device {str(device)!r:.100} cannot be used here ({reason}); try 'cpu'") from None
 
         def read(bundle: Bundle):
             model = cls._opened(bundle)
@@ -378,6 +385,12 @@ class RPG(nn.Module):
             if stamp != (fields, sha256(tokenizer)):
                 raise InputError(f"{folder} mixes the files of two generators, after a save that failed; save it again")
         return model
+
+
+def _path(path: str | Path) -> Path:
+    if not isinstance(path, str | PathLike) or "\0" in str(path):
+        raise InputError(f"a generator is kept in a folder; give its path as text or a Path, not {str(path)!r:.100}")
+    return Path(path)
 
 
 def _json(text: str | None):

@@ -41,7 +41,6 @@ def main() -> int:
     seed, wrong, began = chosen.pop("seed"), 0, time.perf_counter()
     # Processes are forked here, which threads would not survive.
     torch.set_num_threads(1)
-    os.environ["TQDM_DISABLE"] = "1"
     warnings.filterwarnings("ignore")
     folder = Path(tempfile.mkdtemp(prefix="reliability-"))
     os.chdir(folder)

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ def bad_inputs(count: int, folder: Path, seed: int) -> Trial:
         "CollectConfig": (CollectConfig, plain(TINY.collect)),
         "Architecture": (Architecture, plain(TINY.architecture)),
         "fit": (ParameterTokenizer.fit, {"checkpoints": checkpoints, "token_size": 64, "slicing": "layer"}),
-        "encode": (model.tokenizer.encode, {"checkpoint": checkpoints[0]}),
+        "encode": (model.tokenizer.encode, {"state_dict": checkpoints[0]}),
         "decode": (model.tokenizer.decode, {"tokens": model.tokenizer.encode(checkpoints[0])[0]}),
         "zoo": (Zoo.from_checkpoints, {"checkpoints": checkpoints, **of_zoo}),
         "train": (train, {"model": model, "zoo": zoo, "config": TrainConfig(steps=1, batch_size=2), "progress": False}),
@@ -51,7 +52,7 @@ def bad_inputs(count: int, folder: Path, seed: int) -> Trial:
         "read": (RPG.from_pretrained, {"path": str(folder / "generator"), "device": "cpu"}),
         "open": (Zoo.open, {"path": folder / "zoo"}),
         "record": (write_record, {"experiment": "y", "profile": "smoke", "numbers": {"a": 1}, **facts}),
-        "row": (pipeline.row, {"recipe": TINY, "profile": "smoke", "fresh": False, "seed": 0}),
+        "row": (partial(pipeline.row, TINY), {"profile": "smoke", "fresh": False, "seed": 0, "device": "cpu"}),
     }
     readers: dict[str, tuple[Path, Callable]] = {
         "config.json": (folder / "generator" / "config.json", lambda: RPG.from_pretrained(folder / "generator")),

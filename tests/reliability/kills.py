@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from trying import TINY, Trial, child, ended, killed_after, no_parts
+from trying import TINY, Trial, child, ended, killed_after, killed_once, no_parts, seconds_of
 
 from experiments import pipeline
 from experiments.records import generator_dir, results_dir
@@ -40,15 +40,15 @@ def trainings(count: int, folder: Path, seed: int) -> Trial:
         model, _ = pipeline.fit(recipe, zoo, "cpu", place)
         (place / "digest").write_text(digest(model.state_dict()))
 
-    (folder / "unbroken").mkdir()
-    began = time.perf_counter()
-    assert ended(child(lambda: fit(folder / "unbroken"))) == 0
-    whole = time.perf_counter() - began
-    wanted = (folder / "unbroken" / "digest").read_text()
+    for name in ("first", "second"):  # the first also loads what no later one has to
+        (folder / name).mkdir()
+        whole = seconds_of(lambda name=name: fit(folder / name))
+    wanted = (folder / "first" / "digest").read_text()
 
     def check(place: Path) -> str:
         place.mkdir()
-        kills = sum(killed_after(draw.uniform(0, whole), lambda: fit(place)) for _ in range(draw.randint(1, 3)))
+        killed_once(place, draw.uniform(0, whole), lambda: fit(place))
+        kills = 1 + sum(killed_after(draw.uniform(0, whole), lambda: fit(place)) for _ in range(draw.randint(0, 2)))
         assert ended(child(lambda: fit(place))) == 0, "the last training did not end well"
         assert (place / "digest").read_text() == wanted, "resumed to other weights"
         no_parts(place)
@@ -69,17 +69,15 @@ def sweeps(count: int, folder: Path, seed: int) -> Trial:
         found = [numbers["generated"]["accuracies"] for numbers in cells.run(jobs)]
         (home / "found.json").write_text(json.dumps(found))
 
-    def unbroken() -> tuple[str, float]:
-        began = time.perf_counter()
-        assert ended(child(lambda: run(folder / "unbroken"))) == 0
-        return (folder / "unbroken" / "found.json").read_text(), time.perf_counter() - began
-
-    (folder / "unbroken").mkdir()
-    wanted, whole = unbroken() if count else ("", 0.0)
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+        whole = seconds_of(lambda name=name: run(folder / name))
+    wanted = (folder / "first" / "found.json").read_text()
 
     def check(home: Path) -> str:
         home.mkdir()
-        kills = sum(killed_after(draw.uniform(0, whole), lambda: run(home)) for _ in range(2))
+        killed_once(home, draw.uniform(0, whole), lambda: run(home))
+        kills = 1 + killed_after(draw.uniform(0, whole), lambda: run(home))
         assert ended(child(lambda: run(home))) == 0, "the last sweep did not end well"
         assert (home / "found.json").read_text() == wanted, "other numbers"
         no_parts(home)

@@ -1,6 +1,7 @@
 """What every kind of trial needs: its count, children that may be killed, and a small recipe to compute."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -63,6 +64,21 @@ def killed_after(seconds: float, work: Callable[[], None]) -> bool:
     time.sleep(seconds)
     os.kill(process, signal.SIGKILL)
     return ended(process) == -signal.SIGKILL
+
+
+def seconds_of(work: Callable[[], None]) -> float:
+    """How long `work` takes in a process of its own, which must end well."""
+    began = time.perf_counter()
+    assert ended(child(work)) == 0, "the unbroken one did not end well"
+    return time.perf_counter() - began
+
+
+def killed_once(place: Path, seconds: float, work: Callable[[], None]) -> None:
+    """Kill `work`, which takes so many seconds, before it has finished: begun anew and killed sooner where it has."""
+    while not killed_after(seconds, work):
+        shutil.rmtree(place)
+        place.mkdir()
+        seconds *= 0.8
 
 
 def one_line(error: Exception) -> str:

@@ -396,6 +396,23 @@ def test_a_generator_of_before_is_read_and_gets_its_digest_by_a_save(tokenizer, 
     assert largest_difference(again.generate(1, steps=2), model.generate(1, steps=2)) == 0
 
 
+@pytest.mark.parametrize("path", [1, None, b"x", "a\0b", [], object()])
+def test_what_is_no_path_is_told(tokenizer, path):
+    with pytest.raises(InputError, match="give its path as text or a Path, not") as caught:
+        RPG.from_pretrained(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="give its path as text or a Path, not"):
+        generator(tokenizer).save_pretrained(path)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "a\nb", None, [], torch.zeros(2)])
+def test_what_is_no_device_is_told(tokenizer, tmp_path, device):
+    generator(tokenizer).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="cannot be used here") as caught:
+        RPG.from_pretrained(tmp_path, device)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.safetensors", "beside.safetensors"])
 def test_one_flipped_bit_of_a_generator_is_noticed(tokenizer, tmp_path, name):
     generator(tokenizer).save_pretrained(tmp_path, {"beside.safetensors": {"x": torch.arange(9.0)}})
