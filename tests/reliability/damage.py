@@ -28,14 +28,14 @@ def full_disks(count: int, folder: Path, seed: int) -> Trial:
     """The system refuses every file beyond a random size: one line, and what was there before is there."""
     trial, draw, zoo = Trial(), random.Random(seed), small_zoo()
     recipe = replace(TINY, train=replace(TINY.train, steps=2, save_every=1))
-    model, _ = pipeline.fit(recipe, zoo, "cpu")
+    model, _ = pipeline.fit(recipe, zoo, "cpu", progress=False)
     tensors = {"x": torch.zeros(40_000)}
     numbers = {"x": [0.5] * 30_000}
     facts = {"config": {}, "seeds": [0], "n": 1, "wall_seconds": 1.0, "data_source": "none"}
     writers = {
         "generator": lambda place: model.save_pretrained(place),
         "tensors": lambda place: save_tensors(place / "x.safetensors", tensors),
-        "training": lambda place: pipeline.fit(recipe, zoo, "cpu", place),
+        "training": lambda place: pipeline.fit(recipe, zoo, "cpu", place, progress=False),
         "zoo": lambda place: Zoo.write(place, list(zoo), **FACTS),
         "record": lambda place: write_record("x", "smoke", numbers, **facts),
     }
@@ -76,7 +76,7 @@ def flipped_bits(count: int, folder: Path, seed: int) -> Trial:
     """One bit of a generator's files, of a training's state or of a zoo's shards is turned round."""
     trial, draw, zoo = Trial(), random.Random(seed), small_zoo()
     recipe = replace(TINY, train=replace(TINY.train, steps=2, save_every=1))
-    model, _ = pipeline.fit(recipe, zoo, "cpu", folder / "training")
+    model, _ = pipeline.fit(recipe, zoo, "cpu", folder / "training", progress=False)
     model.save_pretrained(folder / "generator", {"x.safetensors": zoo[0]})
     Zoo.write(folder / "zoo", list(zoo), **FACTS)
     trained, identity = digest(model.state_dict()), loop._identity(model, zoo, recipe.train, 1)

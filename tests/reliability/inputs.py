@@ -29,7 +29,7 @@ JUNK = [
 def bad_inputs(count: int, folder: Path, seed: int) -> Trial:
     """Half of the tries give junk to a function, half a file with one value exchanged to a reader."""
     trial, draw, zoo = Trial(), random.Random(seed), small_zoo()
-    model, _ = pipeline.fit(TINY, zoo, "cpu")
+    model, _ = pipeline.fit(TINY, zoo, "cpu", progress=False)
     model.save_pretrained(folder / "generator")
     write_json(folder / "x.json", {"a": [1, 2]})
     Zoo.write(folder / "zoo", list(zoo), architecture=zoo.architecture, runs=[0] * 4, accuracies=[1.0] * 4)

@@ -37,7 +37,7 @@ def trainings(count: int, folder: Path, seed: int) -> Trial:
     recipe = replace(TINY, train=replace(TINY.train, steps=40, save_every=3))
 
     def fit(place: Path) -> None:
-        model, _ = pipeline.fit(recipe, zoo, "cpu", place)
+        model, _ = pipeline.fit(recipe, zoo, "cpu", place, progress=False)
         (place / "digest").write_text(digest(model.state_dict()))
 
     for name in ("first", "second"):  # the first also loads what no later one has to
@@ -114,7 +114,10 @@ def _workers(folder: Path, seconds: float) -> str:
     (folder / "program.py").write_text(WORKERS)
     path = str(Path(__file__).parents[2])
     sweep = subprocess.Popen(
-        [sys.executable, "program.py", "workers"], cwd=folder, env=os.environ | {"PYTHONPATH": path}
+        [sys.executable, "program.py", "workers"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,  # loky tells of what a killed process did not tidy up, and does it
     )
     while len(found := [int(path.name) for path in (folder / "workers").iterdir()]) < 2 and sweep.poll() is None:
         time.sleep(0.1)
@@ -136,7 +139,7 @@ def saves(count: int, folder: Path, seed: int) -> Trial:
     recipe = replace(TINY, train=replace(TINY.train, steps=1))
     models = []
     for k in range(2):
-        model, _ = pipeline.fit(pipeline.seeded(recipe, k), zoo, "cpu")
+        model, _ = pipeline.fit(pipeline.seeded(recipe, k), zoo, "cpu", progress=False)
         models.append(model)
     wanted = {
         model.save_pretrained(folder / f"model{k}", {"x.safetensors": zoo[k]}): k for k, model in enumerate(models)

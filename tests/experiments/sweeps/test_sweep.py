@@ -325,7 +325,10 @@ def test_a_killed_sweep_takes_its_workers_with_it(tmp_path):
     (tmp_path / "program.py").write_text(WORKERS)
     path = os.environ.get("PYTHONPATH", str(Path(__file__).parents[3]))
     sweep = subprocess.Popen(
-        [sys.executable, "program.py", "workers"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}
+        [sys.executable, "program.py", "workers"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,  # loky tells of what a killed process did not tidy up, and does it
     )
     try:
         patience = time.time() + 300
