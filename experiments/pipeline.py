@@ -1,5 +1,7 @@
 """From a recipe to a record: obtain a zoo, train a generator, compare generated networks with the originals."""
 
+import hashlib
+import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +11,18 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from experiments.baselines import measured, populations, untrained
 from experiments.profiles import NETWORKS, Recipe
-from experiments.records import agrees, generator_dir, home, read_record, write_record, zoo_dir
+from experiments.records import agrees, generator_dir, plain, read_record, storing, working_dir, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
 from rpglib.analysis.similarity import diversity, error_iou
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
-from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import pick
+from rpglib.runtime.locks import locked, working_folder
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainResult, train
 from rpglib.zoo.architectures import Architecture
@@ -34,6 +35,8 @@ images_of = lru_cache(maxsize=2)(load_images)
 
 ORIGINAL = "original.safetensors"
 LOSS_POINTS = 400
+ATTEMPTS = 6
+"""How often record and generator are read, while another process may be storing them."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,21 @@ def row(
 def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device) -> tuple[dict, RPG, dict[str, Tensor]]:
     """Read a recipe's record, its generator, and the tensors of the file `companion` that is kept beside that.
 
-    Raises `InputError` where one of them is missing, damaged, or made with another recipe or seed.
+    Raises `InputError` where one of them is missing, damaged, or made with another recipe or seed, and where they are
+    of two runs.
     """
-    folder, record = generator_dir(profile, recipe.name), _record(recipe, profile)
-    try:
-        tensors = load_file(folder / companion)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {folder / companion} ({error}); run with fresh=True") from None
-    return record, RPG.from_pretrained(folder, device), tensors
+    folder = generator_dir(profile, recipe.name)
+    for attempt in range(ATTEMPTS):
+        record = _record(recipe, profile)
+        try:
+            model, companions, digest = RPG.read(folder, device, (companion,))
+        except InputError as error:
+            raise InputError(f"{error}, or run with fresh=True") from None
+        if record.get("generator") == digest:
+            return record, model, companions[companion]
+        # Another process may just be storing a new run of the same.
+        time.sleep(0.1 * attempt)
+    raise InputError(f"the record of {recipe.name} and what is in {folder} are of two runs; run with fresh=True")
 
 
 def _record(recipe: Recipe, profile: str) -> dict:
@@ -86,11 +96,18 @@ def _record(recipe: Recipe, profile: str) -> dict:
 
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool) -> Row:
+    # An interrupted training goes on, but not another seed's or one that runs beside this.
+    with working_folder(working_dir(profile, f"training_{recipe.name}_{_key(recipe)}")) as unfinished:
+        return _computed(recipe, profile, seed, device, keep_generator, unfinished)
+
+
+def _computed(
+    recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool, unfinished: Path
+) -> Row:
     start = time.perf_counter()
     images = images_for(recipe)
     zoo = obtain_zoo(recipe, profile, images, device)
     collected = time.perf_counter()
-    unfinished = home() / "data" / "runs" / profile / f"training_{recipe.name}"
     model, training = fit(recipe, zoo, device, unfinished)
     trained = time.perf_counter()
     generating: list[float] = []
@@ -124,22 +141,27 @@ def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep
         "evaluate": end - trained - sum(generating),
         "baselines": compared - end,
     }
-    if keep_generator:
-        folder = generator_dir(profile, recipe.name)
-        model.save_pretrained(folder)
-        save_tensors(folder / ORIGINAL, zoo[0])
-    record = write_record(
-        recipe.name,
-        profile,
-        numbers,
-        config=recipe,
-        seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
-        n=recipe.networks,
-        wall_seconds=time.perf_counter() - start,
-        data_source=images.source,
-    )
-    shutil.rmtree(unfinished, ignore_errors=True)
+    with storing(profile, recipe.name):
+        digest = None
+        if keep_generator:
+            digest = model.save_pretrained(generator_dir(profile, recipe.name), {ORIGINAL: zoo[0]})
+        record = write_record(
+            recipe.name,
+            profile,
+            numbers,
+            config=recipe,
+            seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed},
+            n=recipe.networks,
+            wall_seconds=time.perf_counter() - start,
+            data_source=images.source,
+            generator=digest,
+        )
     return Row(recipe, record, model, zoo[0])
+
+
+def _key(facts) -> str:
+    """16 hexadecimal digits that tell recipes, or other facts, apart."""
+    return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.device) -> dict:
@@ -191,17 +213,45 @@ def obtain_zoo(
 ) -> Zoo:
     """Open the recipe's zoo where the very same configuration was collected before; collect it otherwise.
 
-    A stored zoo with damaged shards or of an older format is collected again. Other arguments as in `collect`; a
-    recipe that says so starts from timm's published weights where no other start is given.
+    A stored zoo with damaged shards or of an older format is collected again. Several processes may ask at once: one
+    collects, the others wait for it. Other arguments as in `collect`; a recipe that says so starts from timm's
+    published weights where no other start is given.
     """
     start = published(recipe) if start is None else start
-    path = zoo_dir(profile, recipe.name)
-    wanted = collection_facts(recipe.collect, images, start)
-    with suppress(InputError):
-        zoo = Zoo.open(path)
-        if zoo.config == wanted and zoo.architecture == recipe.architecture and _has_tasks(zoo, label_maps):
+    path = zoo_path(recipe, profile, images, label_maps=label_maps, start=start)
+    with locked(f"{path}.lock"):
+        with suppress(InputError):
+            zoo = Zoo.open(path)
+            # Reading compares the shards with their checksums: damage is better met here than in the training.
+            _ = zoo[0], zoo[len(zoo) - 1]
             return zoo
-    return collect(recipe.architecture, images, recipe.collect, path, label_maps=label_maps, start=start, device=device)
+        # What a killed collection left: shards without a manifest.
+        shutil.rmtree(path, ignore_errors=True)
+        options = {"label_maps": label_maps, "start": start, "device": device}
+        return collect(recipe.architecture, images, recipe.collect, path, **options)
+
+
+def zoo_path(
+    recipe: Recipe,
+    profile: str,
+    images: Images,
+    *,
+    label_maps: Tensor | None = None,
+    start: dict[str, Tensor] | None = None,
+) -> Path:
+    """Where the zoo of this very collection is kept: another seed, start, task, data set or code has another place.
+
+    So nothing that one process reads is replaced by another. Arguments as in `obtain_zoo`.
+    """
+    start = published(recipe) if start is None else start
+    facts = {
+        "collect": collection_facts(recipe.collect, images, start),
+        "architecture": recipe.architecture,
+        "images": images.name,
+        "tasks": label_maps,
+        "code": sources_digest(*(LIBRARY / part for part in ("zoo", "analysis/accuracy.py"))),
+    }
+    return zoo_dir(profile, f"{recipe.name}_{_key(facts)}")
 
 
 def published(recipe: Recipe) -> dict[str, Tensor] | None:
@@ -214,13 +264,6 @@ def published(recipe: Recipe) -> dict[str, Tensor] | None:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.collect.seed)
         return recipe.architecture.pretrained().state_dict()
-
-
-def _has_tasks(zoo: Zoo, label_maps: Tensor | None) -> bool:
-    """Whether a zoo was collected for these tasks, in `collect`'s order of run, task, step."""
-    if zoo.tasks is None or label_maps is None:
-        return zoo.tasks is label_maps
-    return zoo.tasks.equal(label_maps.repeat_interleave(zoo.config["checkpoints"], 0).repeat(zoo.config["runs"], 1))
 
 
 def available(recipes: Sequence[Recipe], fresh: bool) -> tuple[Recipe, ...]:

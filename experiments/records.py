@@ -8,11 +8,13 @@ import math
 import os
 import platform
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import rpglib
 from rpglib.errors import InputError, choice
 from rpglib.runtime.files import read_json, write_json
+from rpglib.runtime.locks import locked
 
 PROFILES = ("smoke", "cpu", "gpu", "paper")
 DEFAULT_PROFILE = "cpu"
@@ -58,6 +60,16 @@ def generator_dir(profile: str, name: str) -> Path:
     return _kept("generators", profile) / name
 
 
+def working_dir(profile: str, name: str) -> Path:
+    """Return the folder of unfinished work (scratch, ignored by git); it need not exist."""
+    return home() / "data" / "runs" / choice("profile", profile, PROFILES) / name
+
+
+def storing(profile: str, name: str) -> AbstractContextManager:
+    """Hold the lock under which what belongs together, such as a record and its generator, is written."""
+    return locked(working_dir(profile, f"{name}.lock"))
+
+
 def figures_dir(profile: str) -> Path:
     """Return the folder of the figures: figures/ for the default profile, a subfolder of it for the larger ones."""
     if choice("profile", profile, PROFILES) == "smoke":
@@ -66,13 +78,23 @@ def figures_dir(profile: str) -> Path:
 
 
 def write_record(
-    experiment: str, profile: str, numbers: dict, *, config, seeds, n: int, wall_seconds: float, data_source: str
+    experiment: str,
+    profile: str,
+    numbers: dict,
+    *,
+    config,
+    seeds,
+    n: int,
+    wall_seconds: float,
+    data_source: str,
+    generator: str | None = None,
 ) -> dict:
     """Write data/results/<profile>/<experiment>.json atomically and return the record as it will be read back.
 
     `config` is a dataclass or a dict (of dataclasses); arrays and tensors become lists. `n` counts the independent
-    items behind the numbers; `data_source` names the data set's copy. Raises `InputError` where a value is not finite
-    or cannot be written as JSON, naming its place; nothing is written then.
+    items behind the numbers; `data_source` names the data set's copy; `generator` is the digest of the generator that
+    is kept with the record. Raises `InputError` where a value is not finite or cannot be written as JSON, naming its
+    place; nothing is written then.
     """
     record = {
         "experiment": experiment,
@@ -83,6 +105,7 @@ def write_record(
         "seeds": seeds,
         "data_source": data_source,
         "wall_seconds": wall_seconds,
+        **({} if generator is None else {"generator": generator}),
         "provenance": provenance(),
     }
     record = plain(record, f"record {experiment}")
@@ -91,13 +114,16 @@ def write_record(
 
 
 def read_record(experiment: str, profile: str) -> dict:
-    """Read a record; an absent one raises `InputError` with the remedy."""
+    """Read a record; one that is absent or none raises `InputError` with the remedy."""
     path = results_dir(profile) / f"{experiment}.json"
     if not path.exists():
         raise InputError(
             f"no record of {experiment!r} in profile {profile!r} ({path}); run its notebook with fresh=True to make it"
         )
-    return read_json(path)
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"config", "seeds", "numbers"} <= record.keys():
+        raise InputError(f"{path} is no record; restore it, or run its notebook with fresh=True to make it")
+    return record
 
 
 def agrees(recorded, config) -> bool:

@@ -7,13 +7,12 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
 
 import torch
 
+from experiments.cost.workers import worker
 from experiments.pipeline import images_for, row, seeded
 from experiments.profiles import Recipe, paper_recipe
 from experiments.records import PROFILES, agrees, read_record
@@ -180,7 +179,7 @@ def check_sizes(found: Mapping[str, dict]) -> str:
 def _alone(recipe: Recipe, profile: str, seed: int, device: str, folder: str | None = None) -> dict:
     """Compute a row in a process of its own; `folder` is its project folder instead of this process's."""
     began = time.perf_counter()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with worker() as pool:
         try:
             numbers = pool.submit(_compute, recipe, profile, seed, device, folder).result()
         except BrokenProcessPool:

@@ -19,18 +19,23 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned
+from experiments import pipeline
+from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
 from experiments.profiles import Recipe
-from experiments.records import home, plain, zoo_dir
+from experiments.records import plain, working_dir
+from experiments.sweeps import memory
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import predictions
 from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
+from rpglib.runtime.locks import locked
+from rpglib.runtime.processes import end_with
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.zoo.store import Zoo
 
 NUMBERS = "numbers.json"
-COMPUTING = ("rpglib", "experiments/pipeline.py", "experiments/sweeps/cells.py", "experiments/sweeps/memory.py")
+COMPUTING = (LIBRARY, Path(pipeline.__file__), Path(__file__), Path(memory.__file__))
 """The code that a cell's numbers may depend on: all of the library, and of the experiments what computes a cell."""
 
 
@@ -71,18 +76,23 @@ class Cell:
         """Its checkpoints, collected where they are not at hand."""
         return obtain_zoo(self.zoo_recipe, self.profile, images_of(self.recipe.images), pick(self.device))
 
+    @property
+    def folder(self) -> Path:
+        """Where what it found is kept."""
+        return _folder(self)
+
     def model(self) -> RPG:
         """Its generator, once computed."""
-        return RPG.from_pretrained(_folder(self), pick(self.device))
+        return RPG.from_pretrained(self.folder, pick(self.device))
 
     def numbers(self) -> dict:
         """What was found, once computed."""
-        return read_json(_folder(self) / NUMBERS)
+        return read_json(self.folder / NUMBERS)
 
     def compute(self, folder: Path) -> dict:
         recipe, device = self.recipe, pick(self.device)
         zoo = self.zoo()
-        answers = _answers(zoo_dir(self.profile, self.zoo_recipe.name), json.dumps(zoo.config), recipe.images, device)
+        answers = _answers(zoo_path(self.zoo_recipe, self.profile, images_of(recipe.images)), recipe.images, device)
         found: dict = {"evaluations": []}
         evaluating = 0.0
         began = time.perf_counter()
@@ -117,7 +127,7 @@ class Cell:
 
 
 @functools.lru_cache(maxsize=1)
-def _answers(zoo: Path, _collected: str, images: str, device: torch.device) -> Tensor:
+def _answers(zoo: Path, images: str, device: torch.device) -> Tensor:
     """What a zoo's networks say of the test images: the same at every evaluation, and in all cells with that zoo."""
     networks = Zoo.open(zoo)
     return predictions(networks.build(), networks, images_of(images).test.images, device=device)
@@ -130,7 +140,7 @@ def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
     """
     missing = {_folder(job): job for job in jobs if not (_folder(job) / NUMBERS).exists()}
     cells = [job for job in missing.values() if isinstance(job, Cell)]
-    # First and once: two cells that want one zoo must not both collect it.
+    # First: a cell that waits for another one's zoo would keep a core from cells that have theirs.
     _all({cell.zoo_recipe.name: cell for cell in cells}.values(), _collect, "zoos")
     _all(missing.values(), _compute, label)
     return [read_json(_folder(job) / NUMBERS) for job in jobs]
@@ -148,7 +158,8 @@ def _spread(jobs: Sequence[Job], work) -> Iterator[None]:
     if at_once == 1 or small or len(jobs) < 2 or pick(getattr(jobs[0], "device", "auto")).type != "cpu":
         yield from map(work, jobs)
         return
-    with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1):
+    ending = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1, **ending):
         yield from Parallel(return_as="generator_unordered")(delayed(work)(job) for job in jobs)
 
 
@@ -160,24 +171,16 @@ def _collect(cell: Cell) -> None:
 def _compute(job: Job) -> None:
     keep_freed_memory()
     folder = _folder(job)
-    # Last and atomically: a cell counts as computed once its numbers are there.
-    write_json(folder / NUMBERS, plain(job.compute(folder)))
+    # Another sweep may want the same cell at the same time.
+    with locked(f"{folder}.lock"):
+        if not (folder / NUMBERS).exists():
+            # Last and atomically: a cell counts as computed once its numbers are there.
+            write_json(folder / NUMBERS, plain(job.compute(folder)))
 
 
 def _folder(job: Job) -> Path:
-    facts = {"kind": type(job).__name__, **job.facts(), "code": _code()}
-    return home() / "data" / "runs" / job.profile / "cells" / _digest(facts)
-
-
-@functools.cache
-def _code() -> str:
-    root, found = Path(__file__).parents[2], hashlib.sha256()
-    for part in COMPUTING:
-        folder = root / part
-        files = [folder] if folder.is_file() else sorted({*folder.rglob("*.py"), *folder.rglob("*.cpp")})
-        for path in files:
-            found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+    facts = {"kind": type(job).__name__, **job.facts(), "code": sources_digest(*COMPUTING)}
+    return working_dir(job.profile, "cells") / _digest(facts)
 
 
 def _digest(facts) -> str:

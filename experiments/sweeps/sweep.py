@@ -13,11 +13,11 @@ import torch
 
 from experiments.pipeline import generate, images_of, seeded
 from experiments.profiles import Recipe
-from experiments.records import agrees, generator_dir, read_record, write_record
+from experiments.records import agrees, generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import Cell, run
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
-from rpglib.model.rpg import RPG
+from rpglib.model.rpg import CONFIG, RPG
 
 # ---- variants -------------------------------------------------------------------------------------------------------
 
@@ -88,34 +88,49 @@ class Sweep:
             }
             for name, row in cells.items()
         }
+        more_numbers = more(self) if more else {}
         cell, folder = self._kept()
-        cell.model().save_pretrained(folder)
-        return write_record(
-            self.experiment,
-            self.profile,
-            {"variants": variants, **(more(self) if more else {})},
-            config={name: self.recipe(name) for name in self.variants},
-            seeds={"cells": [s + self.seed for s in self.seeds]},
-            n=len(self.seeds),
-            wall_seconds=time.perf_counter() - began,
-            data_source=images_of(self.base.images).source,
-        )
+        with storing(self.profile, self.base.name):
+            return write_record(
+                self.experiment,
+                self.profile,
+                {"variants": variants, **more_numbers},
+                config={name: self.recipe(name) for name in self.variants},
+                seeds={"cells": [s + self.seed for s in self.seeds]},
+                n=len(self.seeds),
+                wall_seconds=time.perf_counter() - began,
+                data_source=images_of(self.base.images).source,
+                generator=cell.model().save_pretrained(folder),
+            )
 
     def check_live(self, record: dict, n: int = 2, tolerance: float = 0.6) -> str:
         """Generate the first `n` networks of the base again and compare their accuracies with the record (in points).
 
         Other processors round differently, which may change the answer on an image or two. Returns one sentence;
-        raises `AssertionError` where the record does not hold.
+        raises `AssertionError` where the record does not hold, `InputError` where its generator is not there any more.
         """
-        cell, folder = self._kept()
+        cell, _ = self._kept()
         split = images_of(cell.recipe.images).test
-        networks = generate(cell.recipe, RPG.from_pretrained(folder), n, cell.recipe.train.seed)
+        networks = generate(cell.recipe, self._generator(record), n, cell.recipe.train.seed)
         found = accuracy(predictions(cell.recipe.architecture.build(), networks, split.images), split.labels)
         unchanged = next(row for row in record["numbers"]["variants"].values() if not row["changes"])
         recorded = torch.tensor(unchanged["cells"][0]["generated"]["accuracies"][:n], dtype=found.dtype)
         largest = float((found - recorded).abs().max())
         assert largest <= tolerance, f"{self.experiment}: recomputed accuracies differ from the record by {largest:.2f}"
         return f"{n} networks of the base generated and evaluated again; they agree with the record"
+
+    def _generator(self, record: dict) -> RPG:
+        """The base's generator of this very record: the kept one, or the cell's where another run has replaced it."""
+        cell, kept = self._kept()
+        wanted = record.get("generator")
+        for folder in (kept, cell.folder):
+            if folder == kept or (folder / CONFIG).exists():
+                model, _, digest = RPG.read(folder)
+                if wanted in (None, digest):
+                    return model
+        raise InputError(
+            f"the record of {self.experiment} and the generator in {kept} are of two runs; run with fresh=True"
+        )
 
     def _kept(self) -> tuple[Cell, Path]:
         """The unchanged base with its first seed, and where its generator is kept; equal bases share a place."""

@@ -9,10 +9,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from experiments.pipeline import obtain_zoo
+from experiments.pipeline import obtain_zoo, zoo_path
 from experiments.profiles import TaskRecipe
 from experiments.records import zoo_dir
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.runtime.state_dicts import flatten
 from rpglib.zoo.collect import init_population, train_population
 from rpglib.zoo.images import Images
@@ -57,7 +58,8 @@ def task_zoo(recipe: TaskRecipe, profile: str, images: Images, device: torch.dev
     bits, folder = recipe.tasks(), zoo_dir(profile, recipe.name)
     start = pretrained_start(recipe, images, folder / START, device)
     zoo = obtain_zoo(recipe, profile, images, device, label_maps=bits, start=start)
-    seconds = _seconds(folder / SECONDS, zoo, time.perf_counter() - began)
+    noted = zoo_path(recipe, profile, images, label_maps=bits, start=start) / SECONDS
+    seconds = _seconds(noted, zoo, time.perf_counter() - began)
     each = recipe.collect.checkpoints
     # Task by task: the checkpoints of large networks do not fit into memory together.
     weights = [_flat_mean(zoo.stacked(range(first, first + each)), start) for first in range(0, len(zoo), each)]
@@ -84,6 +86,7 @@ def pretrained_start(recipe: TaskRecipe, images: Images, path: Path, device: tor
     """
     architecture, seed = recipe.architecture, recipe.collect.seed
     identity = json.dumps({"pretrain": asdict(recipe.pretrain), "architecture": asdict(architecture), "seed": seed})
+    identity += sources_digest(LIBRARY / "zoo")  # other code may train another network
     expected = architecture.build().state_dict()
     if path.exists():
         with safe_open(path, "pt") as file:

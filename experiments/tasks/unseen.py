@@ -6,7 +6,6 @@ what it writes for the unseen ones is compared with networks trained for them an
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,9 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments import pipeline
 from experiments.pipeline import NETWORKS, fit, generate, images_of, pick, recorded, seeded, thinned
 from experiments.profiles import TaskRecipe
-from experiments.records import generator_dir, home, write_record
+from experiments.records import generator_dir, storing, working_dir, write_record
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.task_zoo import HEAD, TaskZoo, task_zoo
 from rpglib.analysis.accuracy import predictions, summarise
@@ -29,14 +29,16 @@ from rpglib.baselines.nearest import nearest_task
 from rpglib.baselines.ridge import ridge
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
-from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.files import read_json, write_json
+from rpglib.runtime.locks import working_folder
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.runtime.state_dicts import flatten, unflatten
 from rpglib.tasks import name_of, split_tasks
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.images import Images, Split, Stream, labels_of
 from rpglib.zoo.store import Zoo
 
-HEADS = "heads.safetensors"
+HEADS, GENERATOR = "heads.safetensors", "generator"
 EVALUATED_TOGETHER = 4096
 """Images that a network sees at a time where they are read from disk; small data sets come in one piece."""
 
@@ -275,7 +277,7 @@ def unseen_tasks(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, d
     """
     recipe = seeded(recipe, seed)
     if fresh:
-        _compute(recipe, profile, seed, pick(device))
+        return Unseen(recipe, *_compute(recipe, profile, seed, pick(device)))
     return Unseen(recipe, *recorded(recipe, profile, HEADS, pick(device)))
 
 
@@ -287,53 +289,70 @@ def at_hand(recipe: TaskRecipe, profile: str, seed: int = 0, device: str = "auto
         return unseen_tasks(recipe, profile, True, seed, device)
 
 
-def _compute(recipe: TaskRecipe, profile: str, seed: int, device: torch.device) -> None:
+def _compute(
+    recipe: TaskRecipe, profile: str, seed: int, device: torch.device
+) -> tuple[dict, RPG, dict[str, torch.Tensor]]:
+    # Another recipe, seed or code must not go on from this one's parts.
+    code = sources_digest(LIBRARY, Path(__file__).parent, Path(pipeline.__file__))
+    key = hashlib.sha256(json.dumps([asdict(recipe), code]).encode()).hexdigest()[:8]
+    with working_folder(working_dir(profile, f"{recipe.name}_{key}")) as unfinished:
+        return _computed(recipe, profile, seed, device, unfinished)
+
+
+def _computed(
+    recipe: TaskRecipe, profile: str, seed: int, device: torch.device, unfinished: Path
+) -> tuple[dict, RPG, dict[str, torch.Tensor]]:
     images = images_of(recipe.images)
-    # Another recipe or seed must not go on from this one's parts.
-    key = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:8]
-    unfinished = home() / "data" / "runs" / profile / f"{recipe.name}_{key}"
     tasks = task_zoo(recipe, profile, images, device)
     parts = {
-        f"split{split}": partial(_split_and_keep, recipe, profile, tasks, split, images, device, unfinished, seed)
+        f"split{split}": partial(_split_and_keep, recipe, tasks, split, images, device, unfinished, seed)
         for split in recipe.splits
     }
     parts["curve"] = partial(measure_curve, recipe, tasks, images, device, unfinished)
-    parts["finetuning"] = partial(_finetuning, recipe, profile, tasks, images, device, seed)
+    parts["finetuning"] = partial(_finetuning, recipe, tasks, images, device, unfinished, seed)
     found = {name: _once(unfinished / f"{name}.json", compute) for name, compute in parts.items()}
     seconds = {"collect": tasks.seconds} | {
         name: part["seconds"]["train"] + part["seconds"]["measure"] for name, part in found.items()
     }
-    write_record(
-        recipe.name,
-        profile,
-        {
-            "zoo": summarise(tasks.zoo.accuracies) | {"tasks": len(tasks.bits), "checkpoints_per_task": tasks.each},
-            "splits": [found[f"split{split}"] for split in recipe.splits],
-            "curve": found["curve"]["rows"],
-            "finetuning": found["finetuning"],
-            "seconds": seconds,
-        },
-        config=recipe,
-        seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "generate": seed, "splits": recipe.splits},
-        n=len(recipe.splits),
-        wall_seconds=sum(seconds.values()),
-        data_source=images.source,
-    )
-    shutil.rmtree(unfinished, ignore_errors=True)
+    model, companions, _ = RPG.read(unfinished / GENERATOR, device, (HEADS,))
+    with storing(profile, recipe.name):
+        digest = model.save_pretrained(generator_dir(profile, recipe.name), companions)
+        record = write_record(
+            recipe.name,
+            profile,
+            {
+                "zoo": summarise(tasks.zoo.accuracies) | {"tasks": len(tasks.bits), "checkpoints_per_task": tasks.each},
+                "splits": [found[f"split{split}"] for split in recipe.splits],
+                "curve": found["curve"]["rows"],
+                "finetuning": found["finetuning"],
+                "seconds": seconds,
+            },
+            config=recipe,
+            seeds={
+                "collect": recipe.collect.seed,
+                "train": recipe.train.seed,
+                "generate": seed,
+                "splits": recipe.splits,
+            },
+            n=len(recipe.splits),
+            wall_seconds=sum(seconds.values()),
+            data_source=images.source,
+            generator=digest,
+        )
+    return record, model, companions[HEADS]
 
 
-def _finetuning(recipe: TaskRecipe, profile: str, tasks: TaskZoo, images: Images, device, seed: int) -> dict:
-    model = RPG.from_pretrained(generator_dir(profile, recipe.name), device)
+def _finetuning(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device, folder: Path, seed: int) -> dict:
+    model = RPG.from_pretrained(folder / GENERATOR, device)
     _, unseen = split_tasks(len(tasks.bits), recipe.splits[0], recipe.seen)
     began = time.perf_counter()
     return measure_finetuning(recipe, tasks, unseen, model, images, seed) | {"seconds": _seconds(began, [])}
 
 
-def _split_and_keep(recipe, profile, tasks, split, images, device, folder, seed) -> dict:
+def _split_and_keep(recipe, tasks, split, images, device, folder, seed) -> dict:
     """Measure one split; the first one's generator and heads are kept for the other notebooks."""
     numbers, model, found = measure_split(recipe, tasks, split, images, device, folder, seed)
     if split == recipe.splits[0]:
-        model.save_pretrained(generator_dir(profile, recipe.name))
         _, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
         heads = {
             "bits": tasks.bits,
@@ -341,7 +360,7 @@ def _split_and_keep(recipe, profile, tasks, split, images, device, folder, seed)
             "originals": flatten(tasks.zoo.stacked(names=HEAD)).view(len(tasks.bits), tasks.each, -1),
             "generated": found.heads,
         }
-        save_tensors(generator_dir(profile, recipe.name) / HEADS, heads)
+        model.save_pretrained(folder / GENERATOR, {HEADS: heads})
     return numbers
 
 

@@ -5,11 +5,11 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 
 import copy
 import dataclasses
-import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,9 @@ from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
+from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
 from rpglib.runtime.distributed import each, shared
-from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.files import save_tensors, sha256
 from rpglib.runtime.hardware import fp32, memory, uses_bf16
 from rpglib.runtime.randomness import stream
 from rpglib.tasks import check_tasks
@@ -318,20 +319,28 @@ class RPG(nn.Module):
 
     # ---- files --------------------------------------------------------------------------------------------------
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, each atomically.
+    def save_pretrained(self, path: str | Path, companions: Mapping[str, Mapping[str, Tensor]] | None = None) -> str:
+        """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, all of them or none.
 
-        The weights' file also says which configuration and tokenizer it belongs to, so that files of two generators,
-        left side by side by an interrupted save, are refused when they are read.
+        companions: tensors by name that belong to this very generator, such as the checkpoints that it was measured
+        with, kept beside it under the names of safetensors files. config.json holds the SHA-256 of every file and a
+        digest of it all, which is returned: two saves of the same have the same. An older generator in `path` stays
+        readable until all is on the disk, and a save that fails or is killed leaves one of the two.
         """
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
-        path = Path(path)
-        config = dataclasses.asdict(self.config)
-        self.tokenizer.save(path / TOKENIZER)
-        belongs = {"config": json.dumps(config), "tokenizer": _digest(path / TOKENIZER)}
-        save_tensors(path / WEIGHTS, self.state_dict(), {"format": "pt", **belongs})
-        write_json(path / CONFIG, config)
+        folder = _path(path)
+        for name in companions or ():
+            if Path(name).name != name or not name.endswith(".safetensors") or name in (WEIGHTS, TOKENIZER):
+                raise InputError(f"a companion has the name of a safetensors file of its own, not {name!r}")
+
+        def write(place: Path) -> None:
+            self.tokenizer.save(place / TOKENIZER)
+            save_tensors(place / WEIGHTS, self.state_dict(), {"format": "pt"})
+            for name, tensors in (companions or {}).items():
+                save_tensors(place / name, dict(tensors))
+
+        return write_bundle(folder, CONFIG, dataclasses.asdict(self.config), write)
 
     @classmethod
     def from_pretrained(
@@ -339,9 +348,9 @@ class RPG(nn.Module):
     ) -> "RPG":
         """Read a generator from a folder, or from the Hugging Face hub where `path` is no folder but "owner/name".
 
-        Raises `InputError` for absent, truncated or mismatched files.
+        Raises `InputError` for absent, damaged or mismatched files, and for a device that is not at hand.
         """
-        folder = Path(path)
+        folder = _path(path)
         if not folder.is_dir():
             if str(path).count("/") != 1 or str(path).startswith((".", "/")):
                 raise InputError(f"{path} is no folder with a generator; train one, or give a hub name 'owner/name'")
@@ -354,31 +363,77 @@ class RPG(nn.Module):
             except (OSError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"{path} is neither a folder here nor to be had from the hub ({reason})") from None
-        fields = read_json(folder / CONFIG)
-        if not isinstance(fields, dict):
-            raise InputError(f"{folder / CONFIG} is not a generator's configuration; copy or save it again")
+        return cls.read(folder, device)[0]
+
+    @classmethod
+    def read(
+        cls, folder: Path, device: str | torch.device = "cpu", companions: Sequence[str] = ()
+    ) -> tuple["RPG", dict[str, dict[str, Tensor]], str | None]:
+        """A generator from a folder, the tensors of some of its companions, and the digest that all of them carry.
+
+        The digest is None for a generator that was saved before there were digests; its weights are then taken as they
+        are. Raises `InputError` as `from_pretrained`.
+        """
+        try:
+            torch.empty(0, device=torch.device(device))
+        except (RuntimeError, TypeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device {str(device)!r:.100} cannot be used here ({reason}); try 'cpu'") from None
+
+        def read(bundle: Bundle):
+            model = cls._opened(bundle)
+            return model.to(device).eval(), {name: _tensors(bundle.file(name)) for name in companions}, bundle.digest
+
+        return read_bundle(Path(folder), CONFIG, read)
+
+    @classmethod
+    def _opened(cls, bundle: Bundle) -> "RPG":
+        folder, fields = bundle.folder, bundle.fields
         known = {field.name for field in dataclasses.fields(RPGConfig)}
         # Absent fields would silently take today's defaults, which need not be those of the file.
         if missing := sorted(known - fields.keys()):
             raise InputError(f"{folder / CONFIG} lacks the fields {missing}; copy or save it again")
         if unknown := sorted(fields.keys() - known):
             raise InputError(f"{folder / CONFIG} has unknown fields {unknown}; was it written by a newer version?")
-        config, tokenizer = RPGConfig(**fields), ParameterTokenizer.load(folder / TOKENIZER)
-        _check_sizes(folder / WEIGHTS, config, tokenizer)
+        weights, kept = bundle.file(WEIGHTS), bundle.file(TOKENIZER)
+        config, tokenizer = RPGConfig(**fields), ParameterTokenizer.load(kept)
+        _check_sizes(weights, config, tokenizer)
         model = cls(config, tokenizer)
         try:
-            with safe_open(folder / WEIGHTS, "pt") as file:
+            with safe_open(weights, "pt") as file:
                 belongs = file.metadata() or {}
-            model.load_state_dict(load_file(folder / WEIGHTS))
+            model.load_state_dict(load_file(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{folder / WEIGHTS} does not hold this generator ({reason}); copy or save it again"
             ) from None
-        stamp = (json.loads(belongs.get("config", "null")), belongs.get("tokenizer"))
-        if stamp != (fields, _digest(folder / TOKENIZER)):
-            raise InputError(f"{folder} mixes the files of two generators, after a save that failed; save it again")
-        return model.to(device).eval()
+        if bundle.digest is None:
+            # Saved before there were digests: the weights say which configuration and tokenizer they belong to.
+            stamp = (_json(belongs.get("config")), belongs.get("tokenizer"))
+            if stamp != (fields, sha256(kept)):
+                raise InputError(f"{folder} mixes the files of two generators, after a save that failed; save it again")
+        return model
+
+
+def _path(path: str | Path) -> Path:
+    if not isinstance(path, str | PathLike) or "\0" in str(path):
+        raise InputError(f"a generator is kept in a folder; give its path as text or a Path, not {str(path)!r:.100}")
+    return Path(path)
+
+
+def _json(text: str | None):
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}); copy or save it again") from None
 
 
 TOO_LARGE = "a generator of these sizes does not fit into memory; lower its widths"
@@ -495,10 +550,6 @@ def _weights(real: Tensor, weighting: str) -> Tensor:
 def _mean(errors: Tensor, weights: Tensor) -> Tensor:
     """The weighted mean of errors (..., B, D); weights (B, D) are the same for all that stands before."""
     return (errors * weights).sum() / (weights.sum() * (errors.numel() // weights.numel()))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _random(key: int, place: int) -> np.random.Generator:

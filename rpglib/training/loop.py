@@ -4,10 +4,14 @@ Shapes: N checkpoints of the zoo, L tokens, D token size.
 """
 
 import dataclasses
+import hashlib
 import math
+import os
 import time
+import warnings
+import zipfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +23,7 @@ from rpglib.errors import InputError, check_types, choice, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import atomic
 from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.training.averages import Averages
 from rpglib.training.batches import Batches, Checkpoints, ahead
 from rpglib.training.graphs import graphed
@@ -26,6 +31,8 @@ from rpglib.training.graphs import graphed
 OPTIMIZERS = ("adamw", "adamw8bit")
 MOST_TOGETHER = 2**20
 """Checkpoints of a step at most."""
+STATE, ASIDE = "training.pt", "training.aside.pt"
+"""A training's state in its folder, and the last one found there that was of another training."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,9 @@ def train(
 
     With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
-    the same weights as an unbroken one. `device` "cpu" keeps the training off a GPU that is there; it is chosen
-    otherwise by Accelerate. `on_step` is called after every step with its number and the model.
+    the same weights as an unbroken one. A state of other arguments, checkpoints or code is set aside, with a warning.
+    `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate. `on_step` is called
+    after every step with its number and the model.
 
     Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
     gradients are averaged. With `--use_fsdp --fsdp_version 2` as well, weights, gradients and the optimiser's averages
@@ -165,8 +173,8 @@ def train(
     if sharded:
         parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
     parts["scheduler"] = scheduler
-    path = Path(folder) / "training.pt" if folder is not None else None
-    identity = _identity(model, zoo, config, accelerator.num_processes)
+    path = Path(folder) / STATE if folder is not None else None
+    identity = _identity(model, zoo, config, accelerator.num_processes) if path is not None else {}
     start = _resume(path, parts, result, identity)
 
     wrapped.train()
@@ -277,7 +285,7 @@ def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int) -> dict:
-    """What must agree for a saved state to be this run's: configurations, tokenizer, and the zoo in its statistics."""
+    """What must agree for a saved state to be this run's: configurations, tokenizer, checkpoints, and this library."""
     tokenizer = model.tokenizer
     statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
     return {
@@ -285,8 +293,21 @@ def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int)
         "train": dataclasses.asdict(config),
         "tokenizer": [repr(tokenizer), statistics],
         "checkpoints": len(zoo),
+        "zoo": _fingerprint(zoo),
         "processes": processes,
+        "code": sources_digest(LIBRARY),
     }
+
+
+def _fingerprint(zoo: Checkpoints) -> str:
+    """A fingerprint of runs, tasks and checkpoints in their order; of each some values only, which is soon done."""
+    found = hashlib.sha256(str([torch.as_tensor(zoo.runs).tolist(), len(zoo)]).encode())
+    found.update(b"" if zoo.tasks is None else zoo.tasks.cpu().numpy().tobytes())
+    for i in range(len(zoo)):
+        tensors = zoo[i]
+        for name in (min(tensors), max(tensors)):
+            found.update(tensors[name].detach().cpu().flatten()[:64].view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _save(path: Path, state: dict) -> None:
@@ -298,15 +319,28 @@ def _save(path: Path, state: dict) -> None:
 
 
 def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict) -> int:
-    """Load the saved state into `parts` and `result`; returns the step to go on with, 0 where there is none."""
+    """Load the saved state into `parts` and `result`; returns the step to go on with, 0 where there is none.
+
+    The state of another run, which no step of this one may start from, is set aside under the name `ASIDE`.
+    """
     if path is None or not path.exists():
         return 0
     try:
+        # torch writes checksums but does not compare them.
+        with zipfile.ZipFile(path) as archive:
+            if broken := archive.testzip():
+                raise ValueError(f"{broken} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["identity"]
     except Exception as error:  # torch reports a broken file in several unrelated types
-        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}); delete it to start again") from None
-    if state["identity"] != identity:
-        raise InputError(f"{path} belongs to a run with another configuration; choose another folder or delete it")
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"cannot read {path} ({reason}); delete it to start again") from None
+    if found != identity:
+        differs = sorted(name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name])
+        with suppress(FileNotFoundError):  # another process of this training did it
+            os.replace(path, path.with_name(ASIDE))
+        warnings.warn(f"{path} is of a run with another {', '.join(differs)}; it is now {ASIDE}", stacklevel=3)
+        return 0
     for name, part in parts.items():
         part.load_state_dict(state[name])
     result.__dict__.update(state["result"])

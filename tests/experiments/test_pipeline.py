@@ -2,6 +2,12 @@
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +17,11 @@ import torch
 
 from experiments import pipeline, profiles
 from experiments.pipeline import LOSS_POINTS, NETWORKS
-from experiments.records import PROFILES
+from experiments.records import PROFILES, generator_dir, results_dir
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
+from rpglib.runtime.files import save_tensors, sha256, write_json
+from rpglib.runtime.locks import locked
 from rpglib.tasks import all_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainResult
@@ -184,6 +192,157 @@ def test_an_unknown_profile_is_an_input_error():
         pipeline.row(SMOKE, "mnist", fresh=False)
 
 
+# ---- one result, whole ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(computed, home, fresh, monkeypatch):
+    """The computed row in a home that may be spoilt."""
+    shutil.copytree(computed[0], home, dirs_exist_ok=True)
+    monkeypatch.setenv("RPG_HOME", str(home))
+    monkeypatch.setattr(pipeline, "ATTEMPTS", 1)
+    return fresh
+
+
+def read_back():
+    return pipeline.row(SMOKE, "smoke", fresh=False, device="cpu")
+
+
+def test_record_generator_and_original_carry_one_digest(computed, fresh):
+    head = json.loads((computed[0] / "data/runs/smoke/generators/cnn_digits/config.json").read_text())
+    assert fresh.record["generator"] == head["digest"] and "original.safetensors" in head["files"]
+
+
+def test_files_of_two_runs_are_not_read_as_one(copied):
+    with torch.no_grad():
+        other = deepcopy(copied.model)
+        next(other.parameters()).add_(1)
+    other.save_pretrained(generator_dir("smoke", "cnn_digits"), {"original.safetensors": copied.original})
+    with pytest.raises(InputError, match=r"the record of cnn_digits and what is in .* are of two runs; run with fresh"):
+        read_back()
+
+
+def test_an_original_of_another_save_is_refused(copied):
+    save_tensors(generator_dir("smoke", "cnn_digits") / "original.safetensors", {"x": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"original\.safetensors is absent, damaged or of another save .* fresh=True"):
+        read_back()
+
+
+def test_a_row_from_before_digests_is_read_but_not_beside_a_new_generator(copied):
+    path = results_dir("smoke") / "cnn_digits.json"
+    write_json(path, {key: value for key, value in copied.record.items() if key != "generator"})
+    with pytest.raises(InputError, match="are of two runs"):
+        read_back()
+    folder = generator_dir("smoke", "cnn_digits")
+    config = dataclasses.asdict(copied.model.config)
+    belongs = {"config": json.dumps(config), "tokenizer": sha256(folder / "tokenizer.safetensors")}
+    save_tensors(folder / "model.safetensors", copied.model.state_dict(), belongs)
+    write_json(folder / "config.json", config)
+    assert pipeline.check_live(read_back())
+
+
+def test_a_row_is_read_again_where_another_process_is_just_storing_it(copied, monkeypatch):
+    monkeypatch.setattr(pipeline, "ATTEMPTS", 2)
+    seen = []
+
+    def at_first_the_old_one(*arguments):
+        seen.append(arguments)
+        return copied.record | ({"generator": "the one before"} if len(seen) == 1 else {})
+
+    monkeypatch.setattr(pipeline, "read_record", at_first_the_old_one)
+    assert read_back().record == copied.record and len(seen) == 2
+
+
+TINY = replace(SMOKE, generators=1, networks=2, train=replace(SMOKE.train, steps=2), sampling_steps=1)
+
+
+def test_a_run_killed_between_generator_and_record_is_noticed_and_gone_on_with(copied, home, monkeypatch):
+    def killed(*arguments, **facts):
+        with pytest.raises(InputError, match="held by process"), locked(home / "data/runs/smoke/cnn_digits.lock", 0):
+            pass
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.row(TINY, "smoke", fresh=True, seed=1, device="cpu")
+    with pytest.raises(InputError, match="are of two runs"):
+        read_back()
+    (state,) = home.glob("data/runs/smoke/training_cnn_digits_*/training.pt")
+    monkeypatch.setattr(RPG, "forward", lambda *_, **__: pytest.fail("trained again"))
+    assert pipeline.row(TINY, "smoke", fresh=True, seed=1, device="cpu").record["seeds"]["train"] == 1
+    assert pipeline.row(TINY, "smoke", fresh=False, seed=1, device="cpu").original
+    assert not state.parent.exists()
+
+
+AT_ONCE = """
+import os, sys, time
+from tests_recipe import TINY
+import experiments.pipeline as pipeline
+from rpglib.errors import InputError
+
+def work(seed):
+    mine = pipeline.row(TINY, "smoke", True, seed, "cpu")
+    assert mine.record["seeds"]["train"] == seed
+    try:
+        read = pipeline.row(TINY, "smoke", False, seed, "cpu")
+        assert read.record["seeds"]["train"] == seed and read.original["0.weight"].equal(mine.original["0.weight"])
+    except InputError as error:
+        assert "another seed" in str(error), error
+
+children = []
+for seed in (0, 0, 1):
+    if (child := os.fork()) == 0:
+        try:
+            work(seed)
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+    children.append(child)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+def test_the_same_and_another_seed_at_once_all_succeed(home):
+    """Two processes of one seed and one of another: collected, trained, recorded and read in one home."""
+    recipe = f"import dataclasses\nfrom experiments.profiles import *\nTINY = {TINY!r}\n"
+    names = ("Architecture", "CollectConfig", "RPGConfig", "TrainConfig")
+    (home / "tests_recipe.py").write_text(recipe)
+    assert all(hasattr(profiles, name) for name in (*names, "Recipe")), "what the recipe is written in"
+    path = os.pathsep.join((str(home), os.environ.get("PYTHONPATH", str(Path(__file__).parents[2]))))
+    environment = os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "RPG_HOME": str(home)}
+    call = subprocess.run([sys.executable, "-c", AT_ONCE], env=environment, capture_output=True, text=True)
+    assert call.returncode == 0, call.stdout + call.stderr[-1000:]
+    record = json.loads((results_dir("smoke") / "cnn_digits.json").read_text())
+    head = json.loads((generator_dir("smoke", "cnn_digits") / "config.json").read_text())
+    assert record["generator"] == head["digest"]
+    assert {path.name for path in (home / "data/runs/smoke").iterdir()} == {"results", "generators", "zoos"}
+
+
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)])
+def test_who_asks_for_a_zoo_that_is_being_collected_waits_for_it(few_images, monkeypatch, seeds):
+    collected, found, real = [], {}, pipeline.collect
+
+    def slow(architecture, images, config, *arguments, **options):
+        collected.append(config.seed)
+        time.sleep(0.5)
+        return real(architecture, images, config, *arguments, **options)
+
+    def ask(k):
+        found[k] = pipeline.obtain_zoo(pipeline.seeded(BRIEF, seeds[k]), "smoke", few_images)
+
+    monkeypatch.setattr(pipeline, "collect", slow)
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(collected) == sorted(set(seeds))
+    # Each reads what it was given, whatever the other wrote.
+    assert found[0][1]["0.weight"].equal(found[1][1]["0.weight"]) == (seeds[0] == seeds[1])
+
+
 # ---- zoos -----------------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +353,7 @@ def few_images():
 
 
 @pytest.fixture
-def shards(home, few_images):
+def shards(few_images):
     """Obtains a zoo and returns the names of its files, which are new ones whenever it is collected."""
 
     def shards(recipe, images=few_images, **options) -> set[str]:
@@ -202,7 +361,7 @@ def shards(home, few_images):
         tasks = options.get("label_maps")
         members = recipe.collect.runs * (1 if tasks is None else len(tasks))
         assert len(zoo) == members * recipe.collect.checkpoints and zoo.architecture == recipe.architecture
-        return {path.name for path in (home / "data" / "runs" / "smoke" / "zoos" / recipe.name).glob("*.safetensors")}
+        return {path.name for path in pipeline.zoo_path(recipe, "smoke", images, **options).glob("*.safetensors")}
 
     return shards
 
@@ -217,19 +376,26 @@ def test_an_equal_zoo_is_reused_and_another_one_collected_again(shards, few_imag
     assert shards(recipe) == first
     longer = replace(recipe, train=replace(recipe.train, steps=99), sampling_steps=9)
     assert shards(longer) == first, "the generator's recipe is no part of the zoo's"
-    # Each of these differs from the one before in one thing, and replaces its files.
+    # Each of these differs from the one before in one thing, and stands beside it: another process may be reading that.
     seen = [first]
     other = pipeline.seeded(recipe, 1)
     vit = replace(other, architecture=replace(other.architecture, name="vit_small_digits"))
     for found in (shards(other), shards(vit), shards(vit, replace(images, source="another copy"))):
         assert not found & seen[-1]
         seen.append(found)
+    assert shards(recipe) == first
+
+
+def test_a_zoo_of_changed_code_is_collected_again(shards, monkeypatch):
+    first = shards(BRIEF)
+    monkeypatch.setattr(pipeline, "sources_digest", lambda *parts: "other code")
+    assert not shards(BRIEF) & first
 
 
 @pytest.mark.parametrize("damage", ["truncated", "absent", "older format"])
-def test_a_damaged_zoo_is_collected_again(shards, home, damage):
+def test_a_damaged_zoo_is_collected_again(shards, few_images, damage):
     (name,) = shards(BRIEF)
-    folder = home / "data" / "runs" / "smoke" / "zoos" / BRIEF.name
+    folder = pipeline.zoo_path(BRIEF, "smoke", few_images)
     if damage == "truncated":
         (folder / name).write_bytes((folder / name).read_bytes()[:-1])
     elif damage == "absent":

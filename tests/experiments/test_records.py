@@ -168,6 +168,19 @@ def test_absent_record_tells_the_remedy(project):
         records.read_record("none", "cpu")
 
 
+@pytest.mark.parametrize("content", ["[]", "1", '{"numbers": {}}', "null"])
+def test_what_is_no_record_is_told(project, content):
+    write({"mean": 1})
+    (project / "data" / "results" / "cpu" / "try.json").write_text(content)
+    with pytest.raises(InputError, match=r"try\.json is no record; .*fresh=True"):
+        records.read_record("try", "cpu")
+
+
+def test_a_record_names_the_generator_that_is_kept_with_it(project):
+    assert "generator" not in write({})
+    assert write({}, generator="abc") == records.read_record("try", "cpu") and write({}, generator="abc")["generator"]
+
+
 def test_unknown_profile_is_refused_everywhere(project):
     folders = (records.results_dir, records.figures_dir, lambda profile: records.zoo_dir(profile, "x"))
     for folder in (*folders, lambda profile: records.generator_dir(profile, "x")):

@@ -1,7 +1,15 @@
 """Sweeps vary what they declare and nothing else; their cells are computed once; their records are read back."""
 
 import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -246,6 +254,104 @@ def test_the_base_s_generator_is_kept_for_the_live_check(recorded):
     kept, computed = RPG.from_pretrained(generator_dir("smoke", study.base.name)), study.cells("base")[0].model()
     for name, x in kept.state_dict().items():
         assert torch.equal(x, computed.state_dict()[name])
+
+
+def test_a_record_is_checked_with_its_own_generator_or_not_at_all(recorded, tmp_path, monkeypatch):
+    study, record, _ = recorded
+    shutil.copytree(os.environ["RPG_HOME"], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("RPG_HOME", str(tmp_path))
+    kept = generator_dir("smoke", study.base.name)
+    assert record["generator"] == RPG.read(kept)[2]
+    # Another seed was recorded after this one.
+    study.cells("base")[1].model().save_pretrained(kept)
+    assert record["generator"] != RPG.read(kept)[2]
+    assert "agree with the record" in study.check_live(record), "with the cell's"
+    shutil.rmtree(study.cells("base")[0].folder)
+    with pytest.raises(InputError, match=r"the record of small and the generator in .* are of two runs"):
+        study.check_live(record)
+    before = {key: value for key, value in record.items() if key != "generator"}
+    assert isinstance(study._generator(before), RPG), "a record of before names none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Slow:
+    """A job that notes when it is computed."""
+
+    done: Path
+    profile: str = "smoke"
+
+    def facts(self) -> dict:
+        return {}
+
+    def compute(self, folder: Path) -> dict:
+        with self.done.open("a") as file:
+            file.write("computed\n")
+        time.sleep(0.3)
+        return {"x": 1}
+
+
+def test_a_cell_that_two_sweeps_want_is_computed_once(home):
+    threads = [threading.Thread(target=cells.run, args=([Slow(home / "done")],)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (home / "done").read_text() == "computed\n" and cells.run([Slow(home / "done")]) == [{"x": 1}]
+
+
+# Workers of both kinds: those that share a sweep's cells, and those in which something is measured alone.
+WORKERS = """
+import os, sys, time
+from pathlib import Path
+
+class Job:
+    profile, device = "cpu", "cpu"
+
+def work(job, folder=Path(sys.argv[1])):
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    from experiments.cost.workers import worker
+    from experiments.sweeps import cells
+    os.sched_getaffinity = lambda process: {0, 1}
+    alone = worker()
+    (Path(sys.argv[1]) / str(alone.submit(os.getpid).result())).touch()
+    list(cells._spread([Job(), Job()], work))
+"""
+
+
+def test_a_killed_sweep_takes_its_workers_with_it(tmp_path):
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "program.py").write_text(WORKERS)
+    path = os.environ.get("PYTHONPATH", str(Path(__file__).parents[3]))
+    sweep = subprocess.Popen(
+        [sys.executable, "program.py", "workers"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,  # loky tells of what a killed process did not tidy up, and does it
+    )
+    try:
+        patience = time.time() + 300
+        while len(workers := [int(path.name) for path in (tmp_path / "workers").iterdir()]) < 3:
+            assert sweep.poll() is None and time.time() < patience
+            time.sleep(0.1)
+    finally:
+        sweep.kill()
+        sweep.wait()
+    patience = time.time() + 20
+    while (left := [process for process in workers if running(process)]) and time.time() < patience:
+        time.sleep(0.2)
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert not left, "they went on working for nobody"
+
+
+def running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 # ---- what cells report ----------------------------------------------------------------------------------------------

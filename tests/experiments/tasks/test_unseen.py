@@ -1,6 +1,7 @@
 """Unseen tasks end to end in profile smoke, what builds on them, and the committed generator against its record."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import profiles
+from experiments import pipeline, profiles
 from experiments.pipeline import images_of
+from experiments.records import generator_dir
 from experiments.tasks import head_space, language, unseen
 from experiments.tasks import tables as task_tables
 from experiments.tasks.finetuning import measure_finetuning
@@ -113,6 +115,17 @@ def test_what_is_kept_is_what_was_computed(result, home):
     assert all(stored.heads[name].equal(values) for name, values in result.heads.items())
     assert "agree with the record" in unseen.check_live(stored)
     assert not list((home / "data" / "runs" / "smoke").glob("unseen_tasks_*")), "unfinished parts are removed"
+
+
+def test_record_generator_and_heads_are_of_one_run_or_refused(result, home, tmp_path, monkeypatch):
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("RPG_HOME", str(tmp_path))
+    monkeypatch.setattr(pipeline, "ATTEMPTS", 1)
+    folder = generator_dir("smoke", SMOKE.name)
+    assert json.loads((folder / "config.json").read_text())["digest"] == result.record["generator"]
+    result.model.save_pretrained(folder, {"heads.safetensors": result.heads | {"unseen": torch.zeros(1)}})
+    with pytest.raises(InputError, match="are of two runs"):
+        unseen.unseen_tasks(SMOKE, "smoke", fresh=False, device="cpu")
 
 
 def test_a_record_that_does_not_hold_is_found(result):

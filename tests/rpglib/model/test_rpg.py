@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
+from rpglib.model import rpg
 from rpglib.model.config import PRESETS, RPGConfig
 from rpglib.model.diffusion import PREDICTIONS
 from rpglib.model.recurrent import RECURRENCES, RecurrentModel
 from rpglib.model.rpg import RPG
 from rpglib.model.samplers import SAMPLERS
+from rpglib.runtime.files import save_tensors, sha256, write_json
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 
@@ -414,15 +418,24 @@ def test_a_generator_that_no_memory_holds_is_one_line_before_it_takes_any(tokeni
         RPG(dataclasses.replace(CONFIG, **change), tokenizer)
 
 
-def test_damaged_files(tokenizer, tmp_path):
+def saved_before_digests(model, folder):
+    """As generators were saved once: the weights say what they belong to, and nobody says what they are."""
+    config = dataclasses.asdict(model.config)
+    model.tokenizer.save(folder / "tokenizer.safetensors")
+    belongs = {"config": json.dumps(config), "tokenizer": sha256(folder / "tokenizer.safetensors")}
+    save_tensors(folder / "model.safetensors", model.state_dict(), {"format": "pt", **belongs})
+    write_json(folder / "config.json", config)
+
+
+def test_damaged_files_of_before(tokenizer, tmp_path):
     model = generator(tokenizer)
-    model.save_pretrained(tmp_path)
+    saved_before_digests(model, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"colour": 1}))
     with pytest.raises(InputError, match="unknown fields"):
         RPG.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(InputError, match="not a generator's configuration"):
+    with pytest.raises(InputError, match="holds no names and values"):
         RPG.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "prediction"}))
     with pytest.raises(InputError, match="lacks the fields"):
@@ -440,6 +453,98 @@ def test_damaged_files(tokenizer, tmp_path):
         RPG.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="no folder with a generator"):
         RPG.from_pretrained(tmp_path / "absent")
+
+
+def test_a_generator_of_before_is_read_and_gets_its_digest_by_a_save(tokenizer, tmp_path):
+    model = generator(tokenizer)
+    saved_before_digests(model, tmp_path)
+    found, _, digest = RPG.read(tmp_path)
+    assert digest is None and largest_difference(found.generate(1, steps=2), model.generate(1, steps=2)) == 0
+    digest = found.save_pretrained(tmp_path)
+    again, _, said = RPG.read(tmp_path)
+    assert said == digest == model.save_pretrained(tmp_path / "other"), "of what it is, not of where or when"
+    assert largest_difference(again.generate(1, steps=2), model.generate(1, steps=2)) == 0
+
+
+@pytest.mark.parametrize("path", [1, None, b"x", "a\0b", [], object()])
+def test_what_is_no_path_is_told(tokenizer, path):
+    with pytest.raises(InputError, match="give its path as text or a Path, not") as caught:
+        RPG.from_pretrained(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="give its path as text or a Path, not"):
+        generator(tokenizer).save_pretrained(path)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "a\nb", None, [], torch.zeros(2)])
+def test_what_is_no_device_is_told(tokenizer, tmp_path, device):
+    generator(tokenizer).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="cannot be used here") as caught:
+        RPG.from_pretrained(tmp_path, device)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.safetensors", "beside.safetensors"])
+def test_one_flipped_bit_of_a_generator_is_noticed(tokenizer, tmp_path, name):
+    generator(tokenizer).save_pretrained(tmp_path, {"beside.safetensors": {"x": torch.arange(9.0)}})
+    path, draw = tmp_path / name, random.Random(0)
+    whole = path.read_bytes()
+    for _ in range(20):
+        content = bytearray(whole)
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        try:
+            RPG.read(tmp_path, companions=["beside.safetensors"])
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            assert name == "config.json" and json.loads(content) == json.loads(whole), "only a space became another"
+
+
+def test_companions_are_of_one_save_with_their_generator(tokenizer, tmp_path):
+    model, other = generator(tokenizer), generator(tokenizer, prediction="velocity")
+    digest = model.save_pretrained(tmp_path, {"beside.safetensors": {"x": torch.arange(3)}})
+    _, found, said = RPG.read(tmp_path, companions=["beside.safetensors"])
+    assert said == digest and found["beside.safetensors"]["x"].tolist() == [0, 1, 2]
+    assert model.save_pretrained(tmp_path / "again", {"beside.safetensors": {"x": torch.arange(4)}}) != digest
+    with torch.no_grad():
+        other.denoiser.condi_embedder.bias.add_(1)
+    other.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"names no beside\.safetensors"):
+        RPG.read(tmp_path, companions=["beside.safetensors"])
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "again" / "model.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"model\.safetensors is absent, damaged or of another save"):
+        RPG.from_pretrained(tmp_path)
+    for name in ("model.safetensors", "../x.safetensors", "x.json"):
+        with pytest.raises(InputError, match="a companion has the name of a safetensors file of its own"):
+            model.save_pretrained(tmp_path, {name: {}})
+
+
+def test_a_save_that_fails_or_is_killed_leaves_the_old_generator(tokenizer, tmp_path, monkeypatch):
+    old, new = generator(tokenizer), generator(tokenizer, prediction="velocity")
+    with torch.no_grad():
+        new.denoiser.condi_embedder.bias.add_(1)
+    digest = old.save_pretrained(tmp_path)
+    real = rpg.save_tensors
+
+    def full(path, *rest):
+        real(path, *rest)
+        raise InputError(f"cannot write {path}: No space left on device; free space")
+
+    monkeypatch.setattr(rpg, "save_tensors", full)
+    with pytest.raises(InputError) as caught:
+        new.save_pretrained(tmp_path)
+    assert str(caught.value) == f"cannot write {tmp_path}/model.safetensors: No space left on device; free space"
+    monkeypatch.setattr(rpg, "save_tensors", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    if (child := os.fork()) == 0:
+        new.save_pretrained(tmp_path)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    found, _, said = RPG.read(tmp_path)
+    assert said == digest and largest_difference(found.generate(1, steps=2), old.generate(1, steps=2)) == 0
+    monkeypatch.undo()
+    assert new.save_pretrained(tmp_path) == RPG.read(tmp_path)[2]
+    names = ["config.json", "model.safetensors", "tokenizer.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names, "nothing is left of the killed save"
 
 
 def test_two_processes_share_the_tokens(tokenizer, tmp_path):

@@ -1,13 +1,19 @@
 """Files are whole or absent: an error, an interrupt or a full disk leaves the old content and no rubbish."""
 
+import os
+import stat
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
+import torch
 
 from rpglib.errors import InputError
-from rpglib.runtime.files import atomic, read_json, write_json
+from rpglib.runtime import files
+from rpglib.runtime.files import atomic, read_json, save_tensors, write_json
 
 
 def test_json_round_trip_makes_folders(tmp_path):
@@ -93,6 +99,86 @@ def test_absent_and_broken_json(tmp_path):
     (tmp_path / "half.json").write_text('{"a": 1')
     with pytest.raises(InputError, match=r"half\.json is not valid JSON"):
         read_json(tmp_path / "half.json")
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def kept(descriptor):
+        done.append(("flushed", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", kept)
+    monkeypatch.setattr(os, "replace", lambda a, b: done.append(("named", os.stat(a).st_ino)) or replace(a, b))
+    write_json(tmp_path / "record.json", 1)
+    save_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(2)})
+    for name in ("record.json", "x.safetensors"):
+        file, folder = (tmp_path / name).stat().st_ino, tmp_path.stat().st_ino
+        step = done.index(("named", file))
+        assert ("flushed", file) in done[:step] and done[step + 1] == ("flushed", folder)
+
+
+def test_what_dead_processes_left_is_removed_by_the_next_write(tmp_path):
+    if (dead := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(dead, 0)
+    own = files.part_of(tmp_path / "x.json").name
+
+    def part(process, machine=None, age=0.0):
+        name = own.replace(files._machine(), machine or files._machine()).replace(f"-{os.getpid()}-", f"-{process}-")
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+        return name
+
+    day = files.ABANDONED
+    gone = {part(dead), part(dead, "0" * 8, day + 60)}
+    kept = {part(os.getppid()), part(dead, "1" * 8), part(os.getpid(), age=2 * day), ".x.part-7.json", "x.part"}
+    (tmp_path / ".x.part-7.json").touch()
+    (tmp_path / "x.part").touch()
+    folder = tmp_path / own.replace(f"-{os.getpid()}-", f"-{dead}-").replace(".json", "")
+    folder.mkdir()
+    (folder / "inside").touch()
+    write_json(tmp_path / "other.json", 1)
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"other.json"} and not gone & kept
+
+
+def test_two_parts_of_one_file_are_two(tmp_path):
+    with atomic(tmp_path / "x.json") as one, atomic(tmp_path / "x.json") as two:
+        one.write_text("1")
+        two.write_text("2")
+    assert one != two and (tmp_path / "x.json").read_text() == "1"
+
+
+def test_a_link_stays_and_a_device_is_refused(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "far" / "real.json")
+    write_json(tmp_path / "link.json", 1)
+    assert (tmp_path / "link.json").is_symlink() and (tmp_path / "far" / "real.json").read_text() == "1\n"
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "null.json").symlink_to("/dev/null")
+    for name in ("pipe.json", "null.json", "far"):
+        with pytest.raises(InputError, match="it is a folder or a device; choose another name"):
+            write_json(tmp_path / name, 1)
+    assert stat.S_ISFIFO((tmp_path / "pipe.json").stat().st_mode) and Path("/dev/null").is_char_device()
+
+
+def test_tensors_can_be_read_by_whom_the_user_lets_read(tmp_path):
+    before = os.umask(0o027)
+    try:
+        save_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.safetensors").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b"", b"{'a': 1}"])
+def test_what_is_no_json_is_told_in_one_line(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.json is not valid JSON") as caught:
+        read_json(tmp_path / "x.json")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="cannot read"):
+        read_json(tmp_path)
 
 
 TENSORS_ON_A_FULL_DISK = """

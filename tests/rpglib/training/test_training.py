@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import has_bf16
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import batches, loop
-from rpglib.training.loop import train
+from rpglib.training.loop import TrainResult, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
@@ -122,14 +123,62 @@ def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, tmp_path, stop):
     assert all(getattr(result, name) >= before[name] for name in ("seconds", "processor_seconds"))
 
 
-def test_state_of_another_run_or_a_broken_one_is_refused(zoo, tmp_path):
-    train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
-    with pytest.raises(InputError, match="another configuration"):
-        train(fresh(zoo), zoo, dataclasses.replace(SHORT, learning_rate=1.0), tmp_path, progress=False)
-    other = fresh(zoo)
-    other.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
-    with pytest.raises(InputError, match="another configuration"):
-        train(other, zoo, SHORT, tmp_path, progress=False)
+@pytest.mark.parametrize("other", ["seed", "code", "tokenizer", "order", "task"])
+def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
+    def tasks(first):
+        return Labelled(zoo, torch.stack([torch.arange(2)] * first + [1 - torch.arange(2)] * (6 - first)))
+
+    short = dataclasses.replace(SHORT, steps=2)
+    state, config, model, checkpoints = tmp_path / "training.pt", short, fresh(zoo), tasks(3)
+    train(fresh(zoo), checkpoints, short, tmp_path, progress=False)
+    left = state.read_bytes()
+    if other == "seed":
+        config = dataclasses.replace(short, seed=1)
+    elif other == "code":
+        monkeypatch.setattr("rpglib.training.loop.sources_digest", lambda *parts: "other code")
+    elif other == "tokenizer":
+        model.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
+    elif other == "order":
+        checkpoints = Labelled(list(zoo)[::-1], checkpoints.tasks)
+    else:
+        checkpoints = tasks(2)
+    unbroken = copy.deepcopy(model)
+    with pytest.warns(UserWarning, match=r"training\.pt is of a run with another .*; it is now training\.aside\.pt"):
+        train(model, checkpoints, config, tmp_path, progress=False)
+    train(unbroken, checkpoints, config, progress=False)
+    assert same(model, unbroken), "as from the start"
+    assert (tmp_path / "training.aside.pt").read_bytes() == left
+
+
+class Labelled(list):
+    """Checkpoints of one run with other tasks than they were trained for."""
+
+    def __init__(self, checkpoints, tasks):
+        super().__init__(checkpoints)
+        self.runs, self.tasks = torch.zeros(len(self), dtype=torch.int64), tasks
+
+
+def test_one_flipped_bit_of_a_state_is_noticed(zoo, tmp_path):
+    path, model, config, draw = tmp_path / "training.pt", fresh(zoo), dataclasses.replace(SHORT, steps=1), Random(0)
+    identity = loop._identity(model, zoo, config, 1)
+    train(model, zoo, config, tmp_path, progress=False)
+    whole, trained, noticed = path.read_bytes(), copy.deepcopy(model.state_dict()), 0
+    for k in range(60):
+        content = bytearray(whole)
+        # Small files hold names and sizes mostly; weights are in the middle.
+        content[draw.randrange(len(content)) if k % 2 else len(content) // 2 + k] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        try:
+            loop._resume(path, {"averaged": model}, TrainResult(), identity)
+        except InputError as error:
+            assert "delete it to start again" in str(error) and "\n" not in str(error)
+            noticed += 1
+        else:  # a bit that holds nothing, of the padding between weights
+            assert all(x.equal(trained[name]) for name, x in model.state_dict().items())
+    assert noticed > 40
+
+
+def test_a_broken_state_is_refused(zoo, tmp_path):
     (tmp_path / "training.pt").write_bytes(b"broken")
     with pytest.raises(InputError, match="delete it to start again"):
         train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
