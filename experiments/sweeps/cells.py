@@ -72,11 +72,11 @@ class Cell:
 
     def model(self) -> RPG:
         """Its generator, once computed."""
-        return RPG.from_pretrained(_folder(self), pick(self.device))
+        return RPG.from_pretrained(folder_of(self), pick(self.device))
 
     def numbers(self) -> dict:
         """What was found, once computed."""
-        return read_json(_folder(self) / NUMBERS)
+        return read_json(folder_of(self) / NUMBERS)
 
     def compute(self, folder: Path) -> dict:
         recipe, device = self.recipe, pick(self.device)
@@ -127,12 +127,12 @@ def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
 
     On a CPU as many run side by side as there are cores, each on one; on a GPU one after the other.
     """
-    missing = {_folder(job): job for job in jobs if not (_folder(job) / NUMBERS).exists()}
+    missing = {folder_of(job): job for job in jobs if not (folder_of(job) / NUMBERS).exists()}
     cells = [job for job in missing.values() if isinstance(job, Cell)]
     # First and once: two cells that want one zoo must not both collect it.
     _all({cell.zoo_recipe.name: cell for cell in cells}.values(), _collect, "zoos")
     _all(missing.values(), _compute, label)
-    return [read_json(_folder(job) / NUMBERS) for job in jobs]
+    return [read_json(folder_of(job) / NUMBERS) for job in jobs]
 
 
 def _all(jobs, work, label: str) -> None:
@@ -156,12 +156,13 @@ def _collect(cell: Cell) -> None:
 
 
 def _compute(job: Job) -> None:
-    folder = _folder(job)
+    folder = folder_of(job)
     # Last and atomically: a cell counts as computed once its numbers are there.
     write_json(folder / NUMBERS, plain(job.compute(folder)))
 
 
-def _folder(job: Job) -> Path:
+def folder_of(job: Job) -> Path:
+    """Where a job keeps its numbers and files."""
     facts = {"kind": type(job).__name__, **job.facts(), "code": _code()}
     return home() / "data" / "runs" / job.profile / "cells" / _digest(facts)
 
