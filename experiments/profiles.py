@@ -265,7 +265,7 @@ UNSEEN_DIGITS = TaskRecipe(
     ),
     RPGConfig(
         token_size=256,
-        widths=(384,),
+        widths=(256,),
         expand=1,
         headdim=32,
         channels=(1, 8, 16, 8, 1),
