@@ -49,10 +49,18 @@ def all_tasks(bits: int = 10) -> Tensor:
 
 
 def split_tasks(count: int, seed: int, seen: float = 0.8) -> tuple[Tensor, Tensor]:
-    """Divide `count` tasks at random: sorted indices of the seen share, which a generator learns from, and the rest."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    border = round(seen * count)
-    return order[:border].sort().values, order[border:].sort().values
+    """Divide `count` tasks at random: sorted indices of the seen share, which a generator learns from, and the rest.
+
+    The tasks are pairs of opposites in counting order, as those of `all_tasks`: task i and task count - 1 - i, which
+    are seen together or not at all. A network for one of them, its two outputs exchanged, does what the other asks; an
+    unseen task whose opposite was seen would be no new task. Raises `InputError` for an odd count.
+    """
+    if count % 2:
+        raise InputError(f"{count} tasks are no pairs of opposites; give an even number")
+    order = torch.randperm(count // 2, generator=torch.Generator().manual_seed(seed))
+    border = round(seen * (count // 2))
+    known, rest = (torch.cat((rows, count - 1 - rows)).sort().values for rows in (order[:border], order[border:]))
+    return known, rest
 
 
 def name_of(task: Sequence[int] | Tensor) -> str:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from experiments.baselines import matching
-from experiments.claims import Verdicts, interval
+from experiments.claims import Verdicts
 from experiments.cost.measures import MARGIN, reached
 from experiments.cost.tables import RECIPES
 from experiments.records import home
@@ -18,6 +18,10 @@ from experiments.tasks import tables as task_tables
 SEVERAL = ("vit_digits", "cnn_digits", "cnn_s", "cnn_m")
 ROWS = ("quickstart", *SEVERAL, "resnet18_runs", *(f"{name}_one_run" for name in SEVERAL))
 """The records of the main results, in the order of the table."""
+UNSEEN = {"mirrored": "unseen_tasks", "varied": "unseen_tasks_varied"}
+"""The records of both zoos of tasks."""
+SHOWN = ("untrained generator", "mean network")
+"""The baselines that have a column; the notebooks have all of them."""
 
 HEAD = """
 Written by `python -m experiments.report.results` from the records in [data/results](data/results) and from the verdict
@@ -104,45 +108,36 @@ def _minutes(name: str, row: dict) -> float:
 
 def unseen_tasks() -> list[str]:
     """Networks for tasks whose networks the generator did not see, and what the experiment took."""
-    numbers = pages.numbers("unseen_tasks")
-    splits, zoo = numbers["splits"], numbers["zoo"]
-    first, table = splits[0], task_tables.methods(splits)
-
-    def each(name: str) -> str:
-        return ", ".join(f"{split['flipped'][name]['mean']:.2f}" for split in splits)
-
-    def alike(kind: str) -> float:
-        return statistics.fmean(split["diversity"][kind] for split in splits)
+    zoos = {name: pages.numbers(record) for name, record in UNSEEN.items()}
+    first, zoo = zoos["mirrored"]["splits"][0], zoos["mirrored"]["zoo"]
+    splits = {name: numbers["splits"] for name, numbers in zoos.items()}
+    table = task_tables.methods(splits)
 
     def longest(part: str) -> float:
-        return max(split["seconds"][part] for split in splits) / 60
+        return max(split["cpu_seconds"][part] for of_zoo in splits.values() for split in of_zoo) / 60
 
-    gap = interval([split["generated"]["mean"] - split["original"]["mean"] for split in splits])
+    alike = [
+        f"{statistics.fmean(split['diversity'][f'among_{kind}'] for split in of_zoo):.2f} among {kind} ({name})"
+        for name, of_zoo in splits.items()
+        for kind in ("originals", "generated")
+    ]
     return [
         "## Unseen tasks",
         pages.paragraph(
-            f"""Networks were trained for all {zoo["tasks"]:,} selections of ten digits, {zoo["checkpoints_per_task"]}
-            checkpoints each. A generator learns from those of {first["seen_tasks"]} selections and writes
-            {first["networks_per_task"]} networks for each of the other {first["unseen_tasks"]}. Mean accuracy over all
-            unseen tasks of {len(splits)} random splits:"""
+            f"""Networks were trained for all {zoo["tasks"]:,} selections of ten digits, in two zoos: *mirrored*, from
+            one start and in one order of images, so that opposite tasks have mirrored networks, and *varied*, with
+            random heads and orders. A generator learns from those of {first["seen_tasks"]} selections and writes
+            {first["networks_per_task"]} networks for each of the other {first["unseen_tasks"]}; opposite selections are
+            seen together or not at all. Mean accuracy over the unseen tasks of {len(splits["mirrored"])} random splits,
+            and the difference to the originals with its interval of 95 % over the splits, which share tasks:"""
         ),
         pages.table(("method", *table.columns), [(name, *row) for name, row in table.iterrows()]),
+        pages.paragraph(f"Error-IoU within a task: {'; '.join(alike)}."),
         pages.paragraph(
-            f"""Generated minus original: {gap} points (95 % interval over the splits, which share tasks). The
-            baselines learn from the same networks; *head-only conditioning* gives the task to the last tokens alone,
-            one of the two ways of the released code (the other gives it to all). With every bit flipped, accuracy by
-            the flipped labels is {each("flipped")} in the splits, unflipped {each("unflipped")}
-            ({sum(split["flipped"]["pairs"] for split in splits)} pairs of opposite tasks, one network each). Error-IoU
-            within a task: {alike("among_originals"):.2f} among originals, {alike("among_generated"):.2f} among
-            generated networks."""
+            f"""Training one generator of {first["generator_parameters"]:,} parameters took at most
+            {longest("train"):.1f} minutes of one core."""
         ),
-        pages.paragraph(
-            f"""In the recorded run collecting the {zoo["n"]:,} checkpoints took
-            {numbers["seconds"]["collect"] / 60:.1f} minutes, training one generator of
-            {first["generator_parameters"]:,} parameters at most {longest("train_one"):.1f}, and together with the
-            generator of the head-only baseline {longest("train"):.1f} a split."""
-        ),
-        pages.origin("unseen_tasks"),
+        pages.origin(*UNSEEN.values()),
     ]
 
 

@@ -76,18 +76,13 @@ class Cell:
         """Its checkpoints, collected where they are not at hand."""
         return obtain_zoo(self.zoo_recipe, self.profile, images_of(self.recipe.images), pick(self.device))
 
-    @property
-    def folder(self) -> Path:
-        """Where what it found is kept."""
-        return _folder(self)
-
     def model(self) -> RPG:
         """Its generator, once computed."""
-        return RPG.from_pretrained(self.folder, pick(self.device))
+        return RPG.from_pretrained(folder_of(self), pick(self.device))
 
     def numbers(self) -> dict:
         """What was found, once computed."""
-        return read_json(self.folder / NUMBERS)
+        return read_json(folder_of(self) / NUMBERS)
 
     def compute(self, folder: Path) -> dict:
         recipe, device = self.recipe, pick(self.device)
@@ -138,12 +133,12 @@ def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
 
     On a CPU as many run side by side as there are cores, each on one; on a GPU one after the other.
     """
-    missing = {_folder(job): job for job in jobs if not (_folder(job) / NUMBERS).exists()}
+    missing = {folder_of(job): job for job in jobs if not (folder_of(job) / NUMBERS).exists()}
     cells = [job for job in missing.values() if isinstance(job, Cell)]
     # First: a cell that waits for another one's zoo would keep a core from cells that have theirs.
     _all({cell.zoo_recipe.name: cell for cell in cells}.values(), _collect, "zoos")
     _all(missing.values(), _compute, label)
-    return [read_json(_folder(job) / NUMBERS) for job in jobs]
+    return [read_json(folder_of(job) / NUMBERS) for job in jobs]
 
 
 def _all(jobs, work, label: str) -> None:
@@ -170,7 +165,7 @@ def _collect(cell: Cell) -> None:
 
 def _compute(job: Job) -> None:
     keep_freed_memory()
-    folder = _folder(job)
+    folder = folder_of(job)
     # Another sweep may want the same cell at the same time.
     with locked(f"{folder}.lock"):
         if not (folder / NUMBERS).exists():
@@ -178,7 +173,8 @@ def _compute(job: Job) -> None:
             write_json(folder / NUMBERS, plain(job.compute(folder)))
 
 
-def _folder(job: Job) -> Path:
+def folder_of(job: Job) -> Path:
+    """Where a job keeps its numbers and files."""
     facts = {"kind": type(job).__name__, **job.facts(), "code": sources_digest(*COMPUTING)}
     return working_dir(job.profile, "cells") / _digest(facts)
 

@@ -14,7 +14,7 @@ import torch
 from experiments.pipeline import generate, images_of, seeded
 from experiments.profiles import Recipe
 from experiments.records import agrees, generator_dir, read_record, storing, write_record
-from experiments.sweeps.cells import Cell, run
+from experiments.sweeps.cells import Cell, folder_of, run
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.model.rpg import CONFIG, RPG
@@ -123,7 +123,7 @@ class Sweep:
         """The base's generator of this very record: the kept one, or the cell's where another run has replaced it."""
         cell, kept = self._kept()
         wanted = record.get("generator")
-        for folder in (kept, cell.folder):
+        for folder in (kept, folder_of(cell)):
             if folder == kept or (folder / CONFIG).exists():
                 model, _, digest = RPG.read(folder)
                 if wanted in (None, digest):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from experiments.records import read_record, write_record
+from experiments.tasks.baselines import Writer
 from experiments.tasks.unseen import Unseen
 from rpglib.analysis.geometry import Components, own_rank, principal_components
-from rpglib.baselines.ridge import ridge
 
 EXPERIMENT = "pca"
 
@@ -48,20 +48,11 @@ def closeness(heads: dict[str, Tensor], written: Tensor) -> dict:
     return _summary(*_closeness(written.double().flatten(0, 1), owners, centres))
 
 
-def regressed(heads: dict[str, Tensor], order: int) -> Tensor:
-    """The baseline: heads (U, 1, h) for the unseen tasks by ridge regression on the centres of the seen ones.
-
-    order: of how many bits the features are products, at most.
-    """
+def regressed(heads: dict[str, Tensor], write: Writer) -> Tensor:
+    """Heads (U, 1, h) for the unseen tasks by a regression `write` on the centres of the seen ones."""
     bits, unseen, centres = heads["bits"], heads["unseen"], heads["originals"].double().mean(1)
     seen = torch.ones(len(bits), dtype=torch.bool).index_fill(0, unseen, False)
-    return ridge(bits[seen], centres[seen], bits[unseen], order)[:, None]
-
-
-def exchanged(heads: Tensor) -> Tensor:
-    """Heads (..., 2 w + 2) with their two outputs exchanged: two rows of w weights, then the two biases."""
-    weights, biases = heads[..., :-2].unflatten(-1, (2, -1)), heads[..., -2:]
-    return torch.cat((weights.flip(-2).flatten(-2), biases.flip(-1)), -1)
+    return write(bits[seen], centres[seen], bits[unseen])[:, None]
 
 
 def _closeness(points: Tensor, owners: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:

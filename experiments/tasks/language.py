@@ -6,8 +6,9 @@ import torch
 
 from experiments.pipeline import NETWORKS, images_of
 from experiments.records import read_record, write_record
+from experiments.tasks.measures import answers
 from experiments.tasks.prompt_sets import DEMO_PROMPTS, DIGIT_PROMPTS
-from experiments.tasks.unseen import Unseen, answers
+from experiments.tasks.unseen import Unseen
 from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError, choice
 from rpglib.prompts.task import BACKENDS, Backend, task_from_prompt

@@ -1,53 +1,40 @@
 """Tables of the experiments on unseen tasks, from the numbers of their records; accuracies are in percent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-
-def methods(splits: list[dict]) -> pd.DataFrame:
-    """Mean test accuracy (percent) over the unseen tasks, a column per split, and the worst task of all splits."""
-    names = ["original", "RPG", *splits[0]["baselines"]]
-    found = {name: [_of(split, name) for split in splits] for name in names}
-    rows = {
-        name: {
-            **{f"split {split['split']}": f"{r['mean']:.2f}" for split, r in zip(splits, results, strict=True)},
-            "std over tasks": f"{sum(r['std'] for r in results) / len(results):.2f}",
-            "worst task": f"{min(r['min'] for r in results):.1f}",
-            "mean - original": f"{_mean(results) - _mean(found['original']):+.2f}",
-        }
-        for name, results in found.items()
-    }
-    return pd.DataFrame(rows).T
+from experiments.claims import interval
 
 
-def means(splits: list[dict], name: str, chosen: Sequence[np.ndarray] | None = None) -> np.ndarray:
-    """Mean accuracy over the unseen tasks of every split: of "original", "RPG" or a baseline.
+def methods(zoos: Mapping[str, list[dict]]) -> pd.DataFrame:
+    """Accuracy (percent) on the unseen tasks by method, for the splits of every zoo by its name.
 
-    chosen: for every split which of its U unseen tasks count (U,) bool, by default all; NaN where that is none.
+    mean: over tasks and splits; - original: difference of means with its interval over the splits; worst task: of all.
     """
-    if chosen is None:
-        return np.array([_of(split, name)["mean"] for split in splits])
-    return np.array(
-        [pd.Series(_of(split, name)["accuracies"])[rows].mean() for split, rows in zip(splits, chosen, strict=True)]
-    )
+    names = ["original", "RPG", *next(iter(zoos.values()))[0]["baselines"]]
+    columns = {}
+    for zoo, splits in zoos.items():
+        own = means(splits, "original")
+        for name in names:
+            reached = means(splits, name)
+            columns.setdefault(f"{zoo}: mean", []).append(f"{reached.mean():.2f}")
+            gap = interval(reached - own) if name != "original" else ""
+            columns.setdefault(f"{zoo}: - original", []).append(str(gap))
+            worst = min(of(split, name)["min"] for split in splits)
+            columns.setdefault(f"{zoo}: worst task", []).append(f"{worst:.1f}")
+    return pd.DataFrame(columns, index=names)
 
 
-def groups(splits: list[dict], chosen: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
-    """Mean accuracy over groups of unseen tasks, averaged over splits; chosen: as in `means`, by group."""
-    names = ["original", "RPG", *splits[0]["baselines"]]
-    return pd.DataFrame(
-        {group: {name: f"{means(splits, name, rows).mean():.2f}" for name in names} for group, rows in chosen.items()}
-    )
+def means(splits: list[dict], name: str) -> np.ndarray:
+    """Mean accuracy (percent) over the unseen tasks of every split: of "original", "RPG" or a baseline."""
+    return np.array([of(split, name)["mean"] for split in splits])
 
 
-def _of(split: dict, name: str) -> dict:
+def of(split: dict, name: str) -> dict:
+    """What a split's record says of the accuracy of "original", "RPG" or a baseline."""
     return {"original": split["original"], "RPG": split["generated"]}.get(name) or split["baselines"][name]
-
-
-def _mean(results: list[dict]) -> float:
-    return sum(result["mean"] for result in results) / len(results)
 
 
 def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
@@ -69,28 +56,23 @@ def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def flips(splits: list[dict]) -> pd.DataFrame:
-    """Accuracy (percent) of networks for seen tasks, and for the same tasks with all bits flipped, which are unseen."""
-    rows = {
-        f"split {split['split']}": {
-            "pairs": split["flipped"]["pairs"],
-            "unflipped": f"{split['flipped']['unflipped']['mean']:.2f}",
-            "flipped": f"{split['flipped']['flipped']['mean']:.2f}",
-            "flipped networks by the unflipped labels": f"{100 - split['flipped']['flipped']['mean']:.2f}",
-        }
-        for split in splits
-    }
+def flips(zoos: Mapping[str, list[dict]]) -> pd.DataFrame:
+    """How often (percent of images) networks for opposite tasks, both unseen, give opposite answers, by zoo."""
+    rows = {}
+    for zoo, splits in zoos.items():
+        shares = {kind: [split["flipped"]["opposite"][kind] for split in splits] for kind in ("generated", "original")}
+        rows[zoo] = {"pairs, all splits": sum(split["flipped"]["pairs"] for split in splits)}
+        rows[zoo] |= {kind: f"{np.mean(values):.2f}" for kind, values in shares.items()}
     return pd.DataFrame(rows).T
 
 
 def one_flip(split: dict) -> pd.DataFrame:
     """The paper's table 10 (v1): for one pair of opposite tasks, the accuracy (percent) on the images of each class."""
     rows = {}
-    for name in ("unflipped", "flipped"):
-        found = split["flipped"][name]
-        rows[f"{name} bits"] = found["task"].split()
-        rows[f"{name} accuracy"] = [f"{value:.0f}" for value in found["by_class"]]
-    return pd.DataFrame(rows, index=range(len(found["by_class"]))).T
+    for name, (task, by_class) in zip(("unflipped", "flipped"), split["flipped"]["pair"].items(), strict=True):
+        rows[f"{name} bits"] = task.split()
+        rows[f"{name} accuracy"] = [f"{value:.0f}" for value in by_class]
+    return pd.DataFrame(rows).T
 
 
 def curve(rows: list[dict]) -> pd.DataFrame:

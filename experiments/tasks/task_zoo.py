@@ -1,20 +1,21 @@
-"""The zoo of binary tasks: networks that tell some classes of a data set from the others, all from one start."""
+"""The zoo of binary tasks: networks that tell some classes of a data set from the others, from one backbone."""
 
 import json
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
-from experiments.pipeline import obtain_zoo, zoo_path
+from experiments.pipeline import obtain_zoo
 from experiments.profiles import TaskRecipe
 from experiments.records import zoo_dir
-from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.files import save_tensors
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.runtime.state_dicts import flatten
+from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import init_population, train_population
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
@@ -22,30 +23,38 @@ from rpglib.zoo.store import Zoo
 HEAD = ("head.weight", "head.bias")
 """The classifier, by the names that our networks and timm's vision transformers give it."""
 
-START, SECONDS = "start.safetensors", "seconds.json"
+TRAINED = "trained.safetensors"
 
 
 @dataclass(frozen=True)
 class TaskZoo:
-    """Checkpoints of T binary tasks, C of each, next to each other in the zoo, all trained from one start.
+    """Checkpoints of T binary tasks, C of each, all trained from the backbone of one network.
 
-    bits (T, bits) int64; weights (T, P): the mean of each task's checkpoints, tensor after tensor as in `start`, the
-    state dict that every task's training began with; seconds: what pretraining and collection took.
+    bits (T, bits) int64; weights (T, P): the mean of each task's checkpoints, tensor after tensor as in `start`: that
+    backbone with a zero head, which favours no label. trained: the network itself, whose head tells all classes of the
+    images apart where it was trained here.
     """
 
     zoo: Zoo
     bits: Tensor
     weights: Tensor
-    start: dict[str, Tensor]
-    seconds: float
+    trained: dict[str, Tensor]
+
+    @property
+    def start(self) -> dict[str, Tensor]:
+        return _with_zero_head(self.trained, self.zoo.architecture)
 
     @property
     def each(self) -> int:
         return len(self.zoo) // len(self.bits)
 
+    def rows(self, tasks: Tensor) -> Tensor:
+        """(len(tasks), C) int64: where the chosen tasks' checkpoints are in the zoo, run after run."""
+        return _rows(len(self.zoo), len(self.bits), self.zoo.config["runs"])[tasks]
+
     def checkpoints(self, tasks: Tensor) -> Zoo:
         """The zoo of the chosen tasks' checkpoints, (len(tasks) x C)."""
-        return self.zoo.subset((tasks[:, None] * self.each + torch.arange(self.each)).flatten())
+        return self.zoo.subset(self.rows(tasks).flatten())
 
     def columns(self, names: tuple[str, ...]) -> Tensor:
         """(P,) bool: the weights that belong to the tensors of these names."""
@@ -53,52 +62,65 @@ class TaskZoo:
 
 
 def task_zoo(recipe: TaskRecipe, profile: str, images: Images, device: torch.device) -> TaskZoo:
-    """Open the recipe's zoo of tasks where it was collected before; collect it otherwise, from a pretrained start."""
-    began = time.perf_counter()
+    """Open the recipe's zoo of tasks where it was collected before; collect it otherwise, from a pretrained backbone.
+
+    All networks begin with a zero head (Dosovitskiy et al. 2021, section 3.2), or each with a random one of its own.
+    """
     bits, folder = recipe.tasks(), zoo_dir(profile, recipe.name)
-    start = pretrained_start(recipe, images, folder / START, device)
-    zoo = obtain_zoo(recipe, profile, images, device, label_maps=bits, start=start)
-    noted = zoo_path(recipe, profile, images, label_maps=bits, start=start) / SECONDS
-    seconds = _seconds(noted, zoo, time.perf_counter() - began)
-    each = recipe.collect.checkpoints
+    trained = pretrained(recipe, images, folder / TRAINED, device)
+    start = _with_zero_head(trained, recipe.architecture)
+    begin = {name: x for name, x in start.items() if name not in HEAD} if recipe.random_heads else start
+    zoo = obtain_zoo(recipe, profile, images, device, label_maps=bits, start=begin)
     # Task by task: the checkpoints of large networks do not fit into memory together.
-    weights = [_flat_mean(zoo.stacked(range(first, first + each)), start) for first in range(0, len(zoo), each)]
-    return TaskZoo(zoo, bits, torch.stack(weights), start, seconds)
+    rows = _rows(len(zoo), len(bits), recipe.collect.runs)
+    weights = torch.stack([_flat_mean(zoo.stacked(own.tolist()), start) for own in rows])
+    return TaskZoo(zoo, bits, weights, trained)
 
 
-def _seconds(path: Path, zoo: Zoo, elapsed: float) -> float:
-    """What collecting this zoo took: `elapsed` where it was collected just now, or what was noted down then."""
-    if path.exists() and (noted := read_json(path))["config"] == zoo.config:
-        return noted["seconds"]
-    write_json(path, {"config": zoo.config, "seconds": elapsed})
-    return elapsed
+def _rows(checkpoints: int, tasks: int, runs: int) -> Tensor:
+    """(tasks, C) int64 from the zoo's order of run, task, step."""
+    return torch.arange(checkpoints).view(runs, tasks, -1).transpose(0, 1).flatten(1)
 
 
 def _flat_mean(networks: dict[str, Tensor], like: dict[str, Tensor]) -> Tensor:
     return flatten({name: networks[name] for name in like}).mean(0)
 
 
-def pretrained_start(recipe: TaskRecipe, images: Images, path: Path, device: torch.device) -> dict[str, Tensor]:
-    """Return the state dict that all tasks start from, read from `path` where the same recipe left it there.
+def _with_zero_head(trained: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """The network with the head that `architecture` has, one output per label, all zero."""
+    expected = architecture.build().state_dict()
+    return {name: torch.zeros_like(x) if name in HEAD else trained[name] for name, x in expected.items()}
 
-    Small networks are trained to tell all classes apart, timm models come with timm's pretrained weights. The head is
-    new, as it has one output per label, and zero: at first it favours no label (Dosovitskiy et al. 2021, section 3.2).
+
+def pretrained(recipe: TaskRecipe, images: Images, path: Path, device: torch.device) -> dict[str, Tensor]:
+    """Return the network whose backbone all tasks start from, read from `path` where the same recipe left it there.
+
+    Small networks are trained to tell all classes apart, timm models come with timm's pretrained weights.
     """
     architecture, seed = recipe.architecture, recipe.collect.seed
     identity = json.dumps({"pretrain": asdict(recipe.pretrain), "architecture": asdict(architecture), "seed": seed})
     identity += sources_digest(LIBRARY / "zoo")  # other code may train another network
-    expected = architecture.build().state_dict()
     if path.exists():
         with safe_open(path, "pt") as file:
             if (file.metadata() or {}).get("identity") == identity:
-                return {name: file.get_tensor(name) for name in expected}
+                return load_file(path)
     if architecture.small:
-        teacher = replace(architecture, num_classes=images.num_classes)
+        teacher = for_all_classes(architecture, images)
         untrained = init_population(teacher, [seed])
-        trained = train_population(teacher.build().to(device), untrained, images.train, recipe.pretrain, [seed])
-        trained = {name: values[0, 0].cpu() for name, values in trained.items()}
+        states = train_population(teacher.build().to(device), untrained, images.train, recipe.pretrain, [seed])
+        trained = {name: values[0, 0].cpu() for name, values in states.items()}
     else:
         trained = architecture.pretrained().state_dict()
-    start = {name: torch.zeros_like(x) if name in HEAD else trained[name] for name, x in expected.items()}
-    save_tensors(path, start, {"identity": identity})
-    return start
+    save_tensors(path, trained, {"identity": identity})
+    return trained
+
+
+def for_all_classes(architecture: Architecture, images: Images) -> Architecture:
+    """The architecture with an output for every class of the images."""
+    return replace(architecture, num_classes=images.num_classes)
+
+
+def exchanged(heads: Tensor) -> Tensor:
+    """Heads (..., 2 w + 2) with their two outputs exchanged: two rows of w weights, then the two biases."""
+    weights, biases = heads[..., :-2].unflatten(-1, (2, -1)), heads[..., -2:]
+    return torch.cat((weights.flip(-2).flatten(-2), biases.flip(-1)), -1)

@@ -1,246 +1,158 @@
 """Networks for tasks that a generator never saw: from a zoo of binary tasks to the record of `15_unseen_tasks`.
 
 Tasks are rows of bits, one per class (paper v1, section 4). A generator learns from the checkpoints of the seen tasks;
-what it writes for the unseen ones is compared with networks trained for them and with baselines that need no generator.
+what it writes for the unseen ones is compared with networks trained for them and with baselines.
 """
 
-import hashlib
-import json
+import shutil
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from experiments import pipeline
-from experiments.pipeline import NETWORKS, fit, generate, images_of, pick, recorded, seeded, thinned
+from experiments.baselines import untrained
+from experiments.pipeline import NETWORKS, fit, images_of, recorded, row, seeded, thinned
 from experiments.profiles import TaskRecipe
-from experiments.records import generator_dir, storing, working_dir, write_record
+from experiments.records import generator_dir, plain, storing, write_record
+from experiments.sweeps.cells import folder_of, run
+from experiments.sweeps.sweep import source_digest
+from experiments.tasks import baselines, finetuning, measures, task_zoo
+from experiments.tasks.baselines import measure_baselines
 from experiments.tasks.finetuning import measure_finetuning
-from experiments.tasks.task_zoo import HEAD, TaskZoo, task_zoo
-from rpglib.analysis.accuracy import predictions, summarise
-from rpglib.analysis.similarity import diversity
-from rpglib.baselines.majority import majority_class
-from rpglib.baselines.mean import mean_network
-from rpglib.baselines.nearest import nearest_task
-from rpglib.baselines.ridge import ridge
+from experiments.tasks.measures import answers, correct, flips, mean_diversity, of_tasks, percent
+from experiments.tasks.task_zoo import HEAD, TaskZoo
+from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
-from rpglib.runtime.files import read_json, write_json
-from rpglib.runtime.locks import working_folder
-from rpglib.runtime.sources import LIBRARY, sources_digest
-from rpglib.runtime.state_dicts import flatten, unflatten
+from rpglib.runtime.hardware import pick
+from rpglib.runtime.state_dicts import flatten
 from rpglib.tasks import name_of, split_tasks
-from rpglib.training.loop import TrainResult
-from rpglib.zoo.images import Images, Split, Stream, labels_of
-from rpglib.zoo.store import Zoo
+from rpglib.zoo.images import Images, labels_of
 
-HEADS, GENERATOR = "heads.safetensors", "generator"
-EVALUATED_TOGETHER = 4096
-"""Images that a network sees at a time where they are read from disk; small data sets come in one piece."""
-
-
-# ---- baselines ------------------------------------------------------------------------------------------------------
-
-
-def baselines(head: Tensor) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
-    """The baselines that write weights: each takes seen bits, seen weights, bits; `head` (P,) bool marks the head."""
-    return {
-        "mean network": mean_network,
-        "nearest seen task": nearest_task,
-        "ridge on bits": ridge,
-        "ridge on bits and pairs": partial(ridge, order=2),
-        "mean backbone + ridge head": partial(ridge, order=2, columns=head),
-    }
-
-
-def measure_baselines(recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, images: Images, device) -> dict:
-    """The accuracies on the unseen tasks of every baseline that needs no training, by name."""
-    bits, test = tasks.bits[unseen], images.test
-    constant = majority_class(bits, labels_of(images.train).bincount(minlength=images.num_classes))
-    result = {"majority class": of_tasks(percent(constant[:, None] == bits[:, labels_of(test)]))}
-    for name, baseline in baselines(tasks.columns(HEAD)).items():
-        written = unflatten(baseline(tasks.bits[seen], tasks.weights[seen], bits), tasks.start)
-        result[name] = of_tasks(percent(correct(recipe, written, bits, test, device)))
-    return result
-
-
-# ---- measures -------------------------------------------------------------------------------------------------------
-
-
-def correct(
-    recipe: TaskRecipe, networks, bits: Tensor, split: Split | Stream, device: torch.device | str = "cpu"
-) -> Tensor:
-    """Return (N, n) bool: which images N networks (state dicts, or side by side) answer as bits (N, bits) ask."""
-    module = recipe.architecture.build()
-    return torch.cat(
-        [predictions(module, networks, x, device=device) == bits[:, y] for x, y in split.batches(EVALUATED_TOGETHER)], 1
-    )
-
-
-def percent(right: Tensor) -> Tensor:
-    """Accuracy in percent (...) float64 of right answers (..., n)."""
-    return 100 * right.double().mean(-1)
-
-
-def of_tasks(accuracies: Tensor) -> dict:
-    """The summary over tasks of one accuracy (percent) for each, and the accuracies themselves."""
-    return summarise(accuracies) | {"accuracies": [round(a, 3) for a in accuracies.tolist()]}
+HEADS = "heads.safetensors"
+REGRESSION = "RPG without diffusion"
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What n generated networks for each of U tasks do: right (U, n, images) bool, and their heads (U, n, h)."""
+class Part:
+    """A job: the generator of one random split and its baselines, measured on all unseen tasks of that split.
 
-    right: Tensor
-    heads: Tensor
+    count: only so many of the seen tasks are learned from, and only accuracies are measured, of one network per task.
+    kept: generator, heads and training from generated networks are wanted, too.
+    """
 
-    @property
-    def accuracies(self) -> Tensor:
-        """Percent (U, n)."""
-        return percent(self.right)
+    recipe: TaskRecipe
+    profile: str
+    split: int
+    count: int | None = None
+    kept: bool = False
+    device: str = "auto"
+
+    def facts(self) -> dict:
+        # Other splits and lengths of the curve are other jobs.
+        own = {"recipe": replace(self.recipe, splits=(), curve=()), "split": self.split, "count": self.count}
+        code = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
+        return plain({**own, "kept": self.kept, "networks": NETWORKS, "task_code": code})
+
+    def compute(self, folder: Path) -> dict:
+        images, device, training = images_of(self.recipe.images), pick(self.device), folder / "training"
+        tasks = task_zoo.task_zoo(self.recipe, self.profile, images, device)
+        # Seeds of its own, so that between splits all differs that is random, but for the zoo.
+        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.split))
+        seen, unseen = split_tasks(len(tasks.bits), self.split, recipe.seen)
+        if self.count is not None:
+            seen = _some(seen, len(tasks.bits), self.count, self.split)
+        model, found, numbers = _train(recipe, tasks, seen, unseen, images, device, training)
+        if self.count is not None:
+            own = answers(recipe, model, tasks.bits[unseen], images.test, 1, recipe.train.seed).accuracies[:, 0]
+            numbers["methods"] = {name: summarise(values) for name, values in {"RPG": own, **found}.items()}
+        else:
+            numbers["baselines"] = {name: of_tasks(values) for name, values in found.items()}
+            measured, heads = _measure(recipe, tasks, seen, unseen, model, images)
+            numbers |= measured
+            if self.kept:
+                model.save_pretrained(folder, {HEADS: heads})
+                numbers["finetuning"] = measure_finetuning(recipe, tasks, unseen, model, images, recipe.train.seed)
+        shutil.rmtree(training, ignore_errors=True)
+        return {"split": self.split, "seen_tasks": len(seen), "unseen_tasks": len(unseen), **numbers}
 
 
-def answers(
+def _some(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
+    """`count` of the seen tasks in pairs of opposites, at random; a smaller number's are among a larger one's."""
+    half = seen[seen < tasks - 1 - seen]
+    chosen = half[torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))[: count // 2]]
+    return torch.cat((chosen, tasks - 1 - chosen)).sort().values
+
+
+def _train(
     recipe: TaskRecipe,
-    model: RPG,
-    bits: Tensor,
-    split: Split | Stream,
-    n: int,
-    seed: int = 0,
-    labels: Tensor | None = None,
-) -> Answers:
-    """Generate `n` networks for each of the tasks (U, bits) and evaluate them, task by task: large ones fit no memory.
+    tasks: TaskZoo,
+    seen: Tensor,
+    unseen: Tensor,
+    images: Images,
+    device: torch.device,
+    folder: Path,
+) -> tuple[RPG, dict[str, Tensor], dict]:
+    """Train on the seen tasks; return the generator, the baselines' accuracies (U,) on the unseen ones, and facts.
 
-    labels (U, bits): the tasks by which they are judged, by default those that they were generated for.
+    An interrupted training goes on from what it left in `folder`.
     """
-    labels = bits if labels is None else labels
-    right, heads = [], []
-    for row, (task, judged) in enumerate(zip(bits, labels, strict=True)):
-        networks = generate(recipe, model, n, seed, task, first=n * row)
-        right.append(correct(recipe, networks, judged.expand(n, -1), split, model.device))
-        heads.append(torch.stack([torch.cat([network[name].flatten() for name in HEAD]) for network in networks]))
-    return Answers(torch.stack(right), torch.stack(heads))
-
-
-def measure_split(
-    recipe: TaskRecipe, tasks: TaskZoo, split: int, images: Images, device: torch.device, folder: Path, seed: int = 0
-) -> tuple[dict, RPG, Answers]:
-    """Train on the seen tasks of one split and measure on all its unseen tasks.
-
-    Returns the numbers for the record, the generator, and what its networks for the unseen tasks do. An interrupted
-    training goes on from what it left in `folder`.
-    """
-    began, spent = time.perf_counter(), []
-    seen, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
-    bits, test = tasks.bits[unseen], images.test
-    model, training = _fit(recipe, tasks.checkpoints(seen), device, folder / f"split{split}", spent)
-    head_only = replace(recipe, model=replace(recipe.model, conditioning="head"))
-    other, _ = _fit(head_only, tasks.checkpoints(seen), device, folder / f"split{split}_head", spent)
-    found = answers(recipe, model, bits, test, NETWORKS, seed)
-    by_head = answers(head_only, other, bits, test, 1, seed)
-    originals = _originals(recipe, tasks, unseen, test, device)
-    accuracies = found.accuracies
-    numbers = {
-        "split": split,
-        "seen_tasks": len(seen),
-        "unseen_tasks": len(unseen),
-        "networks_per_task": NETWORKS,
+    zoo, regression = tasks.checkpoints(seen), replace(recipe, train=replace(recipe.train, diffusion=False))
+    # Processor time: on cores that others use as well the clock says little.
+    began = time.process_time()
+    model, training = fit(recipe, zoo, device, folder / "generator", progress=False)
+    trained = time.process_time()
+    other, _ = fit(regression, zoo, device, folder / "regression", progress=False)
+    facts = {
         "generator_parameters": sum(p.numel() for p in model.parameters()),
         "precision": training.precision,
         "loss": thinned(training),
+        "cpu_seconds": {"train": trained - began, "train_regression": time.process_time() - trained},
+    }
+    found = {}
+    # One network each says all: neither of these two has learned to spread a task's networks.
+    for name, one in (("untrained generator", untrained(recipe, model.to(device))), (REGRESSION, other.to(device))):
+        own = answers(recipe, one, tasks.bits[unseen], images.test, 1, recipe.train.seed)
+        found[name] = own.accuracies[:, 0]
+    return model, found | measure_baselines(recipe, tasks, seen, unseen, images, device), facts
+
+
+def _measure(
+    recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, model: RPG, images: Images
+) -> tuple[dict, dict[str, Tensor]]:
+    """What a generator's networks do on the unseen tasks, in numbers, and the heads as in `Unseen`."""
+    bits, test, seed = tasks.bits[unseen], images.test, recipe.train.seed
+    found = answers(recipe, model, bits, test, NETWORKS, seed)
+    originals = correct(
+        recipe, tasks.checkpoints(unseen), bits.repeat_interleave(tasks.each, 0), test, model.device
+    ).view(len(bits), tasks.each, -1)
+    # As many of the seen tasks as there are unseen ones.
+    known = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed))[: len(unseen)]]
+    accuracies = found.accuracies
+    numbers = {
+        "networks_per_task": NETWORKS,
         "tasks": [name_of(task) for task in bits],
         "original": of_tasks(percent(originals).mean(1)),
         "generated": of_tasks(accuracies.mean(1)),
         "std_within_tasks": of_tasks(accuracies.std(1)),
         "worst_of_networks": of_tasks(accuracies.amin(1)),
         "best_of_networks": of_tasks(accuracies.amax(1)),
-        "baselines": measure_baselines(recipe, tasks, seen, unseen, images, device)
-        | {"head-only conditioning": of_tasks(by_head.accuracies.mean(1))},
         "seen": {
-            "original": summarise(percent(_originals(recipe, tasks, seen, test, device)).mean(1)),
-            "generated": summarise(answers(recipe, model, tasks.bits[seen], test, 1, seed).accuracies[:, 0]),
+            "original": summarise(tasks.zoo.accuracies[tasks.rows(known)].mean(1)),
+            "generated": summarise(answers(recipe, model, tasks.bits[known], test, 1, seed).accuracies[:, 0]),
         },
-        "flipped": measure_flips(recipe, tasks, seen, unseen, model, test, seed),
+        "flipped": flips(found.right, originals, bits, labels_of(test)),
         "diversity": mean_diversity(~found.right, ~originals),
     }
-    return numbers | {"seconds": _seconds(began, spent) | {"train_one": training.seconds}}, model, found
-
-
-def _originals(recipe: TaskRecipe, tasks: TaskZoo, chosen: Tensor, split: Split | Stream, device) -> Tensor:
-    """What the checkpoints of the chosen tasks answer rightly: (tasks, C, images) bool."""
-    bits = tasks.bits[chosen].repeat_interleave(tasks.each, 0)
-    return correct(recipe, tasks.checkpoints(chosen), bits, split, device).view(len(chosen), tasks.each, -1)
-
-
-def _fit(recipe: TaskRecipe, zoo: Zoo, device: torch.device, folder: Path, spent: list) -> tuple[RPG, TrainResult]:
-    """`fit`, noting in `spent` how long the training took, interrupted runs included, and how long this call took."""
-    began = time.perf_counter()
-    model, training = fit(recipe, zoo, device, folder)
-    spent.append((training.seconds, time.perf_counter() - began))
-    return model.to(device), training
-
-
-def _seconds(began: float, spent: list) -> dict[str, float]:
-    """Seconds of all training, and of everything else since `began`."""
-    return {
-        "train": sum(training for training, _ in spent),
-        "measure": time.perf_counter() - began - sum(elapsed for _, elapsed in spent),
+    return numbers, {
+        "bits": tasks.bits,
+        "unseen": unseen,
+        "originals": flatten(tasks.zoo.stacked(names=HEAD))[tasks.rows(torch.arange(len(tasks.bits)))],
+        "generated": found.heads,
     }
-
-
-def measure_flips(
-    recipe: TaskRecipe, tasks: TaskZoo, seen: Tensor, unseen: Tensor, model: RPG, split: Split | Stream, seed: int = 0
-) -> dict:
-    """Generate for seen tasks and for the same tasks with every bit flipped, where those are unseen (v1, table 10).
-
-    accuracies in percent: unflipped by the seen task's labels; flipped by the flipped labels, of networks for the
-    flipped bits. by_class: of the first pair, the accuracy on the images of each class.
-    """
-    rows = {tuple(tasks.bits[i].tolist()): i for i in unseen.tolist()}
-    pairs = [(i, rows[key]) for i in seen.tolist() if (key := tuple((1 - tasks.bits[i]).tolist())) in rows]
-    if not pairs:
-        raise InputError("no seen task has its opposite among the unseen ones; use more tasks")
-    result, labels = {"pairs": len(pairs)}, labels_of(split)
-    for name, chosen in zip(("unflipped", "flipped"), torch.tensor(pairs).T, strict=True):
-        found = answers(recipe, model, tasks.bits[chosen], split, 1, seed)
-        right = found.right[0, 0].double()
-        result[name] = summarise(found.accuracies.mean(1)) | {
-            "task": name_of(tasks.bits[chosen[0]]),
-            "by_class": [100 * right[labels == k].mean().item() for k in range(tasks.bits.shape[1])],
-        }
-    return result
-
-
-def mean_diversity(generated: Tensor, originals: Tensor) -> dict[str, float]:
-    """`diversity` of each task's networks, errors (U, n, images) and (U, C, images), averaged over the tasks."""
-    by_task = [diversity(a, b) for a, b in zip(generated, originals, strict=True)]
-    return {name: sum(found[name] for found in by_task) / len(by_task) for name in by_task[0]}
-
-
-def measure_curve(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device: torch.device, folder: Path) -> dict:
-    """Accuracy on the unseen tasks of the first split against the number of seen tasks: the generator, its baselines.
-
-    The generator trains as `recipe.curve_train` says for every number, and writes one network per unseen task. A
-    smaller number's tasks are among a larger one's.
-    """
-    split = recipe.splits[0]
-    seen, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
-    order = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(split))]
-    shorter = replace(recipe, train=recipe.curve_train)
-    began, spent, rows = time.perf_counter(), [], []
-    for count in (*recipe.curve, len(seen)):
-        chosen = order[:count].sort().values
-        model, _ = _fit(shorter, tasks.checkpoints(chosen), device, folder / f"curve{count}", spent)
-        found = answers(shorter, model, tasks.bits[unseen], images.test, 1)
-        methods = {"RPG": summarise(found.accuracies.mean(1))}
-        for name, result in measure_baselines(recipe, tasks, chosen, unseen, images, device).items():
-            methods[name] = {key: value for key, value in result.items() if key != "accuracies"}
-        rows.append({"seen_tasks": count, "methods": methods})
-    return {"rows": rows, "seconds": _seconds(began, spent)}
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -275,10 +187,17 @@ def unseen_tasks(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, d
     An interrupted computation goes on where it was: zoo, splits and curve are kept as they are finished.
     Raises `InputError` where there is nothing to read, and where the images are not at hand for a fresh one.
     """
-    recipe = seeded(recipe, seed)
     if fresh:
-        return Unseen(recipe, *_compute(recipe, profile, seed, pick(device)))
+        _compute(seeded(recipe, seed), profile, device, keep=True)
+    recipe = seeded(recipe, seed)
     return Unseen(recipe, *recorded(recipe, profile, HEADS, pick(device)))
+
+
+def numbers_alone(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> dict:
+    """As `unseen_tasks` for a second zoo: its record, of which no generator is kept."""
+    if fresh:
+        _compute(seeded(recipe, seed), profile, device, keep=False)
+    return row(recipe, profile, False, seed, device, keep_generator=False).record
 
 
 def at_hand(recipe: TaskRecipe, profile: str, seed: int = 0, device: str = "auto") -> Unseen:
@@ -289,86 +208,44 @@ def at_hand(recipe: TaskRecipe, profile: str, seed: int = 0, device: str = "auto
         return unseen_tasks(recipe, profile, True, seed, device)
 
 
-def _compute(
-    recipe: TaskRecipe, profile: str, seed: int, device: torch.device
-) -> tuple[dict, RPG, dict[str, torch.Tensor]]:
-    # Another recipe, seed or code must not go on from this one's parts.
-    code = sources_digest(LIBRARY, Path(__file__).parent, Path(pipeline.__file__))
-    key = hashlib.sha256(json.dumps([asdict(recipe), code]).encode()).hexdigest()[:8]
-    with working_folder(working_dir(profile, f"{recipe.name}_{key}")) as unfinished:
-        return _computed(recipe, profile, seed, device, unfinished)
-
-
-def _computed(
-    recipe: TaskRecipe, profile: str, seed: int, device: torch.device, unfinished: Path
-) -> tuple[dict, RPG, dict[str, torch.Tensor]]:
-    images = images_of(recipe.images)
-    tasks = task_zoo(recipe, profile, images, device)
-    parts = {
-        f"split{split}": partial(_split_and_keep, recipe, tasks, split, images, device, unfinished, seed)
-        for split in recipe.splits
+def _compute(recipe: TaskRecipe, profile: str, device: str, keep: bool) -> None:
+    began, images = time.perf_counter(), images_of(recipe.images)
+    # First and once: the parts are computed side by side, and all of them want the zoo.
+    tasks = task_zoo.task_zoo(recipe, profile, images, pick(device))
+    first, *later = (Part(recipe, profile, split, device=device) for split in recipe.splits)
+    first = replace(first, kept=keep)
+    curve = [replace(first, count=count, kept=False) for count in recipe.curve]
+    found = run([first, *later, *curve], label=recipe.name)
+    splits, rows = found[: len(recipe.splits)], found[len(recipe.splits) :]
+    numbers = {
+        "zoo": summarise(tasks.zoo.accuracies) | {"tasks": len(tasks.bits), "checkpoints_per_task": tasks.each},
+        "splits": splits,
     }
-    parts["curve"] = partial(measure_curve, recipe, tasks, images, device, unfinished)
-    parts["finetuning"] = partial(_finetuning, recipe, tasks, images, device, unfinished, seed)
-    found = {name: _once(unfinished / f"{name}.json", compute) for name, compute in parts.items()}
-    seconds = {"collect": tasks.seconds} | {
-        name: part["seconds"]["train"] + part["seconds"]["measure"] for name, part in found.items()
-    }
-    model, companions, _ = RPG.read(unfinished / GENERATOR, device, (HEADS,))
+    if recipe.curve:
+        methods = {"RPG": splits[0]["generated"], **splits[0]["baselines"]}
+        everything = {
+            name: {key: value for key, value in result.items() if key != "accuracies"}
+            for name, result in methods.items()
+        }
+        numbers["curve"] = [*rows, {"seen_tasks": splits[0]["seen_tasks"], "methods": everything}]
+    if keep:
+        numbers["finetuning"] = splits[0].pop("finetuning")
     with storing(profile, recipe.name):
-        digest = model.save_pretrained(generator_dir(profile, recipe.name), companions)
-        record = write_record(
+        digest = None
+        if keep:
+            model, companions, _ = RPG.read(folder_of(first), companions=(HEADS,))
+            digest = model.save_pretrained(generator_dir(profile, recipe.name), companions)
+        write_record(
             recipe.name,
             profile,
-            {
-                "zoo": summarise(tasks.zoo.accuracies) | {"tasks": len(tasks.bits), "checkpoints_per_task": tasks.each},
-                "splits": [found[f"split{split}"] for split in recipe.splits],
-                "curve": found["curve"]["rows"],
-                "finetuning": found["finetuning"],
-                "seconds": seconds,
-            },
+            numbers,
             config=recipe,
-            seeds={
-                "collect": recipe.collect.seed,
-                "train": recipe.train.seed,
-                "generate": seed,
-                "splits": recipe.splits,
-            },
+            seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "splits": recipe.splits},
             n=len(recipe.splits),
-            wall_seconds=sum(seconds.values()),
+            wall_seconds=time.perf_counter() - began,
             data_source=images.source,
             generator=digest,
         )
-    return record, model, companions[HEADS]
-
-
-def _finetuning(recipe: TaskRecipe, tasks: TaskZoo, images: Images, device, folder: Path, seed: int) -> dict:
-    model = RPG.from_pretrained(folder / GENERATOR, device)
-    _, unseen = split_tasks(len(tasks.bits), recipe.splits[0], recipe.seen)
-    began = time.perf_counter()
-    return measure_finetuning(recipe, tasks, unseen, model, images, seed) | {"seconds": _seconds(began, [])}
-
-
-def _split_and_keep(recipe, tasks, split, images, device, folder, seed) -> dict:
-    """Measure one split; the first one's generator and heads are kept for the other notebooks."""
-    numbers, model, found = measure_split(recipe, tasks, split, images, device, folder, seed)
-    if split == recipe.splits[0]:
-        _, unseen = split_tasks(len(tasks.bits), split, recipe.seen)
-        heads = {
-            "bits": tasks.bits,
-            "unseen": unseen,
-            "originals": flatten(tasks.zoo.stacked(names=HEAD)).view(len(tasks.bits), tasks.each, -1),
-            "generated": found.heads,
-        }
-        model.save_pretrained(folder / GENERATOR, {HEADS: heads})
-    return numbers
-
-
-def _once(path: Path, compute: Callable):
-    """Read what an interrupted computation left in `path`, or compute it and leave it there."""
-    if not path.exists():
-        write_json(path, compute())
-    return read_json(path)
 
 
 def check_live(result: Unseen, count: int = 2, tolerance: float = 1.0) -> str:
@@ -378,7 +255,7 @@ def check_live(result: Unseen, count: int = 2, tolerance: float = 1.0) -> str:
     """
     first = result.numbers["splits"][0]
     bits = result.heads["bits"][result.heads["unseen"]][:count]
-    n, seed = first["networks_per_task"], result.record["seeds"]["generate"]
+    n, seed = first["networks_per_task"], result.recipe.train.seed + first["split"]
     found = answers(result.recipe, result.model, bits, images_of(result.recipe.images).test, n, seed).accuracies.mean(1)
     recorded = torch.tensor(first["generated"]["accuracies"][:count], dtype=found.dtype)
     largest = float((found - recorded).abs().max())

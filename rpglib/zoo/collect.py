@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tqdm.auto import tqdm
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError, check_types, whole_number
 from rpglib.runtime.hardware import pick
+from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import check_state_dict, digest
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images, Split, Stream
@@ -126,8 +128,9 @@ def collect(
 
     label_maps (tasks, classes) of 0 and 1: every run trains one network per task, whose label for class c is
     label_maps[task, c]; the zoo's tasks are these rows. start: a state dict that all begin from instead of a random
-    network. path: folder to store the zoo in; without it the zoo stays in memory. Checkpoints are in the order of run,
-    task, step; members of one run begin from the same network. Accuracies are measured on the test images.
+    network that the members of one run share; tensors that it leaves out, such as the head's, are drawn anew for every
+    run and task. path: folder to store the zoo in; without it the zoo stays in memory. Checkpoints are in the order of
+    run, task, step. Accuracies are measured on the test images.
     Raises `InputError` where images, labels or start do not fit the architecture, where the fine-tuning epoch has fewer
     steps than checkpoints, and where training diverges.
     """
@@ -147,7 +150,8 @@ def collect(
         with tqdm(total=total, desc="collecting", unit="step", disable=not progress) as bar:
             for chosen in ([members[i] for i in chunk] for chunk in chunks):
                 maps = None if label_maps is None else label_maps[[task for _, task in chosen]]
-                state = init_population(architecture, [_seed(config, run) for run, _ in chosen], start)
+                random = (lambda run, _: _seed(config, run)) if start is None else partial(stream, config.seed, "start")
+                state = init_population(architecture, [random(*member) for member in chosen], start)
 
                 def phase(state: State, number: int, schedule: Schedule, save_at=None, chosen=chosen, maps=maps):
                     seeds = [_seed(config, run, 0 if config.shared_order else task, number) for run, task in chosen]
@@ -185,23 +189,28 @@ def collection_facts(config: CollectConfig, images: Images, start: Mapping[str, 
 def init_population(
     architecture: Architecture, seeds: Sequence[int], start: Mapping[str, Tensor] | None = None
 ) -> State:
-    """Return the untrained networks of the seeds, or as many copies of `start`, side by side: name -> (N, ...).
+    """Return the untrained networks of the seeds side by side, name -> (N, ...), with copies of what `start` holds.
 
-    Raises `InputError` where `start` is not a state dict of the architecture.
+    Raises `InputError` where `start` is not a state dict of the architecture, or a part of one.
     """
     if start is not None:
         check_state_dict(start, "the start")
-        expected = architecture.build().state_dict()
-        for name in sorted(start.keys() ^ expected.keys()):
-            raise InputError(f"the start {'lacks' if name in expected else 'has an extra'} tensor {name!r}")
-        for name, tensor in expected.items():
-            if start[name].shape != tensor.shape:
-                raise InputError(f"the start's {name!r} is {list(start[name].shape)}, expected {list(tensor.shape)}")
-            if start[name].dtype != tensor.dtype:
-                raise InputError(f"the start's {name!r} is of {start[name].dtype}; convert it to {tensor.dtype}")
-        return {name: tensor.detach().expand(len(seeds), *tensor.shape).clone() for name, tensor in start.items()}
-    networks = {seed: _initial(architecture, seed) for seed in set(seeds)}
-    return {name: torch.stack([networks[seed][name] for seed in seeds]) for name in networks[seeds[0]]}
+    start, expected = start or {}, _initial(architecture, 0)
+    for name in sorted(start.keys() - expected.keys()):
+        raise InputError(f"the start has an extra tensor {name!r}")
+    for name, tensor in start.items():
+        if tensor.shape != expected[name].shape:
+            raise InputError(f"the start's {name!r} is {list(tensor.shape)}, expected {list(expected[name].shape)}")
+        if tensor.dtype != expected[name].dtype:
+            raise InputError(f"the start's {name!r} is of {tensor.dtype}; convert it to {expected[name].dtype}")
+    drawn = expected.keys() - start.keys()
+    networks = {seed: _initial(architecture, seed) for seed in set(seeds)} if drawn else {}
+    return {
+        name: torch.stack([networks[seed][name] for seed in seeds])
+        if name in drawn
+        else start[name].detach().expand(len(seeds), *tensor.shape).clone()
+        for name, tensor in expected.items()
+    }
 
 
 def _initial(architecture: Architecture, seed: int) -> dict[str, Tensor]:

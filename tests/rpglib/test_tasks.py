@@ -22,13 +22,26 @@ def test_a_task_and_its_opposite_stand_at_the_same_distance_from_the_ends(bits):
     assert tasks.flip(0).equal(1 - tasks)
 
 
-@given(count=st.integers(1, 300), seed=st.integers(0, 2**32), seen=st.floats(0, 1))
-def test_a_split_is_disjoint_exhaustive_sorted_and_seeded(count, seed, seen):
-    parts = split_tasks(count, seed, seen)
-    assert torch.cat(parts).sort().values.equal(torch.arange(count))
-    assert len(parts[0]) == round(seen * count)
-    for part, again in zip(parts, split_tasks(count, seed, seen), strict=True):
+@given(pairs=st.integers(1, 150), seed=st.integers(0, 2**32), seen=st.floats(0, 1))
+def test_a_split_is_disjoint_exhaustive_sorted_and_seeded(pairs, seed, seen):
+    parts = split_tasks(2 * pairs, seed, seen)
+    assert torch.cat(parts).sort().values.equal(torch.arange(2 * pairs))
+    assert len(parts[0]) == 2 * round(seen * pairs)
+    for part, again in zip(parts, split_tasks(2 * pairs, seed, seen), strict=True):
         assert part.equal(part.sort().values) and part.equal(again)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_opposites_are_on_the_same_side(seed):
+    tasks = all_tasks()
+    for part in split_tasks(len(tasks), seed):
+        rows = {tuple(task) for task in tasks[part].tolist()}
+        assert all(tuple(1 - bit for bit in row) in rows for row in rows)
+
+
+def test_tasks_that_are_no_pairs_are_refused():
+    with pytest.raises(InputError, match="7 tasks are no pairs of opposites"):
+        split_tasks(7, 0)
 
 
 def test_splits_of_several_seeds_differ_and_hold_the_paper_s_share():

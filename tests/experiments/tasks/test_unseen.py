@@ -3,25 +3,39 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from experiments import pipeline, profiles
-from experiments.pipeline import images_of
+from experiments.pipeline import fit, images_of
 from experiments.records import generator_dir
 from experiments.tasks import head_space, language, unseen
 from experiments.tasks import tables as task_tables
+from experiments.tasks.baselines import measure_baselines, writers
 from experiments.tasks.finetuning import measure_finetuning
-from experiments.tasks.task_zoo import HEAD, task_zoo
+from experiments.tasks.measures import answers, correct, flips
+from experiments.tasks.task_zoo import HEAD, exchanged, task_zoo
+from rpglib.baselines.kernel_ridge import kernel_ridge
+from rpglib.baselines.ridge import ridge
 from rpglib.errors import InputError
+from rpglib.runtime.state_dicts import unflatten
 from rpglib.tasks import split_tasks
+from rpglib.zoo.images import Split
 
 ROOT = Path(__file__).parents[3]
 SMOKE = profiles.unseen_tasks("smoke")
 DIGITS = profiles.unseen_tasks("cpu")
+VARIED = replace(
+    SMOKE,
+    name="varied",
+    collect=replace(SMOKE.collect, runs=2, checkpoints=1, shared_order=False),
+    random_heads=True,
+    curve=(),
+)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +54,30 @@ def result(home):
 
 @pytest.fixture(scope="module")
 def tasks(result):
-    return task_zoo(SMOKE, "smoke", images_of("digits"), torch.device("cpu"))
+    return task_zoo(SMOKE, "smoke", images_of("digits"), CPU)
 
 
-# ---- tasks and their zoo --------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def varied(home):
+    return task_zoo(VARIED, "smoke", images_of("digits"), CPU)
 
 
-def test_the_smoke_tasks_are_pairs_of_opposites():
+# ---- tasks and their zoos -------------------------------------------------------------------------------------------
+
+
+def test_the_smoke_tasks_are_pairs_of_opposites_in_counting_order():
     tasks = SMOKE.tasks()
-    assert tasks.shape == (SMOKE.count, 10)
-    rows = {tuple(task) for task in tasks.tolist()}
-    assert len(rows) == SMOKE.count and all(tuple(1 - bit for bit in row) in rows for row in rows)
+    assert tasks.shape == (SMOKE.count, 10) and tasks.flip(0).equal(1 - tasks)
+    assert len({tuple(task) for task in tasks.tolist()}) == SMOKE.count
     assert DIGITS.tasks().shape == (1022, 10)
 
 
 def test_all_tasks_start_from_one_network_with_a_zero_head(tasks):
     assert all(not tasks.start[name].any() for name in HEAD)
     assert list(tasks.start) == list(SMOKE.architecture.build().state_dict())
+    assert tasks.trained["head.weight"].shape == (10, 24)
+    assert all(tasks.start[name].equal(x) for name, x in tasks.trained.items() if name not in HEAD)
     assert tasks.zoo.tasks.view(len(tasks.bits), tasks.each, -1).eq(tasks.bits[:, None]).all()
-    assert tasks.seconds > 0
 
 
 def test_opposite_tasks_give_one_network_with_its_outputs_exchanged(tasks):
@@ -70,10 +89,68 @@ def test_opposite_tasks_give_one_network_with_its_outputs_exchanged(tasks):
     torch.testing.assert_close(one["blocks.0.attn.qkv.weight"], other["blocks.0.attn.qkv.weight"], atol=1e-4, rtol=1e-3)
 
 
-def test_weights_are_the_mean_of_a_tasks_checkpoints(tasks):
-    mean = torch.stack([tasks.zoo[tasks.each + k]["head.weight"] for k in range(tasks.each)]).mean(0)
+def test_originals_of_a_varied_task_differ(varied):
+    last = len(varied.bits) - 1
+    of_first, of_last = varied.checkpoints(torch.tensor([0])), varied.checkpoints(torch.tensor([last]))
+    assert of_first.runs.tolist() == of_last.runs.tolist() == [0, 1]
+    assert of_first.tasks.eq(varied.bits[0]).all() and of_last.tasks.eq(varied.bits[last]).all()
+    one, other = of_first.stacked()["head.weight"]
+    assert (one - other).abs().max() > 0.01
+    assert (of_last.stacked()["head.weight"].flip(1) - of_first.stacked()["head.weight"]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("zoo", ["tasks", "varied"])
+def test_weights_are_the_mean_of_a_tasks_checkpoints(zoo, request):
+    tasks = request.getfixturevalue(zoo)
+    own = [checkpoint for checkpoint, bits in zip(tasks.zoo, tasks.zoo.tasks, strict=True) if bits.equal(tasks.bits[1])]
+    assert len(own) == tasks.each
+    mean = torch.stack([checkpoint["head.weight"] for checkpoint in own]).mean(0)
     torch.testing.assert_close(tasks.weights[1][tasks.columns(("head.weight",))], mean.flatten())
     assert int(tasks.columns(HEAD).sum()) == 50
+
+
+# ---- baselines ------------------------------------------------------------------------------------------------------
+
+
+def test_baselines_learn_from_seen_tasks_alone(tasks):
+    seen, unseen_rows = split_tasks(SMOKE.count, 0, SMOKE.seen)
+    spoilt = replace(tasks, weights=tasks.weights.index_fill(0, unseen_rows, float("nan")))
+    images = images_of("digits")
+    found = [measure_baselines(SMOKE, zoo, seen, unseen_rows, images, CPU) for zoo in (tasks, spoilt)]
+    assert all(found[0][name].equal(found[1][name]) for name in found[0])
+
+
+def test_the_majority_is_that_of_the_training_images(tasks):
+    images = images_of("digits")
+    train = Split(images.train.images, torch.zeros_like(images.train.labels))
+    seen, unseen_rows = split_tasks(SMOKE.count, 0, SMOKE.seen)
+    found = measure_baselines(SMOKE, tasks, seen, unseen_rows, replace(images, train=train), CPU)["majority class"]
+    bits = tasks.bits[unseen_rows]
+    expected = 100 * (bits[:, :1] == bits[:, images.test.labels]).double().mean(1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_lookup_names_a_class_and_takes_its_bit(tasks):
+    images, (seen, unseen_rows) = images_of("digits"), split_tasks(SMOKE.count, 0, SMOKE.seen)
+    found = measure_baselines(SMOKE, tasks, seen, unseen_rows, images, CPU)["lookup"]
+    module = replace(SMOKE.architecture, num_classes=10).build()
+    module.load_state_dict(tasks.trained)
+    named = module.eval()(images.test.images).argmax(1)
+    for row, accuracy in zip(unseen_rows.tolist(), found.tolist(), strict=True):
+        task = tasks.bits[row].tolist()
+        right = [task[n] == task[k] for n, k in zip(named.tolist(), images.test.labels.tolist(), strict=True)]
+        assert accuracy == pytest.approx(100 * sum(right) / len(right))
+
+
+def test_a_swapped_head_does_for_a_task_what_the_network_did_for_its_opposite(tasks):
+    opposite, test = len(tasks.bits) - 1, images_of("digits").test
+    write = writers(tasks.columns(HEAD))["swapped heads"]
+    written = write(tasks.bits[opposite:], tasks.weights[opposite:], tasks.bits[:1])
+    right, before = (
+        correct(SMOKE, unflatten(w, tasks.start), bits, test)
+        for w, bits in ((written, tasks.bits[:1]), (tasks.weights[opposite:], tasks.bits[opposite:]))
+    )
+    assert right.equal(before)
 
 
 # ---- the experiment -------------------------------------------------------------------------------------------------
@@ -84,13 +161,17 @@ def test_the_record_counts_every_unseen_task(result):
     _, unseen_rows = split_tasks(SMOKE.count, 0, SMOKE.seen)
     assert split["unseen_tasks"] == len(split["tasks"]) == len(unseen_rows)
     assert set(split["baselines"]) == {
+        "untrained generator",
+        unseen.REGRESSION,
         "majority class",
         "mean network",
         "nearest seen task",
+        "swapped heads",
+        "mean backbone + ridge head",
         "ridge on bits",
         "ridge on bits and pairs",
-        "mean backbone + ridge head",
-        "head-only conditioning",
+        "kernel ridge",
+        "lookup",
     }
     for found in (split["original"], split["generated"], *split["baselines"].values()):
         assert found["n"] == len(found["accuracies"]) == len(unseen_rows)
@@ -98,8 +179,9 @@ def test_the_record_counts_every_unseen_task(result):
     worst, best = split["worst_of_networks"]["mean"], split["best_of_networks"]["mean"]
     assert worst <= split["generated"]["mean"] <= best
     assert [row["seen_tasks"] for row in result.numbers["curve"]] == [*SMOKE.curve, split["seen_tasks"]]
-    assert split["flipped"]["pairs"] > 0
-    assert set(result.numbers["seconds"]) == {"collect", "split0", "curve", "finetuning"}
+    assert all(row["methods"].keys() == {"RPG", *split["baselines"]} for row in result.numbers["curve"])
+    assert split["flipped"]["pairs"] == len(unseen_rows) // 2
+    assert result.numbers["finetuning"]["tasks"] == SMOKE.finetuned
 
 
 def test_originals_are_as_accurate_as_the_zoo_says(result, tasks):
@@ -109,12 +191,45 @@ def test_originals_are_as_accurate_as_the_zoo_says(result, tasks):
     assert split["original"]["accuracies"] == pytest.approx(expected.tolist(), abs=1e-3)
 
 
-def test_what_is_kept_is_what_was_computed(result, home):
+def test_generators_learn_from_the_seen_tasks_of_their_split_alone(tasks, monkeypatch, tmp_path):
+    learned = []
+
+    def spy(recipe, zoo, *args, **options):
+        learned.append((recipe.train.diffusion, recipe.train.seed, {tuple(task) for task in zoo.tasks.tolist()}))
+        return fit(recipe, zoo, *args, **options)
+
+    monkeypatch.setattr(unseen, "fit", spy)
+    numbers = unseen.Part(SMOKE, "smoke", split=1, device="cpu").compute(tmp_path)
+    seen, _ = split_tasks(SMOKE.count, 1, SMOKE.seen)
+    known = {tuple(task) for task in tasks.bits[seen].tolist()}
+    assert learned == [(True, 1, known), (False, 1, known)], "with and without diffusion"
+    asked = {tuple(map(int, name.split())) for name in numbers["tasks"]}
+    assert len(asked) == SMOKE.count - len(seen) and not asked & known
+    assert not list(tmp_path.iterdir()), "an unfinished training's files are removed, no generator is kept"
+
+
+def test_a_curve_takes_nested_pairs_of_the_seen_tasks():
+    seen, _ = split_tasks(1022, 0)
+    few, more = (unseen._some(seen, 1022, count, 0) for count in (32, 128))
+    assert len(few) == 32 and len(more) == 128
+    assert torch.isin(few, more).all() and torch.isin(more, seen).all()
+    assert few.equal((1021 - few).flip(0)), "pairs of opposites"
+    assert few[:16].diff().max() > 1, "at random"
+
+
+def test_the_varied_zoo_is_recorded_without_a_generator(home):
+    record = unseen.numbers_alone(VARIED, "smoke", fresh=True, device="cpu")
+    assert record["numbers"]["zoo"]["checkpoints_per_task"] == 2 and record["numbers"]["zoo"]["n"] == 2 * SMOKE.count
+    assert not record["numbers"].keys() & {"curve", "finetuning"}
+    assert unseen.numbers_alone(VARIED, "smoke", fresh=False, device="cpu") == record
+    assert not (home / "data" / "runs" / "smoke" / "generators" / "varied").exists()
+
+
+def test_what_is_kept_is_what_was_computed(result):
     stored = unseen.unseen_tasks(SMOKE, "smoke", fresh=False, device="cpu")
     assert stored.record == result.record
     assert all(stored.heads[name].equal(values) for name, values in result.heads.items())
     assert "agree with the record" in unseen.check_live(stored)
-    assert not list((home / "data" / "runs" / "smoke").glob("unseen_tasks_*")), "unfinished parts are removed"
 
 
 def test_record_generator_and_heads_are_of_one_run_or_refused(result, home, tmp_path, monkeypatch):
@@ -141,34 +256,21 @@ def test_another_recipe_is_not_mistaken_for_the_recorded_one(result):
     assert unseen.at_hand(SMOKE, "smoke", device="cpu").record == result.record
 
 
-def test_a_part_is_computed_once(tmp_path):
-    path, calls = tmp_path / "part.json", []
-
-    def compute():
-        calls.append(1)
-        return {"x": 1.5}
-
-    first, again = unseen._once(path, compute), unseen._once(path, compute)
-    assert first == again == {"x": 1.5} and len(calls) == 1
-
-
-def test_an_interrupted_part_leaves_nothing_behind(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        unseen._once(tmp_path / "part.json", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert not list(tmp_path.iterdir())
-
-
 def test_answers_are_judged_by_the_labels_given(result):
     bits, test = SMOKE.tasks()[:2], images_of("digits").test
-    own = unseen.answers(SMOKE, result.model, bits, test, 2)
-    flipped = unseen.answers(SMOKE, result.model, bits, test, 2, labels=1 - bits)
+    own = answers(SMOKE, result.model, bits, test, 2)
+    flipped = answers(SMOKE, result.model, bits, test, 2, labels=1 - bits)
     assert own.right.shape == (2, 2, len(test)) and own.heads.shape == (2, 2, 50)
     assert (own.right ^ flipped.right).all()
 
 
-def test_flips_need_an_opposite_that_is_unseen(tasks, result):
-    with pytest.raises(InputError, match="opposite"):
-        unseen.measure_flips(SMOKE, tasks, torch.tensor([0]), torch.tensor([1]), result.model, images_of("digits").test)
+def test_flips_count_opposite_answers():
+    """Two pairs, one network each, four images of two classes."""
+    tasks = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 0, 0], [1, 1, 0]])
+    right = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]]).bool()[:, None]
+    found = flips(right, right[:, :, :1], tasks, torch.tensor([0, 0, 1, 2]))
+    assert found["pairs"] == 2 and found["opposite"] == {"generated": 100 * 5 / 8, "original": 100.0}
+    assert found["pair"] == {"0 0 1": [100, 100, 0], "1 1 0": [100, 100, 0]}
 
 
 def test_training_starts_from_what_was_generated(result, tasks):
@@ -212,28 +314,27 @@ def test_generated_heads_of_another_task_do_not():
     assert head_space.measure(heads)["generated"]["share_first"] == 0
 
 
-def test_ridge_is_the_baseline_of_generated_heads():
-    """Heads that are linear in the bits are regressed exactly, pairs or not; those of chance are not."""
+def test_regressions_are_the_baselines_of_generated_heads():
+    """Heads that are linear in the bits are regressed exactly; those of chance are not."""
     bits = SMOKE.tasks()
     heads = {"bits": bits, "unseen": torch.tensor([0, 5]), "originals": (2.0 * bits - 1)[:, None].expand(-1, 3, -1)}
-    for order in (1, 2):
-        assert head_space.closeness(heads, head_space.regressed(heads, order))["share_first"] == 1
-    random = torch.randn(len(bits), 3, 50, generator=torch.Generator().manual_seed(0))
-    heads["originals"] = random
-    assert head_space.closeness(heads, head_space.regressed(heads, 1))["share_first"] == 0
+    for write in (ridge, partial(ridge, order=2), kernel_ridge):
+        assert head_space.closeness(heads, head_space.regressed(heads, write))["share_first"] == 1
+    heads["originals"] = torch.randn(len(bits), 3, 50, generator=torch.Generator().manual_seed(0))
+    assert head_space.closeness(heads, head_space.regressed(heads, ridge))["share_first"] == 0
 
 
 def test_exchanged_heads_answer_the_opposite():
     head = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    assert head_space.exchanged(head).tolist() == [3, 4, 1, 2, 6, 5]
-    x, heads = torch.randn(2), torch.stack((head, head_space.exchanged(head)))
+    assert exchanged(head).tolist() == [3, 4, 1, 2, 6, 5]
+    x, heads = torch.randn(2), torch.stack((head, exchanged(head)))
     one, other = (h[:4].view(2, 2) @ x + h[4:] for h in heads)
     assert one.equal(other.flip(0))
 
 
 def test_opposite_tasks_have_exchanged_heads(result):
     originals = result.heads["originals"]
-    torch.testing.assert_close(head_space.exchanged(originals).flip(0), originals, atol=1e-3, rtol=0)
+    torch.testing.assert_close(exchanged(originals).flip(0), originals, atol=1e-3, rtol=0)
 
 
 def test_head_space_is_recorded(result):
@@ -271,32 +372,30 @@ def test_a_prompt_that_is_refused_is_recorded_with_its_reason():
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def test_means_over_chosen_tasks():
-    split = {
-        "original": {"mean": 3.0, "accuracies": [1, 3, 5]},
-        "generated": {"mean": 2.0, "accuracies": [0, 2, 4]},
-        "baselines": {"weak": {"mean": 1.0, "accuracies": [1, 1, 1]}},
-    }
-    last_two, none = np.array([False, True, True]), np.zeros(3, bool)
-    assert task_tables.means([split], "RPG") == [2.0]
-    assert task_tables.means([split, split], "original", [last_two, ~last_two]).tolist() == [4.0, 1.0]
-    assert np.isnan(task_tables.means([split], "weak", [none])).all()
-    table = task_tables.groups([split, split], {"last": [last_two] * 2, "first": [~last_two] * 2})
-    assert table["last"].to_dict() == {"original": "4.00", "RPG": "3.00", "weak": "1.00"}
-    assert table.loc["RPG", "first"] == "0.00"
-
-
 def test_tables_of_the_smoke_record(result):
     splits = result.numbers["splits"]
-    table = task_tables.methods(splits)
-    assert list(table.index[:2]) == ["original", "RPG"] and table.loc["original", "mean - original"] == "+0.00"
+    table = task_tables.methods({"one": splits, "other": splits})
+    assert list(table.index[:2]) == ["original", "RPG"] and len(table.columns) == 6
+    assert table.loc["RPG", "one: mean"] == f"{splits[0]['generated']['mean']:.2f}"
     assert len(task_tables.some_tasks(splits[0], 3)) == 4
-    assert task_tables.flips(splits).loc["split 0", "pairs"] == splits[0]["flipped"]["pairs"]
+    assert task_tables.flips({"one": splits}).loc["one", "pairs, all splits"] == splits[0]["flipped"]["pairs"]
     assert task_tables.one_flip(splits[0]).shape == (4, 10)
     assert list(task_tables.curve(result.numbers["curve"]).columns) == [
         row["seen_tasks"] for row in result.numbers["curve"]
     ]
     assert len(task_tables.finetuning(result.numbers["finetuning"])) == 6
+
+
+def test_differences_of_methods_are_judged_over_splits():
+    def split(original, generated):
+        found = {name: {"mean": mean, "min": mean - 1} for name, mean in (("o", original), ("g", generated))}
+        return {"original": found["o"], "generated": found["g"], "baselines": {"weak": {"mean": 50.0, "min": 20.0}}}
+
+    splits = [split(97.0, 96.0), split(96.0, 95.5)]
+    table = task_tables.methods({"zoo": splits})
+    assert table.loc["RPG", "zoo: mean"] == "95.75" and table.loc["RPG", "zoo: worst task"] == "94.5"
+    assert table.loc["RPG", "zoo: - original"].startswith("-0.75 [") and table.loc["original", "zoo: - original"] == ""
+    assert task_tables.means(splits, "weak").tolist() == [50, 50]
 
 
 # ---- the committed generator ----------------------------------------------------------------------------------------

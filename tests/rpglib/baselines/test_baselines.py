@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from rpglib.baselines.kernel_ridge import kernel_ridge
 from rpglib.baselines.majority import majority_class
 from rpglib.baselines.mean import mean_network
 from rpglib.baselines.nearest import nearest_task
@@ -71,6 +72,48 @@ def test_ridge_gives_all_but_the_chosen_columns_their_mean():
 def test_ridge_predicts_a_single_weight_in_the_weights_own_precision(columns):
     found = ridge(EVERY, signs(EVERY)[:, :1].float(), EVERY[:3], columns=columns)
     assert found.shape == (3, 1) and found.dtype == torch.float32
+
+
+def test_kernel_ridge_finds_what_products_of_pairs_cannot():
+    """A product of three bits, on tasks that it has not seen."""
+    tasks, slopes = all_tasks(8), random(2, 4)
+    x = signs(tasks)
+    weights = torch.stack((x[:, 0] * x[:, 1] * x[:, 2], x[:, 3]), 1) @ slopes + 5
+    seen, unseen = split_tasks(len(tasks), seed=0)
+
+    def error(method, **options):
+        return (method(tasks[seen], weights[seen], tasks[unseen], **options) - weights[unseen]).abs().mean()
+
+    assert error(kernel_ridge) < 0.1 * weights.std() < error(ridge, order=2)
+
+
+def test_kernel_ridge_of_noise_is_nearly_its_mean():
+    tasks = all_tasks(BITS)
+    noise = 3 + random(len(tasks), 40).float()
+    found = kernel_ridge(tasks, noise, tasks[:5])
+    assert found.shape == (5, 40) and found.dtype == torch.float32
+    seen, unseen = split_tasks(len(tasks), seed=0)
+    off = kernel_ridge(tasks[seen], noise[seen], tasks[unseen]) - noise[seen].mean(0)
+    assert off.std() < 0.7 * noise.std(0).mean()
+
+
+def test_the_folds_of_kernel_ridge_hold_opposites_together(monkeypatch):
+    import sklearn.model_selection
+
+    held = []
+
+    class Folds(sklearn.model_selection.GroupKFold):
+        def split(self, x, y=None, groups=None):
+            for train, test in super().split(x, y, groups):
+                held.append((x[train], x[test]))
+                yield train, test
+
+    monkeypatch.setattr(sklearn.model_selection, "GroupKFold", Folds)
+    tasks = all_tasks(4)
+    kernel_ridge(tasks, random(len(tasks), 3), tasks)
+    assert len(held) == 5
+    for train, test in held:
+        assert not {tuple(row) for row in train.tolist()} & {tuple(row) for row in (-test).tolist()}
 
 
 def test_nearest_task_by_hand_and_of_several_the_first():

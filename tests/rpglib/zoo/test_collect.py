@@ -116,6 +116,16 @@ def test_a_zoo_of_tasks_from_one_start(digits):
         assert all(checkpoint[name].equal(start[name]) for name in start), "without training they are the start"
 
 
+def test_what_a_start_leaves_out_is_drawn_for_every_run_and_task(digits):
+    binary, maps = replace(VIT, num_classes=2), torch.tensor([[0, 1] * 5, [1, 0] * 5])
+    start = {name: tensor[0] for name, tensor in init_population(binary, [0]).items() if not name.startswith("head")}
+    frozen = replace(BRIEF, epochs=0, finetune_learning_rate=0.0, weight_decay=0.0, checkpoints=1, runs=2)
+    zoo, again = (collect(binary, digits, frozen, label_maps=maps, start=start, progress=False) for _ in range(2))
+    assert all(checkpoint[name].equal(x) for checkpoint in zoo for name, x in start.items())
+    heads = zoo.stacked()["head.weight"]
+    assert heads.unique(dim=0).shape == heads.shape and heads.equal(again.stacked()["head.weight"])
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_tasks_of_a_run_may_see_the_images_in_one_order(digits, shared):
     """The same labels twice: only the order of the images can tell the two networks apart."""
@@ -148,7 +158,7 @@ def test_the_gain_compares_equal_networks(digits):
         (VIT, {"checkpoints": 0}, {}, "checkpoints takes a whole number from 1 on, not 0"),
         (VIT, {"batch_size": 1079}, {}, r"a batch of 1079 does not fit into \d+ training images"),
         (VIT, {}, {"label_maps": torch.zeros(2, 9, dtype=torch.int64)}, "one column per class"),
-        (VIT, {}, {"start": {"weight": torch.zeros(1)}}, "the start lacks tensor"),
+        (VIT, {}, {"start": {"weight": torch.zeros(1)}}, "the start has an extra tensor 'weight'"),
         (VIT, {}, {"start": torch.nn.Linear(1, 1)}, "the start is a Linear, not a state dict"),
         (
             VIT,
