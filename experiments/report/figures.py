@@ -100,12 +100,13 @@ def accuracy_comparison(ax: plt.Axes, groups: dict[str, Sequence[float]], *, uni
     ax.tick_params(axis="x", length=0)
 
 
-def baselines(ax: plt.Axes, rows: dict[str, dict]) -> None:
+def baselines(ax: plt.Axes, rows: dict[str, dict], names: Sequence[str] = ()) -> None:
     """Draw accuracies (percent) of originals, generated networks and baselines, from {label: numbers of a row}.
 
     Points are means, lines reach from the worst network to the best. A baseline that one row lacks stays empty there.
+    names: in this order, for axes that share it; by default those of `rows`.
     """
-    names = list(dict.fromkeys(name for numbers in rows.values() for name in _groups(numbers)))
+    names = names or group_names(rows.values())
     for place, (label, numbers) in enumerate(rows.items()):
         found = _groups(numbers)
         heights = [names.index(name) + 0.24 * (place - (len(rows) - 1) / 2) for name in found]
@@ -117,6 +118,11 @@ def baselines(ax: plt.Axes, rows: dict[str, dict]) -> None:
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 102), xlabel="accuracy (%)")
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
+
+
+def group_names(rows: Iterable[dict]) -> list[str]:
+    """What `baselines` draws of the numbers of rows: originals, generated networks, and the baselines of any row."""
+    return list(dict.fromkeys(name for numbers in rows for name in _groups(numbers)))
 
 
 def _groups(numbers: dict) -> dict[str, dict]:
