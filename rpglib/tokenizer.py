@@ -92,6 +92,15 @@ class Segment:
             pairs.append((flat[start : start + rest], cut(full * self.run, (rest,))))
         return pairs
 
+    def values(self, flat: Tensor) -> Tensor:
+        """The layer (N, size) of the flattened tokens (N, L x D) of several networks."""
+        if self.whole:
+            return flat[:, self.offset : self.offset + self.size]
+        full, rest = divmod(self.size, self.run)
+        end = self.offset + full * self.stride
+        parts = flat[:, self.offset : end].unflatten(1, (full, self.stride))[..., : self.run].flatten(1)
+        return torch.cat((parts, flat[:, end : end + rest]), 1)
+
 
 class ParameterTokenizer:
     """Cuts checkpoints of one architecture into tokens of `token_size` values and puts tokens together again.
@@ -357,6 +366,39 @@ class ParameterTokenizer:
         for name, source in self.aliases.items():
             state_dict[name] = state_dict[source]
         return state_dict
+
+    def decode_together(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Turn the tokens (N, L, D) of N networks into name -> (N, ...): `decode` to rounding, with its gradient.
+
+        What is not generated is the same in all of them, and has no gradient. Raises `InputError` as `decode`.
+        """
+        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
+            raise InputError("tokens are a tensor of floating-point numbers; give what encode or a generator returns")
+        if tokens.ndim != 3 or tuple(tokens.shape[1:]) != (self.num_tokens, self.token_size):
+            raise InputError(
+                f"expected tokens of shape (N, {self.num_tokens}, {self.token_size}), not {tuple(tokens.shape)}; "
+                "decode with the tokenizer that the generator was trained with"
+            )
+        n, flat = len(tokens), tokens.float().flatten(1)
+        networks = dict.fromkeys(self.names)
+        networks.update({name: x.to(flat.device).expand(n, *x.shape) for name, x in self.constants.items()})
+        for k, (layer, segment) in enumerate(zip(self.layers, self.segments, strict=True)):
+            shift, scale = self.shift[k].to(flat.device), self.scale[k].to(flat.device)
+            x = shift + segment.values(flat).to(shift.dtype) * scale
+            if layer.log:
+                x = x.exp() - layer.offset
+                x = x.masked_fill(x < layer.offset / 2, 0.0) if self._exact(k) else x.clamp(min=1e-6)
+                x = x * self.log_reference[k]
+            if x.dtype != layer.dtype:
+                kind, own = torch.finfo(layer.dtype), torch.finfo(x.dtype)
+                x = x.clamp(max(kind.min, own.min), min(kind.max, own.max))
+            if layer.name in self.fixed:
+                which, values = (part.to(x.device) for part in self.fixed[layer.name])
+                x = x.masked_scatter(which, values.to(x.dtype).repeat(n))
+            networks[layer.name] = x.to(layer.dtype).view(n, *layer.shape)
+        for name, source in self.aliases.items():
+            networks[name] = networks[source]
+        return networks
 
     def _exact(self, k: int) -> bool:
         """Whether this layer is computed in float64."""

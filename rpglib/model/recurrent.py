@@ -74,7 +74,7 @@ class RecurrentModel(nn.Module):
     def forward(
         self, n: int, permutation: Tensor | None = None, task: Tensor | None = None, recompute: bool = False
     ) -> Tensor:
-        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1.
+        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64 or weights (N, P), `task` (N, bits) of 0, 1.
 
         recompute: keep no more than each layer's input for the way back.
         """
@@ -99,10 +99,15 @@ class RecurrentModel(nn.Module):
         ]
         return self._prototypes(n, permutation, task, rows, calls)
 
+    def _states(self, permutation: Tensor) -> Tensor:
+        """The embeddings (N, H) of states (N,), or mixtures of them by weights (N, P)."""
+        table = self.permutation
+        return permutation @ table.weight if permutation.is_floating_point() else table(permutation)
+
     def _prototypes(self, n: int, permutation, task, rows: slice, calls: list[Callable]) -> Tensor:
         parts = [self.position[None, rows]]
         if self.permutation is not None:
-            parts.append(self.permutation(permutation)[:, None])
+            parts.append(self._states(permutation)[:, None])
         first, *others = calls
         if self.task is None and isinstance(self.layers[0], Mamba2):
             x = first(*parts)

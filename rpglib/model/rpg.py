@@ -185,6 +185,18 @@ class RPG(nn.Module):
         target = schedule.target(clean, noise, t, self.config.prediction)
         return loss + _mean((output.float() - target).square(), weights)
 
+    def written(self, permutation: Tensor, noise: Tensor | None = None, t: Tensor | None = None) -> Tensor:
+        """Tokens (N, L, D) fp32 of networks of states (N,) or of weights over them (N, P), with their gradient.
+
+        What the prototype's skip says of them; given t (N x L,) int64 and noise (N x L, D), what the denoiser makes of
+        that at the diffusion steps t, noised so: its one-step estimate.
+        """
+        prototypes = self.recurrent(len(permutation), permutation).flatten(0, 1)
+        said = self.skip(prototypes).float()
+        if noise is not None:
+            said = said + self.denoiser(self.config.schedule.add_noise(said, noise, t), t, prototypes).float()
+        return said.view(len(permutation), -1, self.config.token_size)
+
     # ---- generation ---------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -194,6 +206,7 @@ class RPG(nn.Module):
         task: Sequence[int] | Tensor | None = None,
         *,
         permutation: Sequence[int] | None = None,
+        mixture: Sequence[Sequence[float]] | Tensor | None = None,
         sampler: str = "ddim",
         steps: int = 60,
         inference: str = "partial",
@@ -211,7 +224,12 @@ class RPG(nn.Module):
         seed, first = whole_number("seed", seed), whole_number("first", first, 0)
         model = self._in_fp32()
         task = self.task_rows(task, n)
-        permutation = self.permutation_rows(permutation, n, seed, first)
+        if mixture is None:
+            permutation = self.permutation_rows(permutation, n, seed, first)
+        elif permutation is None:
+            permutation = self.mixture_rows(mixture, n)
+        else:
+            raise InputError("a network is of one permutation state or of a mixture; give permutation= or mixture=")
         alike = _first_alike(n, permutation, task)
         length, size = len(model.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
@@ -259,7 +277,9 @@ class RPG(nn.Module):
         """Generate `n` networks as state dicts on the CPU.
 
         task: bits (bits,) for all networks or (N, bits) for each, where the generator was trained with tasks.
-        permutation: the permutation state of each network, (N,); drawn at random by default.
+        permutation: the permutation state of each network, (N,); drawn at random by default. mixture: instead, weights
+        over the states for each network, (N, P), none below zero and one in sum: its embedding is the states' weighted
+        mean. Ours, not the paper's; such networks work where training asked for them (`train`, `behaviour`).
         sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
         The paper samples by "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12;
         v2, table 16). inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is
@@ -269,7 +289,7 @@ class RPG(nn.Module):
         precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
         distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
         share of the tokens, and all of them return all networks.
-        Raises `InputError` for a bad task, permutation, sampler, mode or number, and without a tokenizer.
+        Raises `InputError` for a bad task, permutation, mixture, sampler, mode or number, and without a tokenizer.
         """
         return list(self.generate_each(n, task, **options))
 
@@ -316,6 +336,22 @@ class RPG(nn.Module):
         if not whole or given.is_floating_point():
             raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {shown(permutation)}")
         return given.long()
+
+    def mixture_rows(self, mixture, n: int) -> Tensor:
+        states = self.config.permutation_states
+        if not states:
+            raise InputError("this generator was trained without permutation states; call it without mixture=")
+        try:
+            given = torch.as_tensor(mixture).float()
+        except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
+            given = torch.empty(0)
+        if given.shape != (n, states):
+            raise InputError(f"mixture takes {n} rows of {states} weights, one per state, not {shown(mixture)}")
+        if not bool((given >= 0).all()) or not bool(((given.sum(1) - 1).abs() < 1e-4).all()):
+            raise InputError(
+                "the weights of a mixture are not below zero and sum to one in every row; divide by the sum"
+            )
+        return given
 
     # ---- files --------------------------------------------------------------------------------------------------
 

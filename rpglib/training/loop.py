@@ -26,6 +26,7 @@ from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.training.averages import Averages
 from rpglib.training.batches import Batches, Checkpoints, ahead
+from rpglib.training.behaviour import Behaviour, WithBehaviour
 from rpglib.training.graphs import graphed
 
 OPTIMIZERS = ("adamw", "adamw8bit")
@@ -119,6 +120,7 @@ def train(
     device: str | torch.device | None = None,
     progress: bool = True,
     on_step: Callable[[int, RPG], None] | None = None,
+    behaviour: Behaviour | None = None,
 ) -> TrainResult:
     """Train `model` in place on the checkpoints of `zoo`; it is left in evaluation mode, with averaged weights if any.
 
@@ -126,7 +128,8 @@ def train(
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
     the same weights as an unbroken one. A state of other arguments, checkpoints or code is set aside, with a warning.
     `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate. `on_step` is called
-    after every step with its number and the model.
+    after every step with its number and the model. `behaviour` adds a loss of what generated networks do, of mixtures
+    of permutation states; such a step is not captured in a CUDA graph, and not sharded.
 
     Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
     gradients are averaged. With `--use_fsdp --fsdp_version 2` as well, weights, gradients and the optimiser's averages
@@ -161,9 +164,14 @@ def train(
         learner = copy_of_first(model, accelerator.device)
         # Accelerate's way of loading on one process alone loses buffers, of which these models have some.
         accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
+    asked = learner
+    if behaviour is not None:
+        if sharded:
+            raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
+        asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, config.diffusion)
     optimizer = _optimizer(learner, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
-    wrapped, optimizer = accelerator.prepare(learner, optimizer)
+    wrapped, optimizer = accelerator.prepare(asked, optimizer)
     averaged = Averages(learner, config.ema) if config.ema else None
 
     result = TrainResult(precision="bf16" if use_bf16 else "fp32")
@@ -174,7 +182,7 @@ def train(
         parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
     parts["scheduler"] = scheduler
     path = Path(folder) / STATE if folder is not None else None
-    identity = _identity(model, zoo, config, accelerator.num_processes) if path is not None else {}
+    identity = _identity(model, zoo, config, accelerator.num_processes, behaviour) if path is not None else {}
     start = _resume(path, parts, result, identity)
 
     wrapped.train()
@@ -198,12 +206,14 @@ def train(
     loss_of = partial(wrapped, **options)
     on_gpu = accelerator.device.type == "cuda"
     alone = accelerator.distributed_type == DistributedType.NO
-    if on_gpu and alone and not config.gradient_checkpointing and start < config.steps:
+    if on_gpu and alone and behaviour is None and not config.gradient_checkpointing and start < config.steps:
         loss_of = graphed(wrapped, batches(start), options)
     # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
     loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
     with closing(loaded):
         for step, batch in zip(bar, loaded, strict=True):
+            if behaviour is not None:
+                batch["step"] = step
             with accelerator.autocast():
                 loss = loss_of(**batch)
             accelerator.backward(loss)
@@ -284,7 +294,9 @@ def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int) -> dict:
+def _identity(
+    model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int, behaviour: Behaviour | None = None
+) -> dict:
     """What must agree for a saved state to be this run's: configurations, tokenizer, checkpoints, and this library."""
     tokenizer = model.tokenizer
     statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
@@ -295,6 +307,7 @@ def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int)
         "checkpoints": len(zoo),
         "zoo": _fingerprint(zoo),
         "processes": processes,
+        **({} if behaviour is None else {"behaviour": behaviour.facts()}),
         "code": sources_digest(LIBRARY),
     }
 

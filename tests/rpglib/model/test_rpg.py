@@ -1,5 +1,6 @@
 """The generator: the same seed gives the same networks in every mode and after saving; bad arguments are told."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -306,6 +307,14 @@ def test_parameter_counts_of_the_presets():
         ({"permutation": [True]}, "numbers from 0 to 2"),
         ({"permutation": "first"}, "numbers from 0 to 2, not 'first'"),
         ({"permutation": [[0], [1, 2]]}, "numbers from 0 to 2"),
+        ({"mixture": [[0.5, 0.6, 0.0]]}, "sum to one"),
+        ({"mixture": [[1.5, -0.5, 0.0]]}, "not below zero"),
+        ({"mixture": [[0.5, float("nan"), 0.5]]}, "not below zero"),
+        ({"mixture": [[0.5, 0.5]]}, "1 rows of 3 weights, one per state"),
+        ({"mixture": [0.5, 0.5, 0.0]}, "1 rows of 3 weights"),
+        ({"mixture": [[0.25] * 4]}, "1 rows of 3 weights"),
+        ({"mixture": "half"}, "1 rows of 3 weights"),
+        ({"mixture": [[1.0, 0.0, 0.0]], "permutation": [0]}, "permutation= or mixture="),
         ({"steps": 2.5}, "sampling steps must lie in"),
         ({"steps": True}, "sampling steps must lie in"),
         ({"task": [1, 0]}, "trained without tasks"),
@@ -618,6 +627,44 @@ def test_offloaded_weights_are_there_only_while_a_layer_computes(tokenizer, recu
     for _ in range(2):
         assert all(x.is_meta for x in model.recurrent.layers.parameters())
         assert largest_difference(model.generate(2, steps=3), wanted) == 0
+
+
+def test_a_mixture_of_one_state_is_that_state_and_of_two_lies_between(tokenizer):
+    model = generator(tokenizer)
+    states = model.generate(3, steps=3, permutation=[2, 0, 1])
+    assert largest_difference(model.generate(3, steps=3, mixture=torch.eye(3)[[2, 0, 1]]), states) < 1e-5
+    rows = [[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]]
+    table = model.recurrent.permutation.weight
+    between = model.recurrent(2, torch.tensor(rows))
+    moved = copy.deepcopy(model.recurrent)
+    with torch.no_grad():
+        moved.permutation.weight[:2] = torch.tensor(rows) @ table
+    torch.testing.assert_close(moved(2, torch.arange(2)), between, rtol=1e-5, atol=1e-6)
+    # As many networks of one mixture differ by their noise alone.
+    one, other = model.generate(2, steps=3, mixture=[rows[0]] * 2)
+    assert largest_difference([one], [other]) > 0
+
+
+def test_mixtures_need_states(tokenizer):
+    with pytest.raises(InputError, match="without permutation states"):
+        generator(tokenizer, permutation_states=0).generate(1, mixture=[[1.0]])
+
+
+def test_what_training_asks_about_is_what_is_generated(tokenizer):
+    model = generator(tokenizer, prediction="sample", prototype_skip=True)
+    mixture = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
+    noise = torch.randn(2 * tokenizer.num_tokens, 64)
+    with torch.no_grad():
+        for p in (*model.denoiser.decoder_list[-1][0].parameters(),):
+            p.zero_()
+        # The denoiser that changes nothing: what is generated is the skip's word.
+        t = torch.zeros(len(noise), dtype=torch.int64)
+        for tokens in (model.written(mixture), model.written(mixture, noise, t)):
+            assert (
+                largest_difference([tokenizer.decode(x) for x in tokens], model.generate(2, steps=2, mixture=mixture))
+                < 1e-4
+            )
+    assert model.written(mixture).requires_grad
 
 
 def test_prototypes_of_one_state_are_computed_once(tokenizer, monkeypatch):

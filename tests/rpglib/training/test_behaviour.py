@@ -1,0 +1,247 @@
+"""A behaviour as a part of the loss: what is asked, that it is learned, resumed to the bit, and refused in one line."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.errors import InputError
+from rpglib.model.config import RPGConfig
+from rpglib.model.rpg import RPG
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training.behaviour import Behaviour, ClassificationBehaviour, WithBehaviour, random_mixtures
+from rpglib.training.loop import TrainConfig, train
+from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.collect import CollectConfig, collect
+from rpglib.zoo.images import Split, load_images
+
+DIGITS = Architecture("cnn_digits", 10, 1, 8)
+MODEL = RPGConfig(token_size=64, widths=(32,), d_state=8, headdim=16, channels=(1, 4, 8, 4, 1), permutation_states=6)
+TRAIN = TrainConfig(
+    steps=6, batch_size=2, diffusion_batch=16, learning_rate=3e-3, weight_decay=0.0, save_every=2, diffusion=False
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits")
+
+
+@pytest.fixture(scope="module")
+def zoo(digits):
+    return collect(DIGITS, digits, CollectConfig(epochs=2, runs=6, checkpoints=1), progress=False)
+
+
+@pytest.fixture(scope="module")
+def behaviour(digits):
+    return ClassificationBehaviour(digits.train, DIGITS, batch_size=16, networks=3)
+
+
+def fresh(zoo, **changes):
+    torch.manual_seed(0)
+    return RPG(dataclasses.replace(MODEL, **changes), ParameterTokenizer.fit(zoo, 64))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+class Small(Behaviour):
+    """A behaviour of a user's own: biases of the head are to be small."""
+
+    def __call__(self, networks, generator):
+        return networks["12.bias"].square().mean()
+
+
+# ---- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_mixtures_sum_to_one_over_so_many_different_states(count):
+    weights = random_mixtures(200, 6, count, torch.Generator().manual_seed(0))
+    assert weights.shape == (200, 6) and (weights >= 0).all()
+    torch.testing.assert_close(weights.sum(1), torch.ones(200))
+    assert ((weights > 0).sum(1) == count).all()
+    # Every state comes as often, and with as much weight, as any other.
+    torch.testing.assert_close(weights.mean(0), torch.full((6,), 1 / 6), rtol=0, atol=0.06)
+
+
+def test_the_loss_is_cross_entropy_less_disagreement(digits, behaviour, zoo):
+    networks = zoo.stacked([0, 1, 2])
+    plain = ClassificationBehaviour(digits.train, DIGITS, batch_size=16, networks=3, disagreement=0.0)
+    found, bare = (one(networks, torch.Generator().manual_seed(3)) for one in (behaviour, plain))
+    rows = torch.randint(len(digits.train), (16,), generator=torch.Generator().manual_seed(3))
+    images, labels = digits.train.images[rows], digits.train.labels[rows]
+    module, answers = DIGITS.build().eval(), []
+    for k in range(3):
+        module.load_state_dict(zoo[k])
+        answers.append(module(images).softmax(-1))
+    answers = torch.stack(answers)
+    entropy = -answers[:, torch.arange(16), labels].log().mean()
+    average = answers.mean(0)
+    divergence = (answers * (answers / average).log()).nan_to_num().sum(-1).mean()
+    torch.testing.assert_close(bare, entropy, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, entropy - 0.3 * divergence, rtol=1e-4, atol=1e-5)
+    assert divergence > 1e-3
+    alike = zoo.stacked([1, 1, 1])
+    one, other = (b(alike, torch.Generator().manual_seed(3)) for b in (behaviour, plain))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("diffusion", [True, False])
+def test_the_step_adds_both_losses_by_their_weights(zoo, behaviour, diffusion):
+    batch = {"tokens": torch.zeros(2, *fresh(zoo).tokenizer.mask.shape), "permutation": torch.tensor([0, 3])}
+    batch["t"] = torch.zeros(2 * len(batch["tokens"][0]), dtype=torch.int64)
+    batch["noise"] = torch.zeros(len(batch["t"]), 64)
+    losses = {}
+    for weight, reconstruction in ((0.0, 1.0), (1.0, 0.0), (2.0, 3.0)):
+        own = Small(weight=weight, reconstruction=reconstruction)
+        model = fresh(zoo).eval()
+        if diffusion and not reconstruction:
+            continue
+        asked = WithBehaviour(model, own, seed=0, diffusion=diffusion)
+        losses[weight, reconstruction] = asked(step=5, mask=model.tokenizer.mask, **batch).item()
+    plain = fresh(zoo).eval()(mask=model.tokenizer.mask, **batch).item()
+    assert losses[0.0, 1.0] == pytest.approx(plain, rel=1e-6)
+    if not diffusion:
+        assert losses[2.0, 3.0] == pytest.approx(2 * losses[1.0, 0.0] + 3 * plain, rel=1e-5)
+    assert losses[2.0, 3.0] > 3 * plain
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def test_mixtures_learn_to_work(zoo, digits):
+    """Without any zoo to copy: with a reconstruction of weight 0 the behaviour alone makes networks that classify."""
+    mixture = random_mixtures(6, 6, 2, torch.Generator().manual_seed(1))
+    own = ClassificationBehaviour(digits.train, DIGITS, reconstruction=0.0, networks=4)
+    model = fresh(zoo)
+    config = dataclasses.replace(TRAIN, steps=120, learning_rate=5e-3)
+    losses = train(model, zoo, config, progress=False, behaviour=own).losses
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+    networks = model.generate(6, mixture=mixture, steps=1)
+    assert float(accuracy(predictions(zoo.build(), networks, digits.test.images), digits.test.labels).mean()) > 60
+
+
+@pytest.mark.parametrize("diffusion", [True, False])
+@pytest.mark.parametrize("stop", [0, 2, 3])
+def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, behaviour, tmp_path, diffusion, stop):
+    config, unbroken = dataclasses.replace(TRAIN, diffusion=diffusion), fresh(zoo)
+    losses = train(unbroken, zoo, config, progress=False, behaviour=behaviour).losses
+
+    def kill(step, model):
+        if step == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(zoo), zoo, config, tmp_path, progress=False, on_step=kill, behaviour=behaviour)
+    resumed = fresh(zoo)
+    assert train(resumed, zoo, config, tmp_path, progress=False, behaviour=behaviour).losses == losses
+    assert same(unbroken, resumed)
+    plain = fresh(zoo)
+    train(plain, zoo, config, progress=False)
+    assert not same(plain, resumed), "the behaviour changes what is learned"
+
+
+def test_a_state_of_another_behaviour_is_set_aside(zoo, digits, behaviour, tmp_path):
+    train(fresh(zoo), zoo, TRAIN, tmp_path, progress=False, behaviour=behaviour)
+    other = ClassificationBehaviour(digits.train, DIGITS, batch_size=16, networks=3, disagreement=0.1)
+    for later in (other, None):
+        with pytest.warns(UserWarning, match="of a run with another behaviour"):
+            train(fresh(zoo), zoo, TRAIN, tmp_path, progress=False, behaviour=later)
+
+
+def test_the_random_state_is_left_alone(zoo, digits):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    own = ClassificationBehaviour(digits.train, DIGITS, batch_size=16)
+    assert torch.equal(before, torch.get_rng_state())
+    model = RPG(MODEL, ParameterTokenizer.fit(zoo, 64))
+    before = torch.get_rng_state()
+    train(model, zoo, dataclasses.replace(TRAIN, steps=1), progress=False, behaviour=own)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_in_bf16_the_networks_themselves_compute_in_fp32(zoo):
+    seen = []
+
+    class Watched(Small):
+        def __call__(self, networks, generator):
+            seen.append((torch.is_autocast_enabled("cpu"), networks["0.weight"].dtype))
+            return super().__call__(networks, generator)
+
+    config = dataclasses.replace(TRAIN, steps=2, precision="bf16")
+    result = train(fresh(zoo), zoo, config, progress=False, device="cpu", behaviour=Watched())
+    assert seen == [(False, torch.float32)] * 2 and all(map(math.isfinite, result.losses))
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+def returning(value):
+    class Given(Behaviour):
+        def __call__(self, networks, generator):
+            return value(networks["12.bias"])
+
+    return Given(mixture=2)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda x: x.mean() * math.nan, "not finite at step 0"),
+        (lambda x: x.mean() / 0.0, "not finite at step 0"),
+        (lambda x: x.mean().detach(), "has no gradient"),
+        (lambda x: x.sign().argmax().float(), "has no gradient"),
+        (lambda x: x.mean(1), "not a tensor of shape"),
+        (lambda x: x.mean().item(), "one number as a tensor"),
+        (lambda x: None, "one number as a tensor"),
+    ],
+)
+def test_a_loss_that_is_none_is_refused(zoo, value, message):
+    with pytest.raises(InputError, match=message) as caught:
+        train(fresh(zoo), zoo, TRAIN, progress=False, behaviour=returning(value))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "behaviour", "message"),
+    [
+        ({}, {}, Small(mixture=7), "mixes 7 permutation states needs as many, the generator has 6"),
+        ({"permutation_states": 0}, {}, Small(), "the generator has 0"),
+        ({"prototype_skip": False}, {"prototype_loss": 0.0, "diffusion": True}, Small(), "prototype_skip=True"),
+        ({}, {"diffusion": True}, Small(reconstruction=0.0), "TrainConfig.diffusion=False"),
+        ({}, {}, lambda networks, generator: 0.0, "takes a Behaviour"),
+    ],
+)
+def test_a_generator_that_cannot_be_asked_is_told_before_training(zoo, model, recipe, behaviour, message):
+    with pytest.raises(InputError, match=message) as caught:
+        train(fresh(zoo, **model), zoo, dataclasses.replace(TRAIN, **recipe), progress=False, behaviour=behaviour)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": -1.0}, "weight of a behaviour takes a finite number from 0 on"),
+        ({"weight": math.inf}, "weight of a behaviour takes a finite number"),
+        ({"disagreement": "much"}, "disagreement of a behaviour takes a finite number"),
+        ({"reconstruction": True}, "reconstruction of a behaviour takes a finite number"),
+        ({"networks": 0}, "networks of a behaviour takes a whole number from 1"),
+        ({"mixture": 1.5}, "mixture of a behaviour takes a whole number"),
+        ({"batch_size": 0}, "batch_size of a behaviour takes a whole number"),
+        ({"architecture": Architecture("cnn_s", 10, 3, 32)}, r"cnn_s takes images of \(3, 32, 32\)"),
+        ({"architecture": Architecture("cnn_digits", 5, 1, 8)}, "labels must lie in 0..4"),
+        ({"architecture": "cnn_digits"}, "the Architecture of its networks, not 'cnn_digits'"),
+        ({"images": "digits"}, "needs images in memory"),
+        ({"images": Split(torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64))}, "needs images in memory"),
+        ({"images": Split(torch.full((2, 1, 8, 8), math.nan), torch.zeros(2, dtype=torch.int64))}, "NaN or infinity"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(digits, change, message):
+    given = {"images": digits.train, "architecture": DIGITS} | change
+    with pytest.raises(InputError, match=message) as caught:
+        ClassificationBehaviour(**given)
+    assert "\n" not in str(caught.value)
