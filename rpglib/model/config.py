@@ -7,7 +7,7 @@ from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
 
 POSITIONS = ("2d", "1d", "learned")
-PERMUTATIONS = ("learned", "fixed")
+PERMUTATIONS = ("learned", "fixed", "gated")
 MOST_LAYERS, MOST_SIZE = 1000, 2**24
 """Layers and the size of anything at most, also where a file names them."""
 
@@ -22,9 +22,10 @@ class RPGConfig:
     (normalised by layer), networks then work after a fraction of the steps: the prototype must know its token, and
     through the denoiser alone it hears of it slowly.
 
-    `position`, `permutation`: the paper's are "2d" and "fixed" (v1, section 3.1). `prediction`: "velocity", too, is
-    ours. `prototype_skip` works with "sample" only. `conditioning`: "all" is ours, "head" and "sequence" are the
-    released code's.
+    `position`, `permutation`: the paper's are "2d" and "fixed" (v1, section 3.1); "gated" is ours: "learned", with a
+    learned gate of every token between the state and that token, as what a state does to a weight depends on the
+    weight. `prediction`: "velocity", too, is ours. `prototype_skip` works with "sample" only. `conditioning`: "all" is
+    ours, "head" and "sequence" are the released code's.
     """
 
     token_size: int = 256

@@ -27,7 +27,8 @@ class RecurrentModel(nn.Module):
 
     As in the released code the layers follow each other without residual connection or normalisation. (The text of the
     paper, v1, section 2.3, puts an MLP behind Mamba; neither its table 12 nor the released files have one.)
-    `position` (L, H) is a buffer, or a parameter where `learned_position`. `recurrence="none"` replaces every layer by
+    `position` (L, H) is a buffer, or a parameter where `learned_position`. Where `gated_permutation` a state reaches
+    every token through a gate of that token, as a task does by `TaskToAll`. `recurrence="none"` replaces every layer by
     a token-wise MLP of the same expansion: no information passes between tokens (paper v1, table 4a, which takes the
     state transition alone out of the layer).
     """
@@ -44,6 +45,7 @@ class RecurrentModel(nn.Module):
         learned_position: bool = False,
         permutation_states: int = 0,
         learned_permutation: bool = False,
+        gated_permutation: bool = False,
         task_bits: int = 0,
         task_width: int = 32,
         conditioning: str = "all",
@@ -57,6 +59,8 @@ class RecurrentModel(nn.Module):
         self.permutation = nn.Embedding(permutation_states, width) if permutation_states else None
         if self.permutation is not None:
             self.permutation.requires_grad_(learned_permutation)
+        gated = gated_permutation and permutation_states > 0
+        self.gate = nn.Parameter(torch.randn(len(position), width)) if gated else None
         task = {"all": TaskToAll, "head": TaskToHead, "sequence": TaskToSequence}[conditioning]
         self.task = task(task_bits, task_width, len(position), width) if task_bits else None
 
@@ -107,7 +111,8 @@ class RecurrentModel(nn.Module):
     def _prototypes(self, n: int, permutation, task, rows: slice, calls: list[Callable]) -> Tensor:
         parts = [self.position[None, rows]]
         if self.permutation is not None:
-            parts.append(self._states(permutation)[:, None])
+            states = self._states(permutation)[:, None]
+            parts.append(states if self.gate is None else states * self.gate[rows])
         first, *others = calls
         if self.task is None and isinstance(self.layers[0], Mamba2):
             x = first(*parts)

@@ -307,7 +307,7 @@ def _identity(
         "checkpoints": len(zoo),
         "zoo": _fingerprint(zoo),
         "processes": processes,
-        **({} if behaviour is None else {"behaviour": behaviour.facts()}),
+        "behaviour": behaviour.facts() if behaviour is not None else None,
         "code": sources_digest(LIBRARY),
     }
 

@@ -1,0 +1,160 @@
+"""The jobs of `21_new_networks`: a generator with its mixtures, the baselines of a zoo, and one long training.
+
+Each is computed once and kept (`experiments.sweeps.cells`), so that a broken run goes on and two run side by side.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from experiments import baselines
+from experiments.baselines import CALIBRATION, Networks, arranged, learned, points
+from experiments.novelty import measures, mixing
+from experiments.novelty.measures import Ruler, row
+from experiments.novelty.mixing import MIXTURES, averages, mixtures
+from experiments.pipeline import fit, images_of, obtain_zoo, pick, thinned
+from experiments.profiles import Recipe
+from experiments.records import plain
+from experiments.sweeps.sweep import source_digest
+from rpglib.analysis.accuracy import summarise
+from rpglib.analysis.connectivity import recalibrated
+from rpglib.analysis.perturbation import noised
+from rpglib.model.rpg import RPG
+from rpglib.runtime.state_dicts import unflatten
+from rpglib.training.behaviour import ClassificationBehaviour
+from rpglib.zoo.collect import collect
+from rpglib.zoo.images import take
+from rpglib.zoo.store import Zoo
+
+NOISE = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""How far noise goes from originals, in LOO."""
+AVERAGED = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the jobs share: the recipe, whose zoo is one for all seeds, and a seed that moves everything else.
+
+    networks: as many of each group.
+    """
+
+    recipe: Recipe
+    profile: str
+    seed: int
+    networks: int
+    device: str = "auto"
+
+    def facts(self) -> dict:
+        code = source_digest(sys.modules[__name__], measures, mixing, baselines)
+        own = {key: value for key, value in vars(self).items() if key not in ("profile", "device", "recipe")}
+        return plain({**own, "recipe": replace(self.recipe, name=""), "novelty_code": code})
+
+    def zoo(self) -> Zoo:
+        """The originals, collected where they are not at hand."""
+        return obtain_zoo(self.recipe, self.profile, images_of(self.recipe.images), pick(self.device))
+
+    def good(self, ruler: Ruler) -> float:
+        """The lowest test accuracy (percent) of an original."""
+        test = images_of(self.recipe.images).test
+        return measures.accuracies(ruler.module, ruler.originals, test).min().item()
+
+
+@dataclass(frozen=True)
+class Generated(Job):
+    """A generator, trained with a behaviour of these settings (None: without one), and its mixtures of states."""
+
+    behaviour: Mapping | None = None
+
+    def compute(self, folder: Path) -> dict:
+        images, device = images_of(self.recipe.images), pick(self.device)
+        zoo = self.zoo()
+        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.seed))
+        asked = None
+        if self.behaviour is not None:
+            asked = ClassificationBehaviour(images.train, recipe.architecture, **self.behaviour)
+        model, training = fit(recipe, zoo, device, folder / "training", progress=False, behaviour=asked)
+        (folder / "training" / "training.pt").unlink()
+        model.save_pretrained(folder)
+        ruler, rows = Ruler.of(zoo), {}
+        good, began = self.good(ruler), time.process_time()
+        written = {kind: generated(recipe, model.to(device), kind, self.networks, self.seed) for kind in MIXTURES}
+        seconds = (time.process_time() - began) / (len(MIXTURES) * self.networks)
+        rows = {kind: row(ruler, networks, images.test, good) for kind, networks in written.items()}
+        return {
+            "rows": rows,
+            "generator_parameters": sum(p.numel() for p in model.parameters()),
+            "loss": thinned(training),
+            "cpu_seconds": {
+                "train": training.processor_seconds,
+                "step": training.processor_seconds / recipe.train.steps,
+                "network": seconds,
+            },
+        }
+
+
+def generated(recipe: Recipe, model: RPG, kind: str, n: int, seed: int) -> Networks:
+    """Networks of one kind of mixture of the generator's states."""
+    weights = mixtures(kind, n, recipe.model.permutation_states, seed)
+    return model.generate(n, mixture=weights, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
+
+
+@dataclass(frozen=True)
+class Baselines(Job):
+    """The originals, and what can be made of their weights without training: noise, mixtures and averages."""
+
+    def compute(self, folder: Path) -> dict:
+        images, zoo = images_of(self.recipe.images), self.zoo()
+        ruler = Ruler.of(zoo)
+        module, originals, n = ruler.module, ruler.originals, self.networks
+        calibration = take(images.train, CALIBRATION).images
+        found = {}
+        for multiple in NOISE:
+            sigma = multiple * ruler.units["plain"] / points(originals[:1]).shape[1] ** 0.5
+            noisy = [noised(originals[k % len(originals)], sigma, self.seed, number=k) for k in range(n)]
+            found[f"noise of {multiple:g} LOO"] = noisy
+        weights = {kind: mixtures(kind, n, len(originals), self.seed) for kind in MIXTURES if kind != "one each"}
+        weights[f"averages of {AVERAGED}"] = averages(n, len(originals), AVERAGED, self.seed)
+        for suffix, networks in (("", originals), (", aligned", arranged(module, originals[0], originals))):
+            for kind, rows in weights.items():
+                mixed = unflatten(rows @ points(networks), learned(originals[0]))
+                found[kind + suffix] = [{**originals[0], **{k: x[i] for k, x in mixed.items()}} for i in range(n)]
+        good = self.good(ruler)
+        found = {name: [recalibrated(module, x, calibration) for x in group] for name, group in found.items()}
+        return {
+            "rows": {"originals": row(ruler, originals, images.test, originals=True)}
+            | {name: row(ruler, group, images.test, good) for name, group in found.items()},
+            "good": good,
+            "units": ruler.units,
+        }
+
+
+@dataclass(frozen=True)
+class Longer(Job):
+    """One more network, trained from scratch for `epochs`, about as long as a generator is."""
+
+    epochs: int = 1
+
+    def compute(self, folder: Path) -> dict:
+        images, device = images_of(self.recipe.images), pick(self.device)
+        seed = self.recipe.collect.seed + 1000 + self.seed  # of no run of the zoo
+        config = replace(self.recipe.collect, runs=1, checkpoints=1, epochs=self.epochs, seed=seed)
+        began = time.process_time()
+        one = collect(self.recipe.architecture, images, config, device=device, progress=False)
+        seconds = time.process_time() - began
+        ruler = Ruler.of(self.zoo())
+        networks = [one[0]]
+        return {"rows": {"one": row(ruler, networks, images.test, self.good(ruler))}, "cpu_seconds": {"train": seconds}}
+
+
+def over_seeds(found: list[dict]) -> dict[str, list[dict]]:
+    """The rows of several seeds' jobs, by name."""
+    return {name: [one["rows"][name] for one in found] for name in found[0]["rows"]}
+
+
+def spread(values: list[float]) -> dict:
+    """Summary over seeds."""
+    return summarise(torch.tensor(values, dtype=torch.float64))
