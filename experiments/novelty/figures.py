@@ -1,0 +1,61 @@
+"""The figures of `21_new_networks`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from experiments.novelty.tables import each
+from experiments.report.figures import BLACK, COLOURS, GREY
+
+MARKERS = "osD^vP"
+
+
+def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str, Sequence[str]]) -> None:
+    """Draw every method's mean accuracy against its median distance (LOO), a marker per seed and a line per family.
+
+    families: {label: methods}; the originals are a star. The accuracy's scale is logarithmic in the error rate.
+    """
+    for place, (label, methods) in enumerate(families.items()):
+        ours = place == 0
+        colour = COLOURS[place] if place < len(COLOURS) else GREY
+        means = []
+        for name in methods:
+            far = np.array(each(numbers, name, lambda row: row["distance"]["median"]))
+            wrong = 100 - np.array(each(numbers, name, lambda row: row["accuracy"]["mean"]))
+            ax.scatter(
+                far, wrong, s=16 if ours else 10, color=colour, marker=MARKERS[place % len(MARKERS)], linewidths=0
+            )
+            means.append((far.mean(), wrong.mean()))
+        means = np.array(sorted(means))
+        ax.plot(
+            *means.T,
+            color=colour,
+            linewidth=1.2 if ours else 0.7,
+            marker=MARKERS[place % len(MARKERS)],
+            markersize=0,
+            label=label,
+        )
+    row = numbers["rows"]["originals"][0]
+    ax.scatter(1, 100 - row["accuracy"]["mean"], s=60, marker="*", color=BLACK, zorder=4, label="originals")
+    ax.set_yscale("log")
+    ax.invert_yaxis()
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 90) if ax.get_ylim()[1] <= tick <= ax.get_ylim()[0]]
+    ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
+    ax.set(xlabel="distance to the nearest original (LOO)", ylabel="test accuracy (%)")
+
+
+def ensembles(ax: plt.Axes, numbers: dict, names: Mapping[str, str], measure: str) -> None:
+    """Draw the accuracy (percent) or loss of mean votes against the number of members, from {label: method}."""
+    for place, (label, name) in enumerate(names.items()):
+        sizes = list(numbers["rows"][name][0]["ensembles"])
+        values = np.array([each(numbers, name, lambda row, m=m: row["ensembles"][m][measure]) for m in sizes])
+        colour = BLACK if name == "originals" else COLOURS[place % len(COLOURS)]
+        ax.plot(list(map(int, sizes)), values.mean(1), color=colour, marker=MARKERS[place], markersize=3.5, label=label)
+        ax.fill_between(list(map(int, sizes)), values.min(1), values.max(1), color=colour, alpha=0.15, linewidth=0)
+    ax.set_xscale("log")
+    ax.set_xticks(list(map(int, sizes)), sizes)
+    ax.minorticks_off()
+    ax.set(xlabel="members of the ensemble")
