@@ -56,11 +56,11 @@ class RecurrentModel(nn.Module):
         else:
             self.register_buffer("position", position.clone())
         width = widths[0]
-        self.permutation = nn.Embedding(permutation_states, width) if permutation_states else None
-        if self.permutation is not None:
-            self.permutation.requires_grad_(learned_permutation)
-        gated = gated_permutation and permutation_states > 0
-        self.gate = nn.Parameter(torch.randn(len(position), width)) if gated else None
+        self.permutation = None
+        if permutation_states and gated_permutation:
+            self.permutation = TaskToAll(permutation_states, task_width, len(position), width)
+        elif permutation_states:
+            self.permutation = nn.Embedding(permutation_states, width).requires_grad_(learned_permutation)
         task = {"all": TaskToAll, "head": TaskToHead, "sequence": TaskToSequence}[conditioning]
         self.task = task(task_bits, task_width, len(position), width) if task_bits else None
 
@@ -104,15 +104,17 @@ class RecurrentModel(nn.Module):
         return self._prototypes(n, permutation, task, rows, calls)
 
     def _states(self, permutation: Tensor) -> Tensor:
-        """The embeddings (N, H) of states (N,), or mixtures of them by weights (N, P)."""
-        table = self.permutation
-        return permutation @ table.weight if permutation.is_floating_point() else table(permutation)
+        """The embeddings (N, 1 or L, H) of states (N,), or mixtures of them by weights (N, P)."""
+        states, mixed = self.permutation, permutation.is_floating_point()
+        if isinstance(states, TaskToAll):
+            return states(permutation if mixed else F.one_hot(permutation, states.bits).to(self.position.dtype))
+        return (permutation @ states.weight if mixed else states(permutation))[:, None]
 
     def _prototypes(self, n: int, permutation, task, rows: slice, calls: list[Callable]) -> Tensor:
         parts = [self.position[None, rows]]
         if self.permutation is not None:
-            states = self._states(permutation)[:, None]
-            parts.append(states if self.gate is None else states * self.gate[rows])
+            states = self._states(permutation)
+            parts.append(states[:, rows] if states.shape[1] > 1 else states)
         first, *others = calls
         if self.task is None and isinstance(self.layers[0], Mamba2):
             x = first(*parts)
@@ -135,6 +137,7 @@ class TaskToAll(nn.Module):
 
     def __init__(self, bits: int, width: int, length: int, out: int):
         super().__init__()
+        self.bits = bits
         self.embed = nn.Sequential(
             nn.Linear(bits, width), nn.SiLU(), nn.Linear(width, out), nn.LayerNorm(out, elementwise_affine=False)
         )
