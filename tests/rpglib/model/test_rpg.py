@@ -276,6 +276,20 @@ def test_what_is_learned(tokenizer, position, permutation):
     assert trained["recurrent.permutation.weight"].requires_grad == (permutation == "learned")
 
 
+def test_gated_states_differ_by_token_and_mix_as_others_do(tokenizer):
+    model = generator(tokenizer, permutation="gated")
+    assert all(p.requires_grad for p in model.recurrent.permutation.parameters())
+    states = model.generate(3, steps=3, permutation=[2, 0, 1])
+    assert largest_difference(states, model.generate(3, steps=3, mixture=torch.eye(3)[[2, 0, 1]])) < 1e-5
+    assert largest_difference(states[:1], states[1:2]) > 1e-3
+    # The state's part of two tokens is no multiple of each other.
+    one, other = model.recurrent.permutation(torch.eye(3))[0, :2]
+    assert torch.nn.functional.cosine_similarity(one, other, 0).abs() < 0.9
+    (whole,) = model.generate_tokens(1, steps=3, permutation=[1], inference="full")
+    (pieces,) = model.generate_tokens(1, steps=3, permutation=[1], part=5)
+    torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
+
+
 def test_parameter_counts_of_the_presets():
     counts = {}
     for name, config in PRESETS.items():

@@ -2,6 +2,10 @@
 
 import dataclasses
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +20,7 @@ from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import Split, load_images
+from rpglib.zoo.store import Zoo
 
 DIGITS = Architecture("cnn_digits", 10, 1, 8)
 MODEL = RPGConfig(token_size=64, widths=(32,), d_state=8, headdim=16, channels=(1, 4, 8, 4, 1), permutation_states=6)
@@ -163,6 +168,18 @@ def test_the_random_state_is_left_alone(zoo, digits):
     before = torch.get_rng_state()
     train(model, zoo, dataclasses.replace(TRAIN, steps=1), progress=False, behaviour=own)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("diffusion", [True, False])
+def test_two_processes_ask_about_different_networks_and_end_alike(zoo, tmp_path, diffusion):
+    Zoo.write(tmp_path / "zoo", zoo, architecture=DIGITS, runs=zoo.runs.tolist(), accuracies=zoo.accuracies.tolist())
+    script = Path(__file__).parents[2] / "helpers" / "launch_behaviour.py"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command += [str(script), str(tmp_path / "zoo"), str(diffusion)]
+    call = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert call.returncode == 0, call.stderr[-2000:]
 
 
 def test_in_bf16_the_networks_themselves_compute_in_fp32(zoo):
