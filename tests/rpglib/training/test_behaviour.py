@@ -95,6 +95,15 @@ def test_the_loss_is_cross_entropy_less_disagreement(digits, behaviour, zoo):
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_noise_on_the_images_is_the_streams(digits, zoo):
+    networks = zoo.stacked([0, 1])
+    noisy = ClassificationBehaviour(digits.train, DIGITS, noise=3.0)
+    found = [noisy(networks, torch.Generator().manual_seed(seed)).item() for seed in (1, 1, 2)]
+    assert found[0] == found[1] != found[2]
+    plain = ClassificationBehaviour(digits.train, DIGITS)(networks, torch.Generator().manual_seed(1)).item()
+    assert found[0] > plain + 0.1, "the same images, harder to read"
+
+
 @pytest.mark.parametrize("diffusion", [True, False])
 def test_the_step_adds_both_losses_by_their_weights(zoo, behaviour, diffusion):
     batch = {"tokens": torch.zeros(2, *fresh(zoo).tokenizer.mask.shape), "permutation": torch.tensor([0, 3])}
@@ -245,6 +254,7 @@ def test_a_generator_that_cannot_be_asked_is_told_before_training(zoo, model, re
     [
         ({"weight": -1.0}, "weight of a behaviour takes a finite number from 0 on"),
         ({"weight": math.inf}, "weight of a behaviour takes a finite number"),
+        ({"noise": -0.1}, "noise of a behaviour takes a finite number from 0 on"),
         ({"disagreement": "much"}, "disagreement of a behaviour takes a finite number"),
         ({"reconstruction": True}, "reconstruction of a behaviour takes a finite number"),
         ({"networks": 0}, "networks of a behaviour takes a whole number from 1"),
