@@ -21,6 +21,9 @@ CONDITIONINGS = ("all", "head", "sequence")
 # The released code gates the task to this many tokens at the end of the sequence.
 HEAD_TOKENS = 8
 
+ALIKE = 60
+"""Of more gated states each has a larger part, or one among hundreds of bits would hardly tell two of them apart."""
+
 
 class RecurrentModel(nn.Module):
     """Sums the embeddings of position, permutation state and task, and runs the recurrent layers over the tokens.
@@ -107,7 +110,8 @@ class RecurrentModel(nn.Module):
         """The embeddings (N, 1 or L, H) of states (N,), or mixtures of them by weights (N, P)."""
         states, mixed = self.permutation, permutation.is_floating_point()
         if isinstance(states, TaskToAll):
-            return states(permutation if mixed else F.one_hot(permutation, states.bits).to(self.position.dtype))
+            weights = permutation if mixed else F.one_hot(permutation, states.bits).to(self.position.dtype)
+            return states(max(1, states.bits / ALIKE) * weights)
         return (permutation @ states.weight if mixed else states(permutation))[:, None]
 
     def _prototypes(self, n: int, permutation, task, rows: slice, calls: list[Callable]) -> Tensor:
