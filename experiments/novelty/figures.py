@@ -15,7 +15,7 @@ def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str
     """Draw every method's mean accuracy against its distance (LOO), a marker per seed and a line per family.
 
     The distance is the lower of the median plain and aligned ones: mixtures of reordered networks are far from these as
-    they stand. families: {label: methods}; the originals are a star. The accuracy's scale is logarithmic in the error rate.
+    they stand. families: {label: methods}; the originals are a star. The accuracy's scale is logarithmic in the error.
     """
     for place, (label, methods) in enumerate(families.items()):
         ours = place == 0
