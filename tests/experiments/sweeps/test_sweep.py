@@ -18,7 +18,7 @@ from experiments.pipeline import images_of, obtain_zoo
 from experiments.profiles import CNN_DIGITS
 from experiments.records import PROFILES, generator_dir
 from experiments.sweeps import cells
-from experiments.sweeps.cells import Cell
+from experiments.sweeps.cells import Cell, folder_of
 from experiments.sweeps.memory import training_bytes
 from experiments.sweeps.recipes import base
 from experiments.sweeps.sweep import Sweep, vary
@@ -266,7 +266,7 @@ def test_a_record_is_checked_with_its_own_generator_or_not_at_all(recorded, tmp_
     study.cells("base")[1].model().save_pretrained(kept)
     assert record["generator"] != RPG.read(kept)[2]
     assert "agree with the record" in study.check_live(record), "with the cell's"
-    shutil.rmtree(study.cells("base")[0].folder)
+    shutil.rmtree(folder_of(study.cells("base")[0]))
     with pytest.raises(InputError, match=r"the record of small and the generator in .* are of two runs"):
         study.check_live(record)
     before = {key: value for key, value in record.items() if key != "generator"}

@@ -419,7 +419,7 @@ def test_a_manifest_that_is_no_text_is_one_clear_line(tmp_path, text):
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "manifest.json").mkdir()
     for attempt in (lambda: Zoo.open(tmp_path), lambda: Zoo.write(tmp_path, never(), **facts(1))):
-        with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
+        with pytest.raises(InputError, match=r"cannot read .*manifest\.json"):
             attempt()
 
 
