@@ -1,5 +1,7 @@
 """The chunked scan against the plain recurrence in float64, and the layer against its definition."""
 
+import math
+
 import pytest
 import torch
 
@@ -46,6 +48,30 @@ def test_strong_decay_over_long_sequences_stays_finite():
     decay = (decay * 1000).requires_grad_()
     ssd_chunked(x, decay, b, c).sum().backward()
     assert torch.isfinite(x.grad).all() and torch.isfinite(decay.grad).all()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 9])
+def test_the_convolution_is_causal_and_has_the_gradients_of_its_differences(length):
+    """Sequences shorter than the four taps, as long, and longer."""
+    g = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((2, length, 3), (3, 4), (3,)))
+    padded = torch.nn.functional.pad(x.transpose(1, 2), (3, 0))
+    expected = torch.nn.functional.silu(torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=3))
+    torch.testing.assert_close(mamba2._CausalConvolution.apply(x, weight, bias), expected.transpose(1, 2))
+    given = [a.requires_grad_() for a in (x, weight, bias)]
+    assert torch.autograd.gradcheck(mamba2._CausalConvolution.apply, given)
+
+
+def test_decays_and_step_sizes_start_spread_as_those_of_mamba_ssm():
+    """A is uniform between 1 and 16, the step size between 0.001 and 0.1 in its logarithm."""
+    torch.manual_seed(0)
+    layer = Mamba2(8, expand=500, headdim=2)
+    a = layer.A_log.detach().double().exp()
+    step = torch.nn.functional.softplus(layer.dt_bias.detach().double()).log() / math.log(10)
+    for found, low, high in ((a, 1, 16), (step, -3, -1)):
+        assert low - 1e-4 <= found.min() and found.max() <= high + 1e-4
+        quantiles = (found.quantile(torch.arange(1, 10, dtype=torch.float64) / 10) - low) / (high - low)
+        torch.testing.assert_close(quantiles, torch.arange(1, 10, dtype=torch.float64) / 10, atol=0.05, rtol=0)
 
 
 def changed(layer, seed=0):
