@@ -150,6 +150,15 @@ def test_deviations_over_the_zoo_are_those_of_a_sample(n, name):
         torch.testing.assert_close(tokenizer.scale[0], variance.sqrt())
 
 
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_what_has_one_element_is_normalised_over_the_zoo(normalisation):
+    values = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)
+    zoo = [{"scale": x.float().reshape(1), "w": random(9, seed=i)} for i, x in enumerate(values)]
+    tokenizer = ParameterTokenizer.fit(zoo, 4, normalisation=normalisation)
+    tokens = torch.stack([tokenizer.encode(network)[0][0, 0] for network in zoo])
+    torch.testing.assert_close(tokens, ((values - values.mean()) / values.std()).float())
+
+
 def test_tied_integer_and_one_element_tensors():
     weight = torch.randn(6, 5)
     state = {"in.weight": weight, "scale": torch.tensor([2.5]), "steps": torch.tensor(7), "out.weight": weight}

@@ -18,6 +18,7 @@ from experiments.tasks.baselines import measure_baselines, writers
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import answers, correct, flips
 from experiments.tasks.task_zoo import HEAD, exchanged, task_zoo
+from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.kernel_ridge import kernel_ridge
 from rpglib.baselines.ridge import ridge
 from rpglib.errors import InputError
@@ -262,6 +263,25 @@ def test_answers_are_judged_by_the_labels_given(result):
     flipped = answers(SMOKE, result.model, bits, test, 2, labels=1 - bits)
     assert own.right.shape == (2, 2, len(test)) and own.heads.shape == (2, 2, 50)
     assert (own.right ^ flipped.right).all()
+
+
+def test_every_row_of_tasks_has_networks_of_its_own(result):
+    """The same task twice: its networks are those that would be generated for it once."""
+    bits, test = SMOKE.tasks()[[0, 0]], images_of("digits").test
+    found, once = answers(SMOKE, result.model, bits, test, 2), answers(SMOKE, result.model, bits[:1], test, 4)
+    torch.testing.assert_close(found.heads.flatten(0, 1), once.heads[0], atol=1e-4, rtol=1e-3)
+    assert len(found.heads.flatten(0, 1).unique(dim=0)) == 4
+
+
+def test_diversity_is_that_of_errors(result, tasks):
+    (split,) = result.numbers["splits"]
+    _, rows = split_tasks(SMOKE.count, 0, SMOKE.seen)
+    bits, test = tasks.bits[rows], images_of("digits").test
+    found = answers(SMOKE, result.model, bits, test, split["networks_per_task"], SMOKE.train.seed).right
+    originals = correct(SMOKE, tasks.checkpoints(rows), bits.repeat_interleave(tasks.each, 0), test)
+    for name, right in (("among_generated", found), ("among_originals", originals.view(len(bits), tasks.each, -1))):
+        expected = torch.tensor([mean_iou(~own) for own in right]).mean()
+        assert split["diversity"][name] == pytest.approx(expected.item(), abs=0.01)
 
 
 def test_flips_count_opposite_answers():

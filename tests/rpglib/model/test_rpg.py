@@ -256,20 +256,22 @@ def test_prototype_loss_adds_the_error_of_the_skip_over_all_tokens(tokenizer, we
 
 
 @pytest.mark.parametrize("recurrence", RECURRENCES)
-def test_recomputation_is_of_every_layer_and_block_and_gives_the_same_gradients(tokenizer, monkeypatch, recurrence):
+def test_recomputation_is_of_every_layer_and_block_and_changes_nothing(tokenizer, monkeypatch, recurrence):
     again, plain = [], recompute.checkpoint
     monkeypatch.setattr(
         recompute, "checkpoint", lambda layer, *rest, **o: again.append(layer) or plain(layer, *rest, **o)
     )
-    tokens, gradients = torch.randn(2, *tokenizer.mask.shape), []
+    tokens, gradients, statistics = torch.randn(2, *tokenizer.mask.shape), [], []
     t, noise = torch.randint(1000, (tokens[..., 0].numel(),)), torch.randn(tokens.flatten(0, 1).shape)
     for recomputed in (False, True):
         model = generator(tokenizer, recurrence=recurrence).train()
         model(tokens, tokenizer.mask, torch.arange(2), t=t, noise=noise, recompute=recomputed).backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+        statistics.append(list(model.buffers()))
         assert bool(again) == recomputed
     assert again == [*model.recurrent.layers, *model.denoiser.encoder_list, *model.denoiser.decoder_list]
     assert all(a.equal(b) for a, b in zip(*gradients, strict=True))
+    assert all(a.equal(b) for a, b in zip(*statistics, strict=True)), "BatchNorm counts a batch once"
 
 
 @pytest.mark.parametrize("channels", [CONFIG.channels, (1, 4, 1)])

@@ -300,6 +300,20 @@ def test_gradient_checkpointing_gives_the_same_weights_in_less_memory(zoo):
     assert same(kept, recomputed)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_step_computes_again_what_it_is_asked_to(zoo, monkeypatch, asked):
+    seen, forward = [], RPG.forward
+
+    def noted(model, **options):
+        seen.append(options["recompute"])
+        return forward(model, **options)
+
+    monkeypatch.setattr(RPG, "forward", noted)
+    config = dataclasses.replace(EXACT, steps=2, gradient_checkpointing=asked)
+    train(fresh(zoo), zoo, config, device="cpu", progress=False)
+    assert seen == [asked] * 2
+
+
 def test_bf16_runs_and_auto_asks_the_hardware(zoo):
     config = dataclasses.replace(SHORT, steps=2)
     assert train(fresh(zoo), zoo, dataclasses.replace(config, precision="bf16"), progress=False).precision == "bf16"

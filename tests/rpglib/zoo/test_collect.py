@@ -91,6 +91,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     rates = [recipe.rate(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and max(rates) == pytest.approx(2.0, abs=0.1) and rates[-1] < 0.01
     assert {Schedule(1, 2.0, 1).rate(step, 100) for step in range(100)} == {2.0}
+    assert 0 < recipe.rate(0, 1) <= 2.0, "a single step learns"
 
 
 def test_a_zoo_of_runs(digits, tmp_path):
