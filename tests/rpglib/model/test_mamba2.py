@@ -144,6 +144,27 @@ def test_agrees_with_transformers():
         assert torch.allclose(ours(x), theirs(x), atol=1e-4)
 
 
+def test_the_fused_kernels_are_called_as_mamba_ssm_calls_them(monkeypatch):
+    """Stand-ins that compute by definition what the kernels promise."""
+
+    def convolve(x, weight, bias, activation):
+        assert activation == "silu"
+        padded = torch.nn.functional.pad(x, (weight.shape[1] - 1, 0))
+        return torch.nn.functional.silu(torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=len(weight)))
+
+    def scan(x, dt, a, b, c, *, chunk_size, D, dt_bias, dt_softplus):
+        assert dt_softplus and chunk_size > 0 and b.shape[2] == c.shape[2] == 1
+        dt = torch.nn.functional.softplus(dt + dt_bias)
+        return ssd_recurrent(x * dt[..., None], dt * a, b.squeeze(2), c.squeeze(2)) + x * D[:, None]
+
+    torch.manual_seed(0)
+    layer, u = changed(Mamba2(16, d_state=8, headdim=8)), torch.randn(2, 9, 16)
+    with torch.no_grad():
+        plain = layer(u)
+        monkeypatch.setattr(mamba2, "fused_kernels", lambda device: (convolve, scan))
+        torch.testing.assert_close(layer(u), plain, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.skipif(
     not torch.cuda.is_available() or mamba2.fused_kernels(torch.device("cuda")) is None,
     reason="needs CUDA, mamba_ssm and causal_conv1d",
