@@ -301,7 +301,7 @@ def test_tokens_of_what_varies_by_rounding_alone_are_small(normalisation):
     tokenizer = ParameterTokenizer.fit(zoo, 8, normalisation=normalisation)
     for network in (zoo[0], zoo[-1]):
         tokens, _ = tokenizer.encode(network)
-        assert tokens[1:].abs().max() <= 1, "the first is of another layer"
+        assert tokens[1:].abs().max() <= 1  # the first is of the layer that varies
         assert tokenizer.decode(tokens)["x"].equal(network["x"])
 
 

@@ -113,6 +113,26 @@ def test_padding_does_not_enter_the_loss(fitted):
     assert losses == pytest.approx([float(error[:, real].square().mean())], rel=1e-4)
 
 
+def test_fitting_is_the_loop_written_out(fitted):
+    config = dataclasses.replace(CONFIG, steps=4, batch_size=2)
+    _, losses = fit_autoregressive(fitted.zoo, fitted.tokenizer, config, progress=False)
+    real, draw = fitted.tokenizer.mask, torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        hand = AutoregressiveDecoder(fitted.tokenizer.positions, real, 3, config)
+    optimizer, expected = torch.optim.AdamW(hand.parameters(), weight_decay=TrainConfig.weight_decay), []
+    for step in range(4):
+        rows = torch.randperm(3, generator=draw)[:2]
+        optimizer.zero_grad()
+        loss = (hand(fitted.originals[rows], rows) - fitted.originals[rows])[:, real].square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(hand.parameters(), TrainConfig.gradient_clip)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, 4, TrainConfig.warmup)
+        optimizer.step()
+        expected.append(float(loss.detach()))
+    assert losses == pytest.approx(expected, rel=1e-4)
+
+
 def test_each_step_has_its_rate_its_weight_decay_and_its_clipped_gradient(fitted, monkeypatch):
     seen = []
 

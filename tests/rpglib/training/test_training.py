@@ -15,6 +15,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from launch_training import MODEL, TRAIN, trained
+from torch.nn.utils import parameters_to_vector
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from experiments.sweeps.memory import training_bytes
@@ -217,6 +218,29 @@ def test_each_step_has_its_rate_its_weight_decay_and_its_clipped_gradient(zoo, s
     assert [x["lr"] for x in steps_of] == pytest.approx([TRAIN.learning_rate * rate(k, 5, 0.4) for k in range(5)])
     assert {x["weight_decay"] for x in steps_of} == {0.3}
     assert [x["norm"] for x in steps_of] == pytest.approx([1e-3] * 5, rel=1e-2)
+
+
+def test_training_is_the_loop_written_out(zoo):
+    config = dataclasses.replace(EXACT, steps=4, warmup=0.5, gradient_clip=0.3, weighting="token", prototype_loss=0.7)
+    start = fresh(zoo, prediction="sample", prototype_skip=True)
+    model, hand = copy.deepcopy(start), copy.deepcopy(start).train()
+    losses = train(model, zoo, config, device="cpu", progress=False).losses
+    optimizer = torch.optim.AdamW(hand.parameters(), weight_decay=config.weight_decay)
+    batch, expected, average = loop.batches_of(hand, zoo, config), [], None
+    for step in range(4):
+        optimizer.zero_grad()
+        loss = hand(mask=hand.tokenizer.mask, weighting="token", prototype_loss=0.7, **batch(step))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(hand.parameters(), 0.3)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, 4, 0.5)
+        optimizer.step()
+        expected.append(float(loss.detach()))
+        now = parameters_to_vector(hand.parameters()).detach()
+        average = now if average is None else 0.5 * average + 0.5 * now
+    assert losses == pytest.approx(expected, rel=1e-4)
+    # AdamW makes full steps of gradients that are nothing but rounding, so single weights may differ.
+    found, before = (parameters_to_vector(x.parameters()).detach() for x in (model, start))
+    assert (found - average).norm() < 0.01 * (found - before).norm()
 
 
 def test_a_process_draws_batches_of_its_own(zoo, monkeypatch):
