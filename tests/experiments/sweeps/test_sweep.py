@@ -21,7 +21,7 @@ from experiments.sweeps import cells
 from experiments.sweeps.cells import Cell, folder_of
 from experiments.sweeps.memory import training_bytes
 from experiments.sweeps.recipes import base
-from experiments.sweeps.sweep import Sweep, vary
+from experiments.sweeps.sweep import Sweep, _brief, vary
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
@@ -214,6 +214,15 @@ def test_a_record_holds_every_cell_and_what_was_changed(recorded):
         for cell in variant["cells"]:
             assert len(cell["generated"]["accuracies"]) == cell["generated"]["n"]
             assert "accuracies" not in cell["original"] and isinstance(cell["loss"], float)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 0), (9, 8), (10, 9), (25, 23.5), (400, 379.5)])
+def test_a_record_keeps_of_a_loss_the_mean_of_its_last_tenth(count, expected):
+    original = {"mean": 90.0, "accuracies": [90.0]}
+    evaluations = [{"step": 1, "original": original}]
+    found = _brief({"original": original, "loss": {"losses": list(range(count))}, "evaluations": evaluations})
+    kept = {"original": {"mean": 90.0}}
+    assert found == {**kept, "loss": expected, "evaluations": [{"step": 1, **kept}]}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def test_leaving_one_out_by_hand():
     points = torch.tensor([[0.0, 0], [3, 4], [10, 0], [3, 4]])
     assert nearest_distance(points).tolist() == pytest.approx([5, 0, 65**0.5, 0])
     assert nearest_distance(points, points).tolist() == [0] * 4
+    assert nearest_distance(points[:2]).tolist() == [5, 5], "of two each is the other's nearest"
 
 
 @pytest.mark.parametrize("columns", [1, 7, 60, 4096])

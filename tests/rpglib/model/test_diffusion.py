@@ -37,6 +37,13 @@ def test_alpha_bar_is_the_product_of_one_minus_beta():
     torch.testing.assert_close(schedule.signal_rate**2 + schedule.noise_rate**2, torch.ones(3, dtype=torch.float64))
 
 
+def test_a_schedule_may_have_one_step():
+    schedule = NoiseSchedule(steps=1, beta_start=0.3, beta_end=0.3)
+    torch.testing.assert_close(schedule.alpha_bar, torch.tensor([0.7], dtype=torch.float64))
+    noisy = schedule.add_noise(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2, dtype=torch.int64))
+    torch.testing.assert_close(noisy, torch.full((2, 3), 0.7**0.5 + 0.3**0.5))
+
+
 def test_noise_is_added_to_each_sample_at_its_own_step(pair):
     clean, noise = pair
     noisy = SCHEDULE.add_noise(clean, noise, EDGES)

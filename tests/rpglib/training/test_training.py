@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from random import Random
 
 import pytest
 import torch
+from accelerate import Accelerator
 from launch_training import MODEL, TRAIN, trained
+from torch.nn.utils import parameters_to_vector
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import accuracy, predictions
@@ -21,12 +25,13 @@ from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import has_bf16
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import batches, loop
-from rpglib.training.loop import TrainResult, train
+from rpglib.training.loop import TrainResult, rate, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
 
 SHORT = dataclasses.replace(TRAIN, steps=7, save_every=2, ema=0.5)
+EXACT = dataclasses.replace(SHORT, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +189,123 @@ def test_a_broken_state_is_refused(zoo, tmp_path):
         train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
 
 
+def test_the_rate_rises_over_its_share_of_the_steps_and_falls_as_half_a_cosine():
+    found = [rate(step, 100, 0.2) for step in range(100)]
+    assert found[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
+    assert found[20:] == pytest.approx([math.cos(math.pi * k / 160) ** 2 for k in range(80)])
+    assert [rate(step, 4, 0.0) for step in range(4)] == pytest.approx([1, 1, 0.75, 0.25]), "the first step rises always"
+    assert rate(0, 1, 0.0) == rate(0, 1, 1.0) == 1 and [rate(step, 2, 1.0) for step in range(2)] == [0.5, 1]
+
+
+@pytest.fixture
+def steps_of():
+    """Notes what an optimizer is given at each of its steps: by its settings, and the norm of its gradients."""
+    seen = []
+
+    def note(optimizer, *_):
+        (group,) = optimizer.param_groups
+        norm = torch.stack([p.grad.norm() for p in group["params"] if p.grad is not None]).norm()
+        seen.append({"lr": group["lr"], "weight_decay": group["weight_decay"], "norm": float(norm)})
+
+    handle = register_optimizer_step_pre_hook(note)
+    yield seen
+    handle.remove()
+
+
+def test_each_step_has_its_rate_its_weight_decay_and_its_clipped_gradient(zoo, steps_of):
+    config = dataclasses.replace(EXACT, steps=5, warmup=0.4, weight_decay=0.3, gradient_clip=1e-3)
+    train(fresh(zoo), zoo, config, device="cpu", progress=False)
+    assert [x["lr"] for x in steps_of] == pytest.approx([TRAIN.learning_rate * rate(k, 5, 0.4) for k in range(5)])
+    assert {x["weight_decay"] for x in steps_of} == {0.3}
+    assert [x["norm"] for x in steps_of] == pytest.approx([1e-3] * 5, rel=1e-2)
+
+
+def test_training_is_the_loop_written_out(zoo):
+    config = dataclasses.replace(EXACT, steps=4, warmup=0.5, gradient_clip=0.3, weighting="token", prototype_loss=0.7)
+    start = fresh(zoo, prediction="sample", prototype_skip=True)
+    model, hand = copy.deepcopy(start), copy.deepcopy(start).train()
+    losses = train(model, zoo, config, device="cpu", progress=False).losses
+    optimizer = torch.optim.AdamW(hand.parameters(), weight_decay=config.weight_decay)
+    batch, expected, average = loop.batches_of(hand, zoo, config), [], None
+    for step in range(4):
+        optimizer.zero_grad()
+        loss = hand(mask=hand.tokenizer.mask, weighting="token", prototype_loss=0.7, **batch(step))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(hand.parameters(), 0.3)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, 4, 0.5)
+        optimizer.step()
+        expected.append(float(loss.detach()))
+        now = parameters_to_vector(hand.parameters()).detach()
+        average = now if average is None else 0.5 * average + 0.5 * now
+    assert losses == pytest.approx(expected, rel=1e-4)
+    # AdamW makes full steps of gradients that are nothing but rounding, so single weights may differ.
+    found, before = (parameters_to_vector(x.parameters()).detach() for x in (model, start))
+    assert (found - average).norm() < 0.01 * (found - before).norm()
+
+
+def test_a_process_draws_batches_of_its_own(zoo, monkeypatch):
+    losses = []
+    for process in (0, 1):
+        monkeypatch.setattr(Accelerator, "process_index", process)
+        losses += train(fresh(zoo), zoo, dataclasses.replace(EXACT, steps=1), device="cpu", progress=False).losses
+        model = fresh(zoo).train()
+        batch = loop.batches_of(model, zoo, EXACT, process=process)(0)
+        assert losses[-1] == pytest.approx(float(model(mask=model.tokenizer.mask, **batch).detach()), rel=1e-4)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training_before_it_spoils_a_weight(zoo):
+    model = fresh(zoo)
+    before = copy.deepcopy(model)
+    model.denoiser.condi_embedder.bias.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(InputError, match="gradient is not finite at step 0"):
+        train(model, zoo, EXACT, device="cpu", progress=False)
+    assert all(x.equal(y) for x, y in zip(model.parameters(), before.parameters(), strict=True))
+
+
+def test_the_state_is_saved_at_its_interval_and_at_the_end(zoo, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop, "_save", lambda path, state: saved.append((path, state["step"])))
+    train(fresh(zoo), zoo, dataclasses.replace(EXACT, save_every=3), tmp_path, device="cpu", progress=False)
+    assert saved == [(tmp_path / "training.pt", step) for step in (3, 6, 7)]
+
+
+def test_seconds_go_on_from_those_of_the_interrupted_part(zoo, tmp_path):
+    config = dataclasses.replace(EXACT, steps=3)
+
+    def stop(step, model):
+        if step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False, on_step=stop)
+    state = torch.load(tmp_path / "training.pt")
+    state["result"] |= {"seconds": 1e6, "processor_seconds": 2e6}
+    torch.save(state, tmp_path / "training.pt")
+    result = train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False)
+    assert 1e6 < result.seconds < 1e6 + 600 and 2e6 < result.processor_seconds < 2e6 + 600
+
+
+def test_what_a_state_must_agree_in(zoo):
+    """The same sizes and settings everywhere: of other checkpoints, other statistics, or for more processes."""
+    model, own = fresh(zoo), loop._identity(fresh(zoo), zoo, EXACT, 1)
+    assert loop._identity(model, zoo, EXACT, 1) == own
+    assert loop._identity(model, zoo, EXACT, 2) != own
+    others = [{name: 2 * x for name, x in checkpoint.items()} for checkpoint in zoo]
+    model.tokenizer = ParameterTokenizer.fit(others, 64, normalisation="residual")
+    assert repr(model.tokenizer) == repr(fresh(zoo).tokenizer)
+    assert loop._identity(model, zoo, EXACT, 1) != own
+
+
+def test_a_state_of_more_processes_is_not_gone_on_with(zoo, tmp_path, monkeypatch):
+    config = dataclasses.replace(EXACT, steps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "num_processes", 2)
+        train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False)
+    with pytest.warns(UserWarning, match="of a run with another processes"):
+        train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False)
+
+
 def test_streaming_from_disk_gives_the_weights_of_the_cached_zoo(zoo, monkeypatch):
     cached, streamed = fresh(zoo), fresh(zoo)
     train(cached, zoo, SHORT, progress=False)
@@ -200,6 +322,20 @@ def test_gradient_checkpointing_gives_the_same_weights_in_less_memory(zoo):
     train(recomputed, zoo, config, progress=False)
     # BatchNorm's averages are among what is compared: a second pass must not move them.
     assert same(kept, recomputed)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_step_computes_again_what_it_is_asked_to(zoo, monkeypatch, asked):
+    seen, forward = [], RPG.forward
+
+    def noted(model, **options):
+        seen.append(options["recompute"])
+        return forward(model, **options)
+
+    monkeypatch.setattr(RPG, "forward", noted)
+    config = dataclasses.replace(EXACT, steps=2, gradient_checkpointing=asked)
+    train(fresh(zoo), zoo, config, device="cpu", progress=False)
+    assert seen == [asked] * 2
 
 
 def test_bf16_runs_and_auto_asks_the_hardware(zoo):
