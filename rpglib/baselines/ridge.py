@@ -3,9 +3,18 @@
 import torch
 from torch import Tensor
 
+from rpglib.runtime.arguments import takes, tensor, whole
+
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
+@takes(
+    seen=tensor("S+ bits+", "bits"),
+    weights=tensor("S P+", "finite"),
+    tasks=tensor("U+ bits", "bits"),
+    order=whole(1, 10),
+    columns=tensor("P", "bool"),
+)
 def ridge(seen: Tensor, weights: Tensor, tasks: Tensor, order: int = 1, columns: Tensor | None = None) -> Tensor:
     """Predict weights (U, P) for tasks (U, bits) from the seen tasks (S, bits) and their weights (S, P).
 

@@ -8,13 +8,15 @@ Nothing that `predict` received or returned is overwritten: it may keep what it 
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from types import NoneType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, choice, shown
-from rpglib.model.diffusion import NoiseSchedule, epsilon_weights, sample_weights
+from rpglib.model.diffusion import MOST_STEPS, NoiseSchedule, epsilon_weights, sample_weights
+from rpglib.runtime.arguments import function, number, of, takes, tensor, whole
 
 Predict = Callable[[Tensor, int], Tensor]
 """(x_t, t) -> the denoiser's output, shaped like x_t."""
@@ -24,6 +26,7 @@ DrawNoise = Callable[[], Tensor]
 SPACINGS = ("trailing", "leading", "reference")
 
 
+@takes(T=whole(1, MOST_STEPS))
 def timesteps(T: int, steps: int, spacing: str = "trailing") -> list[int]:
     """Return the diffusion steps to visit, descending, as indices into 0..T-1.
 
@@ -71,6 +74,7 @@ def _path(schedule: NoiseSchedule, steps: int, spacing: str) -> list[_Step]:
     return [_Step(t, here, there) for t, (here, there) in zip(visited, levels, strict=True)]
 
 
+@takes(predict=function, x=tensor(values="float"), schedule=of(NoiseSchedule), draw_noise=of(Callable, NoneType))
 def ddpm(
     predict: Predict,
     x: Tensor,
@@ -90,6 +94,7 @@ def ddpm(
     return _ancestral(predict, x, _path(schedule, steps, spacing), prediction, eta=1.0, draw_noise=draw_noise)
 
 
+@takes(predict=function, x=tensor(values="float"), schedule=of(NoiseSchedule), draw_noise=function, eta=number())
 def ddim(
     predict: Predict,
     x: Tensor,
@@ -131,6 +136,7 @@ def _ancestral(
     return x
 
 
+@takes(predict=function, x=tensor(values="float"), schedule=of(NoiseSchedule), draw_noise=function)
 def dpm_solver(
     predict: Predict,
     x: Tensor,

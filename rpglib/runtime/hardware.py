@@ -17,7 +17,8 @@ def pick(device: str | torch.device) -> torch.device:
     if isinstance(device, str) and device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=torch.device(device))
+        if torch.empty(0, device=torch.device(device)).is_meta:
+            raise ValueError("it holds no values")
     except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from None

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,11 +24,12 @@ from tqdm.auto import tqdm
 
 from rpglib.errors import InputError, check_types, choice, whole_number
 from rpglib.model.rpg import RPG
+from rpglib.runtime.arguments import flag, function, number, of, path, takes, whole
 from rpglib.runtime.files import atomic
 from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.training.averages import Averages
-from rpglib.training.batches import Batches, Checkpoints, ahead
+from rpglib.training.batches import Batches, Checkpoints, ahead, checkpoints
 from rpglib.training.graphs import graphed
 
 if TYPE_CHECKING:
@@ -116,6 +118,14 @@ class TrainResult:
 
 
 @fp32()
+@takes(
+    model=of(RPG),
+    zoo=checkpoints,
+    config=of(TrainConfig),
+    folder=path,
+    progress=flag,
+    on_step=function,
+)
 def train(
     model: RPG,
     zoo: Checkpoints,
@@ -210,9 +220,9 @@ def _train(
     if sharded:
         parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
     parts["scheduler"] = scheduler
-    path = Path(folder) / STATE if folder is not None else None
-    identity = _identity(model, zoo, config, accelerator.num_processes) if path is not None else {}
-    start = _resume(path, parts, result, identity)
+    file = Path(folder) / STATE if folder is not None else None
+    identity = _identity(model, zoo, config, accelerator.num_processes) if file is not None else {}
+    start = _resume(file, parts, result, identity)
 
     wrapped.train()
     began = time.perf_counter() - result.seconds
@@ -264,10 +274,10 @@ def _train(
                 bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
             result.seconds = time.perf_counter() - began
             result.processor_seconds = time.process_time() - computed
-            if path and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+            if file and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
                 state = {name: part.state_dict() for name, part in parts.items()}
                 if accelerator.is_main_process:
-                    _save(path, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
+                    _save(file, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
             if on_step is not None:
                 if sharded:
                     model.load_state_dict(parts["model"].state_dict())
@@ -278,6 +288,7 @@ def _train(
     return result
 
 
+@takes(part=of(nn.Module, NoneType))
 @contextmanager
 def frozen(part: nn.Module | None) -> Iterator[None]:
     """Inside, nothing of `part` learns; afterwards what learned before does again, and nothing else."""
@@ -305,6 +316,7 @@ def _average_statistics(model: RPG, accelerator: "Accelerator") -> None:
             x.copy_(of_all)
 
 
+@takes(model=of(RPG), zoo=checkpoints, config=of(TrainConfig))
 def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, **options) -> Batches:
     """The batches that `train` draws for this recipe; `options` and errors as in `Batches`."""
     return Batches(
@@ -329,6 +341,7 @@ def _fits(model: RPG, config: TrainConfig) -> None:
         raise InputError(f"training updates weights in fp32, not in {other.pop()}; call model.float() before")
 
 
+@takes(step=whole(0), steps=whole(1), warmup=number(0, 1))
 def rate(step: int, steps: int, warmup: float) -> float:
     """Linear warm-up over that share of the steps, then half a cosine to zero, as a factor of the learning rate."""
     rising = max(1, round(warmup * steps))

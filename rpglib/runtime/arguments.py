@@ -1,0 +1,156 @@
+"""What a public function takes, said beside its name and checked before it computes."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
+from os import PathLike
+
+import torch
+from torch import Tensor, nn
+
+from rpglib.errors import LARGEST, InputError, shown, whole_number
+from rpglib.runtime.state_dicts import check_state_dict
+
+Kind = Callable[[str, object, dict[str, int]], object]
+"""(an argument's name, its value, the sizes of the tensors before it by letter) -> the value; raises `InputError`."""
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+WHOLES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+DTYPES = {"number": (*FLOATS, *WHOLES), "float": FLOATS, "whole": WHOLES, "bool": (torch.bool,)}
+DTYPES |= {"finite": DTYPES["number"]} | dict.fromkeys(("bits", "any"), (*DTYPES["number"], torch.bool))
+WORDS = {"number": "numbers", "finite": "finite numbers", "float": "floating-point numbers", "whole": "whole numbers"}
+WORDS |= {"bits": "bits, 0 or 1", "bool": "truth values", "any": "numbers or truth values"}
+
+
+def takes(**kinds: Kind) -> Callable[[Callable], Callable]:
+    """Check these arguments, in this order, whenever the function is called; what is None by default may be None."""
+
+    def decorate(function: Callable) -> Callable:
+        signature = inspect.signature(function)
+        optional = {name for name in kinds if signature.parameters[name].default is None}
+
+        @functools.wraps(function)
+        def checked(*args, **named):
+            bound, sizes = signature.bind(*args, **named), {}
+            given = bound.arguments
+            for name, kind in kinds.items():
+                if name in given and not (given[name] is None and name in optional):
+                    given[name] = kind(name, given[name], sizes)
+            return function(*bound.args, **bound.kwargs)
+
+        return checked
+
+    return decorate
+
+
+def tensor(shape: str = "...", values: str = "number", detached: bool = True) -> Kind:
+    """A dense tensor with values, of one of `DTYPES`, without its gradient's history unless `detached` is false.
+
+    shape: a letter per axis, such as "N P"; equal letters are equal sizes, in all arguments of a call, a number is that
+    size, "N+" at least one, and "..." any further axes.
+    """
+    axes, rest = shape.removesuffix("...").split(), shape.endswith("...")
+
+    def fits(x: Tensor, sizes: dict[str, int]) -> bool:
+        if x.ndim < len(axes) or (x.ndim > len(axes) and not rest):
+            return False
+        for axis, size in zip(axes, x.shape, strict=False):
+            letter = axis.removesuffix("+")
+            wanted = int(letter) if letter.isdigit() else sizes.setdefault(letter, size)
+            if size != wanted or (axis.endswith("+") and not size):
+                return False
+        return True
+
+    def kind(name: str, x, sizes: dict[str, int]):
+        known = f" of {WORDS[values]}"
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} takes a tensor{_axes(shape)}{known}, not {shown(x)}")
+        foreign = x.is_meta or x.is_nested or x.layout != torch.strided or x.dtype not in DTYPES[values]
+        before = dict(sizes)
+        if foreign or not fits(x, sizes):
+            own = f"({', '.join(map(str, x.shape))}) {str(x.dtype).removeprefix('torch.')}" if not x.is_nested else ""
+            place = f" on {x.device}" if x.is_meta else "" if x.layout == torch.strided else f", {x.layout}"
+            told = ", ".join(f"{letter} = {size}" for letter, size in before.items() if letter in shape)
+            raise InputError(f"{name} takes a tensor{_axes(shape, told)}{known}, not {own}{place}")
+        if values == "finite" and not x.isfinite().all():
+            raise InputError(f"{name} takes finite numbers; these hold NaN or infinity")
+        if values == "bits" and not ((x == 0) | (x == 1)).all():
+            raise InputError(f"{name} takes bits, 0 or 1, not {shown(x.tolist())}")
+        return x.detach() if detached else x
+
+    return kind
+
+
+def whole(least: int = -LARGEST, most: int = LARGEST) -> Kind:
+    return lambda name, value, sizes: whole_number(name, value, least, most)
+
+
+def number(least: float = -1.7e308, most: float = 1.7e308) -> Kind:
+    """A finite number from `least` to `most`."""
+
+    def kind(name: str, value, sizes):
+        try:
+            right = isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most
+        except OverflowError:
+            right = False
+        if not right:
+            limits = "" if (least, most) == (-1.7e308, 1.7e308) else f" from {least:g}"
+            limits += f" to {most:g}" if limits and most < 1.7e308 else " on" if limits else ""
+            raise InputError(f"{name} takes a finite number{limits}, not {shown(value)}")
+        return value if isinstance(value, int | float) else float(value)
+
+    return kind
+
+
+def wholes(least: int = -LARGEST, most: int = LARGEST) -> Kind:
+    """A list of whole numbers, which it becomes; a tensor or array will do."""
+
+    def kind(name: str, value, sizes) -> list[int]:
+        found = value.tolist() if hasattr(value, "tolist") and not getattr(value, "is_meta", False) else value
+        if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+            raise InputError(f"{name} takes a list of whole numbers, not {shown(value)}")
+        return [whole_number(f"{name}, for each,", x, least, most) for x in found]
+
+    return kind
+
+
+def of(*types: type) -> Kind:
+    """An instance of one of these types."""
+
+    def kind(name: str, value, sizes):
+        if not isinstance(value, types):
+            raise InputError(f"{name} takes {' or '.join(_name(x) for x in types)}, not {shown(value)}")
+        return value
+
+    return kind
+
+
+flag, module = of(bool), of(nn.Module)
+
+
+def function(name: str, value, sizes):
+    if not callable(value):
+        raise InputError(f"{name} takes a function, not {shown(value)}")
+    return value
+
+
+def path(name: str, value, sizes):
+    if not isinstance(value, str | PathLike) or "\0" in str(value):
+        raise InputError(f"{name} takes a path, as text or a Path, not {shown(value)}")
+    return value
+
+
+def network(name: str, value, sizes):
+    """A state dict."""
+    check_state_dict(value, name)
+    return value
+
+
+def _axes(shape: str, known: str = "") -> str:
+    axes = ", ".join(axis.removesuffix("+") for axis in shape.split())
+    return "" if shape == "..." else f" ({axes}{'; ' if known else ''}{known})"
+
+
+def _name(kind: type) -> str:
+    return {"bool": "True or False", "str": "text"}.get(kind.__name__, f"a {kind.__name__}")
