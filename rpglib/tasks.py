@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import number, takes, tensor, whole
+from rpglib.runtime.arguments import dense, number, takes, tensor, whole
 
 MOST_BITS, MOST_TASKS = 20, 2**24
 """Classes whose selections can all be listed, and tasks that can be divided."""
@@ -26,7 +26,9 @@ def check_task(task: Sequence[int] | Tensor, bits: int) -> Tensor:
     to tell apart.
     """
     try:
-        task = torch.as_tensor(task)
+        task = dense("a task", torch.as_tensor(task))
+    except InputError:
+        raise
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(f"a task is a list of {bits} bits, not {shown(task)}") from None
     if task.shape != (bits,):

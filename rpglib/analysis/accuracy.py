@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, shown
+from rpglib.runtime.arguments import dense, each, takes, tensor, whole
 from rpglib.runtime.arguments import module as a_module
-from rpglib.runtime.arguments import takes, tensor, whole
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import check_state_dict
 
@@ -63,7 +63,7 @@ def answers(
     order. The networks are taken one at a time, so an iterator may make each when it is its turn; one at least.
     """
     labels: list[Tensor] = []
-    if not hasattr(part, "batches"):
+    if isinstance(part, type) or not hasattr(part, "batches"):
         raise InputError(f"part takes a part of a data set, such as images.test, not {shown(part)}")
 
     def batches() -> Iterator[Tensor]:
@@ -88,6 +88,7 @@ def _answers(module: nn.Module, networks, batches: Callable[[], Iterable[Tensor]
         yield torch.cat([torch.where(x.isnan().any(1), -1, x.argmax(1)).cpu() for x in logits])
 
 
+@takes(module=a_module, images=tensor())
 def answered(module: nn.Module, images: Tensor) -> Tensor:
     """Return the module's logits (n, classes); raises `InputError` where it cannot compute such images."""
     try:
@@ -131,7 +132,9 @@ def summarise(values: Tensor | Sequence[float]) -> dict[str, float | int]:
     std is the sample's (divided by N - 1), and 0 for a single value. Raises `InputError` without values.
     """
     try:
-        values = torch.as_tensor(values, dtype=torch.float64, device="cpu")
+        values = torch.as_tensor(dense("values", values), dtype=torch.float64, device="cpu")
+    except InputError:
+        raise
     except (TypeError, ValueError, RuntimeError, OverflowError, NotImplementedError):
         raise InputError(f"values to summarise are a list of numbers or a tensor, not {shown(values)}") from None
     if not values.numel():
@@ -160,11 +163,7 @@ def load(module: nn.Module, network: Mapping[str, Tensor]) -> None:
 
 def _each(networks: Networks | Iterable[Mapping[str, Tensor]]) -> Iterator[Mapping[str, Tensor]]:
     if not isinstance(networks, Mapping):
-        # A zoo, too, is iterated by index.
-        listed = isinstance(networks, Iterable) or hasattr(networks, "__getitem__")
-        if isinstance(networks, str | Tensor | type) or not listed:
-            raise InputError(f"networks are a list of state dicts or their tensors side by side, not {shown(networks)}")
-        yield from networks
+        yield from each("networks", networks, "state dicts")
         return
     check_state_dict(networks, "networks")
     counts = {values.shape[:1] for values in networks.values()}

@@ -115,6 +115,7 @@ def permute(module: nn.Module, network: Mapping[str, Tensor], permutations: Perm
 
 
 @takes(sweeps=whole(0))
+@torch.no_grad()
 def align(
     module: nn.Module, reference: Mapping[str, Tensor], network: Mapping[str, Tensor], sweeps: int = 20
 ) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from rpglib.runtime.arguments import number, of, takes, tensor, whole
 from rpglib.runtime.state_dicts import check_alike
 
 
-@takes(a=of(Mapping), b=of(Mapping), weight=number())
+@takes(a=of(Mapping), b=of(Mapping), weight=number(-1e30, 1e30))
 def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
     """Return the network (1 - weight) a + weight b, exactly a at 0 and b at 1; integer tensors are those of a.
 

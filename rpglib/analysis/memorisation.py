@@ -4,13 +4,13 @@ The audit of Zeng et al. (arXiv 2506.07998, "Generative Modeling of Weights: Gen
 alone proves nothing, as noise is far from every network too, so new networks count only where they also work.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import number, takes, tensor
+from rpglib.errors import InputError
+from rpglib.runtime.arguments import each, number, takes, tensor
 
 COLUMNS = 4096
 """Weights that are compared at once, so that networks of any size need little memory in float64."""
@@ -62,7 +62,5 @@ def novelty_curve(
 
     unit: the zoo's own scale, the median of its leave-one-out `nearest_distance`. The rest as in `new_and_good`.
     """
-    if isinstance(multiples, str | bytes | Mapping) or not isinstance(multiples, Iterable):
-        raise InputError(f"multiples takes a list of numbers, not {shown(multiples)}")
-    distinct = [number()("multiples, for each,", k, {}) * unit for k in multiples]
+    distinct = [number()("multiples, for each,", k, {}) * unit for k in each("multiples", multiples, "numbers")]
     return [new_and_good(distances, accuracies, distance, accuracy) for distance in distinct]

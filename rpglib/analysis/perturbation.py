@@ -4,13 +4,13 @@ Noise, averages and independent Gaussians are the baselines of Zeng et al. (arXi
 Zoos are matrices (N, P), as from `state_dicts.flatten`. Every seed and purpose has a random stream of its own.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import flag, number, of, takes, tensor, whole
+from rpglib.runtime.arguments import each, flag, number, of, takes, tensor, whole
 from rpglib.runtime.arguments import network as a_network
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import STATISTICS, check_alike
@@ -95,7 +95,8 @@ def exchanged(
     shapes of a and b differ.
     """
     check_alike(a, b)
-    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(x, str) for x in names):
+    names = list(each("names", names, "names of tensors"))
+    if not all(isinstance(name, str) for name in names):
         raise InputError(f"names takes a list of names of tensors, not {shown(names)}")
     if unknown := sorted(set(names) - set(a)):
         raise InputError(f"no tensor to exchange is called {', '.join(unknown)}; known: {', '.join(a)}")

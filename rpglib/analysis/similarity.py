@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import takes, tensor
+from rpglib.runtime.arguments import dense, takes, tensor
 
 
 def error_iou(errors_a: Tensor, errors_b: Tensor) -> Tensor:
@@ -19,9 +19,9 @@ def error_iou(errors_a: Tensor, errors_b: Tensor) -> Tensor:
     Raises `InputError` for tensors that are not bool or hold different numbers of images.
     """
     for errors in (errors_a, errors_b):
-        if not isinstance(errors, Tensor):
+        if not isinstance(dense("errors", errors), Tensor):
             raise InputError(f"errors must be a (networks, images) bool tensor, not {shown(errors)}")
-        if errors.is_meta or errors.layout != torch.strided or errors.dtype != torch.bool or errors.ndim != 2:
+        if errors.dtype != torch.bool or errors.ndim != 2:
             raise InputError(
                 f"errors must be a (networks, images) bool tensor, as from `predicted != labels`, "
                 f"not {tuple(errors.shape)} {errors.dtype}"

@@ -105,7 +105,7 @@ class AutoregressiveDecoder(nn.Module):
         if given.shape[1:] != self.mask.shape:
             raise InputError(f"given tokens are (N, {', '.join(map(str, self.mask.shape))}), not {tuple(given.shape)}")
         noise, permutation = self._drawn(len(given), permutation, seed, temperature)
-        return (self(given, permutation) + noise) * self.mask
+        return (self(given.float(), permutation) + noise) * self.mask
 
     def _drawn(self, n: int, permutation: Tensor | None, seed: int, temperature: float) -> tuple[Tensor, Tensor]:
         if n < 1 or temperature < 0:
@@ -166,7 +166,8 @@ def nearest_original(generated: Tensor, originals: Tensor, mask: Tensor) -> Tens
     """For each generated network (n, L, D) the index (n,) of the nearest original (N, L, D) over its real values."""
     # Not by matrix products: the originals of one run differ by little, and the difference of squares cancels.
     exact = "donot_use_mm_for_euclid_dist"
-    return torch.cdist(generated[:, mask], originals[:, mask], compute_mode=exact).argmin(1)
+    wide = torch.promote_types(torch.promote_types(generated.dtype, originals.dtype), torch.float32)
+    return torch.cdist(generated[:, mask].to(wide), originals[:, mask].to(wide), compute_mode=exact).argmin(1)
 
 
 @takes(generated=tensor("n L D", "float"), originals=tensor("N+ L D", "float"), mask=tensor("L D", "bool"))

@@ -14,7 +14,7 @@ GRID = [
 FOLDS = 5
 
 
-@takes(seen=tensor("S+ bits+", "bits"), weights=tensor("S P+", "finite"), tasks=tensor("U+ bits", "bits"))
+@takes(seen=tensor("S+ bits+", "bits"), weights=tensor("S P+", "real"), tasks=tensor("U+ bits", "bits"))
 def kernel_ridge(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
     """Predict weights (U, P) for tasks (U, bits) from the seen tasks (S, bits) and their weights (S, P).
 
@@ -25,9 +25,13 @@ def kernel_ridge(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
+    seen, tasks = seen.long(), tasks.long()
     centred = (weights - weights.mean(0)).double()
     # Errors are the same in the at most S directions that the seen networks span, and found in a fraction of the time.
-    squares, axes = torch.linalg.eigh(centred @ centred.T)
+    try:
+        squares, axes = torch.linalg.eigh(centred @ centred.T)
+    except torch.linalg.LinAlgError:
+        raise InputError("weights are so large that their squares have no sum; scale them down") from None
     coordinates = axes * squares.clamp(min=0).sqrt()
     numbers = seen @ 2 ** torch.arange(seen.shape[1])
     pairs = torch.minimum(numbers, 2 ** seen.shape[1] - 1 - numbers)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
-from rpglib.runtime.arguments import takes, tensor
+from rpglib.runtime.arguments import number, takes, tensor
 
 FLOATS = tensor("B ...", "float", detached=False)
 
@@ -121,6 +121,15 @@ class NoiseSchedule:
         return of_x * x_t + of_output * output
 
 
+def _rate(name: str, value, sizes: dict):
+    if isinstance(value, Tensor):
+        return tensor(values="float", detached=False)(name, value, sizes)
+    if not 0 < number(0, 1)(name, value, sizes):
+        raise InputError(f"{name} must be above 0: the weights divide by it")
+    return value
+
+
+@takes(signal_rate=_rate, noise_rate=_rate)
 def sample_weights(prediction: str, signal_rate, noise_rate):
     """Return (a, b) with x0 = a x_t + b output; rates are floats or tensors. `InputError` for an unknown prediction."""
     if choice("prediction", prediction, PREDICTIONS) == "epsilon":
@@ -130,6 +139,7 @@ def sample_weights(prediction: str, signal_rate, noise_rate):
     return signal_rate, -noise_rate
 
 
+@takes(signal_rate=_rate, noise_rate=_rate)
 def epsilon_weights(prediction: str, signal_rate, noise_rate):
     """Return (a, b) with epsilon = a x_t + b output; rates are floats or tensors. `InputError` as `sample_weights`."""
     if choice("prediction", prediction, PREDICTIONS) == "epsilon":

@@ -26,9 +26,10 @@ from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
-from rpglib.runtime.arguments import network, of, takes, whole
+from rpglib.runtime.arguments import dense, each, flag, network, of, takes, whole
 from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
-from rpglib.runtime.distributed import each, shared
+from rpglib.runtime.distributed import each as each_part
+from rpglib.runtime.distributed import shared
 from rpglib.runtime.files import save_tensors, sha256
 from rpglib.runtime.hardware import fp32, memory, pick, uses_bf16
 from rpglib.runtime.randomness import stream
@@ -190,6 +191,7 @@ class RPG(nn.Module):
 
     # ---- generation ---------------------------------------------------------------------------------------------
 
+    @takes(distributed=flag)
     @torch.no_grad()
     def generate_tokens(
         self,
@@ -222,7 +224,7 @@ class RPG(nn.Module):
         if distributed:
             share = partial(shared, size=size, device=self.device)
         else:
-            share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each
+            share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each_part
 
         # Left as it was found: a training that evaluates networks on the way goes on in training mode.
         training = model.training
@@ -296,8 +298,10 @@ class RPG(nn.Module):
         if not bits:
             raise InputError("this generator was trained without tasks; call it without task=")
         try:
-            task = torch.as_tensor(task)
-        except (TypeError, ValueError, RuntimeError) as error:
+            task = dense("task", torch.as_tensor(task))
+        except InputError:
+            raise
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise InputError(f"a task is {bits} bits, or rows of them, all of one length ({error})") from None
         if task.shape not in ((bits,), (n, bits)):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
@@ -314,7 +318,7 @@ class RPG(nn.Module):
             drawn = (_random(stream(seed, "permutation", first + i), 0).integers(states) for i in range(n))
             return torch.tensor([int(state) for state in drawn])
         try:
-            given = torch.as_tensor(permutation)
+            given = dense("permutation", torch.as_tensor(permutation))
             whole = given.shape == (n,) and given.dtype != torch.bool and given.min() >= 0 and given.max() < states
         except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
             whole = False
@@ -387,12 +391,13 @@ class RPG(nn.Module):
         are. Raises `InputError` as `from_pretrained`.
         """
         device = pick(device)
+        companions = [str(name) for name in each("companions", companions, "names")]
 
         def read(bundle: Bundle):
             model = cls._opened(bundle)
             return model.to(device).eval(), {name: _tensors(bundle.file(name)) for name in companions}, bundle.digest
 
-        return read_bundle(Path(folder), CONFIG, read)
+        return read_bundle(_path(folder), CONFIG, read)
 
     @classmethod
     def _opened(cls, bundle: Bundle) -> "RPG":

@@ -128,11 +128,11 @@ def _ancestral(
         signal, noise = math.sqrt(step.alpha_bar_next), math.sqrt(max(1 - step.alpha_bar_next - variance, 0.0))
         sample_x, sample_output = sample_weights(prediction, *step.rates)
         epsilon_x, epsilon_output = epsilon_weights(prediction, *step.rates)
-        output = predict(x, step.t)
+        output = _like(x, predict(x, step.t), "predict")
         x = torch.mul(x, signal * sample_x + noise * epsilon_x)
         x.add_(output, alpha=signal * sample_output + noise * epsilon_output)
         if variance:
-            x.add_(draw_noise(), alpha=math.sqrt(variance))
+            x.add_(_like(x, draw_noise(), "draw_noise"), alpha=math.sqrt(variance))
     return x
 
 
@@ -158,7 +158,7 @@ def dpm_solver(
         signal, noise = step.rates
         signal_next, noise_next = math.sqrt(step.alpha_bar_next), math.sqrt(1 - step.alpha_bar_next)
         of_x, of_output = sample_weights(prediction, signal, noise)
-        sample = torch.mul(x, of_x).add_(predict(x, step.t), alpha=of_output)
+        sample = torch.mul(x, of_x).add_(_like(x, predict(x, step.t), "predict"), alpha=of_output)
         # With h the step in log(signal / noise): exp(-h), written so that it is 0 where no noise is left.
         decay = (noise_next * signal) / (noise * signal_next)
         h = -math.log(decay) if decay else math.inf
@@ -170,6 +170,14 @@ def dpm_solver(
             x.add_(previous, alpha=-of_sample * ahead)
         previous, previous_h = sample, h
     return x
+
+
+def _like(x: Tensor, given: Tensor, what: str) -> Tensor:
+    if not isinstance(given, Tensor) or given.shape != x.shape:
+        raise InputError(
+            f"{what} returns {shown(getattr(given, 'shape', given))}, not a tensor like x {tuple(x.shape)}"
+        )
+    return given
 
 
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm++": dpm_solver}

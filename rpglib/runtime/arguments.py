@@ -2,10 +2,11 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from os import PathLike
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,10 +18,17 @@ Kind = Callable[[str, object, dict[str, int]], object]
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 WHOLES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-DTYPES = {"number": (*FLOATS, *WHOLES), "float": FLOATS, "whole": WHOLES, "bool": (torch.bool,)}
-DTYPES |= {"finite": DTYPES["number"]} | dict.fromkeys(("bits", "any"), (*DTYPES["number"], torch.bool))
-WORDS = {"number": "numbers", "finite": "finite numbers", "float": "floating-point numbers", "whole": "whole numbers"}
-WORDS |= {"bits": "bits, 0 or 1", "bool": "truth values", "any": "numbers or truth values"}
+VALUES = {
+    "number": ("numbers", (*FLOATS, *WHOLES)),
+    "finite": ("finite numbers", (*FLOATS, *WHOLES)),
+    "float": ("floating-point numbers", FLOATS),
+    "real": ("finite floating-point numbers", FLOATS),
+    "whole": ("whole numbers", WHOLES),
+    "bool": ("truth values", (torch.bool,)),
+    "bits": ("bits, 0 or 1", (*FLOATS, *WHOLES, torch.bool)),
+    "any": ("numbers or truth values", (*FLOATS, *WHOLES, torch.bool)),
+}
+"""What a tensor may hold: in words, and the types of it."""
 
 
 def takes(**kinds: Kind) -> Callable[[Callable], Callable]:
@@ -45,11 +53,12 @@ def takes(**kinds: Kind) -> Callable[[Callable], Callable]:
 
 
 def tensor(shape: str = "...", values: str = "number", detached: bool = True) -> Kind:
-    """A dense tensor with values, of one of `DTYPES`, without its gradient's history unless `detached` is false.
+    """A dense tensor that holds such `VALUES`, without its gradient's history unless `detached` is false.
 
     shape: a letter per axis, such as "N P"; equal letters are equal sizes, in all arguments of a call, a number is that
-    size, "N+" at least one, and "..." any further axes.
+    size, "N+" at least one, and "..." any further axes, equal, too, where some are named before.
     """
+    words, types = VALUES[values]
     axes, rest = shape.removesuffix("...").split(), shape.endswith("...")
 
     def fits(x: Tensor, sizes: dict[str, int]) -> bool:
@@ -60,20 +69,19 @@ def tensor(shape: str = "...", values: str = "number", detached: bool = True) ->
             wanted = int(letter) if letter.isdigit() else sizes.setdefault(letter, size)
             if size != wanted or (axis.endswith("+") and not size):
                 return False
-        return True
+        return not (axes and rest) or sizes.setdefault("...", x.shape[len(axes) :]) == x.shape[len(axes) :]
 
     def kind(name: str, x, sizes: dict[str, int]):
-        known = f" of {WORDS[values]}"
         if not isinstance(x, Tensor):
-            raise InputError(f"{name} takes a tensor{_axes(shape)}{known}, not {shown(x)}")
-        foreign = x.is_meta or x.is_nested or x.layout != torch.strided or x.dtype not in DTYPES[values]
+            raise InputError(f"{name} takes a tensor{_axes(shape)} of {words}, not {shown(x)}")
+        foreign = x.is_meta or x.is_nested or x.layout != torch.strided or x.dtype not in types
         before = dict(sizes)
         if foreign or not fits(x, sizes):
             own = f"({', '.join(map(str, x.shape))}) {str(x.dtype).removeprefix('torch.')}" if not x.is_nested else ""
             place = f" on {x.device}" if x.is_meta else "" if x.layout == torch.strided else f", {x.layout}"
             told = ", ".join(f"{letter} = {size}" for letter, size in before.items() if letter in shape)
-            raise InputError(f"{name} takes a tensor{_axes(shape, told)}{known}, not {own}{place}")
-        if values == "finite" and not x.isfinite().all():
+            raise InputError(f"{name} takes a tensor{_axes(shape, told)} of {words}, not {own}{place}")
+        if values in ("finite", "real") and not x.isfinite().all():
             raise InputError(f"{name} takes finite numbers; these hold NaN or infinity")
         if values == "bits" and not ((x == 0) | (x == 1)).all():
             raise InputError(f"{name} takes bits, 0 or 1, not {shown(x.tolist())}")
@@ -98,7 +106,7 @@ def number(least: float = -1.7e308, most: float = 1.7e308) -> Kind:
             limits = "" if (least, most) == (-1.7e308, 1.7e308) else f" from {least:g}"
             limits += f" to {most:g}" if limits and most < 1.7e308 else " on" if limits else ""
             raise InputError(f"{name} takes a finite number{limits}, not {shown(value)}")
-        return value if isinstance(value, int | float) else float(value)
+        return value if isinstance(value, int) and abs(value) <= LARGEST else float(value)
 
     return kind
 
@@ -107,12 +115,26 @@ def wholes(least: int = -LARGEST, most: int = LARGEST) -> Kind:
     """A list of whole numbers, which it becomes; a tensor or array will do."""
 
     def kind(name: str, value, sizes) -> list[int]:
-        found = value.tolist() if hasattr(value, "tolist") and not getattr(value, "is_meta", False) else value
-        if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
-            raise InputError(f"{name} takes a list of whole numbers, not {shown(value)}")
-        return [whole_number(f"{name}, for each,", x, least, most) for x in found]
+        found = dense(name, value).tolist() if isinstance(value, Tensor | np.ndarray) else value
+        return [whole_number(f"{name}, for each,", x, least, most) for x in each(name, found, "whole numbers")]
 
     return kind
+
+
+def each(name: str, value, what: str) -> Iterator:
+    """The items of a list, or of what else can be gone through and is no single thing; `what` they are."""
+    try:
+        # A zoo, too, is gone through by index, a tensor by row.
+        if isinstance(value, str | bytes | Mapping | nn.Module | type):
+            raise TypeError
+        return iter(value)
+    except (TypeError, RuntimeError):
+        raise InputError(f"{name} takes a list of {what}, not {shown(value)}") from None
+
+
+def dense(name: str, value):
+    """The value, unless it is a tensor that holds no values of its own, or other ones than real numbers."""
+    return tensor(values="any", detached=False)(name, value, {}) if isinstance(value, Tensor) else value
 
 
 def of(*types: type) -> Kind:

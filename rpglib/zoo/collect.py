@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError, check_types, whole_number
-from rpglib.runtime.arguments import flag, function, network, of, path, takes, tensor, whole, wholes
+from rpglib.runtime.arguments import dense, flag, function, network, of, path, takes, tensor, whole, wholes
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import check_state_dict, digest
@@ -60,10 +60,12 @@ class Schedule:
         if min(self.learning_rate, self.weight_decay) < 0:
             raise InputError("Schedule.learning_rate and weight_decay must not be negative")
 
+    @takes(images=whole(0))
     def steps(self, images: int) -> int:
         """Return the number of training steps on so many images."""
         return self.epochs * (images // self.batch_size)
 
+    @takes(step=whole(0), steps=whole(1))
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of one of `steps` steps."""
         if not self.decay:
@@ -490,7 +492,7 @@ def _check(
         check_state_dict(start, "the start")
     _check_images(architecture, images)
     if label_maps is not None:
-        if not isinstance(label_maps, Tensor) or label_maps.dtype != torch.int64:
+        if not isinstance(dense("label_maps", label_maps), Tensor) or label_maps.dtype != torch.int64:
             raise InputError("label_maps is a tensor of whole numbers (int64), a row per task; give torch.tensor(rows)")
         if label_maps.shape[1:] != (images.num_classes,) or not len(label_maps):
             raise InputError(
