@@ -55,7 +55,7 @@ def averaged(weights: Tensor, count: int, n: int, seed: int) -> Tensor:
     return result
 
 
-@takes(weights=tensor("N P", "float"), n=whole(0, MOST), seed=whole())
+@takes(weights=tensor("N P+", "float"), n=whole(0, MOST), seed=whole())
 def gaussian(weights: Tensor, n: int, seed: int) -> Tensor:
     """Return n networks (n, P), every weight an independent normal of its mean and std over the zoo (N, P).
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from os import PathLike
@@ -99,14 +100,14 @@ def number(least: float = -1.7e308, most: float = 1.7e308) -> Kind:
 
     def kind(name: str, value, sizes):
         try:
-            right = isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most
+            as_float = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
         except OverflowError:
-            right = False
-        if not right:
+            as_float = math.inf
+        if not least <= as_float <= most:
             limits = "" if (least, most) == (-1.7e308, 1.7e308) else f" from {least:g}"
             limits += f" to {most:g}" if limits and most < 1.7e308 else " on" if limits else ""
             raise InputError(f"{name} takes a finite number{limits}, not {shown(value)}")
-        return value if isinstance(value, int) and abs(value) <= LARGEST else float(value)
+        return value if isinstance(value, int) and abs(value) <= LARGEST else as_float
 
     return kind
 

@@ -318,14 +318,13 @@ def _checked(
     of(Schedule)("schedule", schedule, {})
     seeds, own = wholes()("seeds", seeds, {}), module.state_dict()
     network("state", state, {})
-    if (
-        not seeds
-        or not own
-        or {name: x.shape for name, x in state.items()} != {name: (len(seeds), *x.shape) for name, x in own.items()}
-    ):
+    expected = {name: ((len(seeds), *x.shape), x.dtype) for name, x in own.items()}
+    if not seeds or not own or {name: (tuple(x.shape), x.dtype) for name, x in state.items()} != expected:
         raise InputError("state takes the tensors of a network of the module per seed, side by side: (N, ...) of each")
     if label_maps is not None:
         tensor(f"{len(seeds)} classes", "whole")("label_maps", label_maps, {})
+        if isinstance(split, Split) and len(split) and int(split.labels.max()) >= label_maps.shape[1]:
+            raise InputError(f"label_maps has {label_maps.shape[1]} classes, the images have more")
     if save_at is not None:
         save_at = wholes(1, max(1, schedule.steps(len(split))))("save_at", save_at, {})
         if not save_at:

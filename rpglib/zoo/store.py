@@ -159,7 +159,9 @@ class Zoo:
     def stacked(self, indices: Sequence[int] | None = None, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
         known = self._facts["names"]
-        names = None if names is None else list(each("names", [names] if isinstance(names, str) else names, "names"))
+        if names is not None:
+            listed = isinstance(names, Iterable) and not isinstance(names, str)
+            names = list(each("names", names if listed else [[names]], "names of tensors"))
         for name in names or ():
             if not isinstance(name, str) or name not in known:
                 raise InputError(f"these checkpoints have no tensor {str(name)[:60]!r}; see zoo[0].keys()")
