@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import dense, number, takes, tensor, whole
+from rpglib.runtime.arguments import dense, each, number, takes, tensor, whole
 
 MOST_BITS, MOST_TASKS = 20, 2**24
 """Classes whose selections can all be listed, and tasks that can be divided."""
@@ -76,6 +76,6 @@ def split_tasks(count: int, seed: int, seen: float = 0.8) -> tuple[Tensor, Tenso
 def name_of(task: Sequence[int] | Tensor) -> str:
     """The bits as tables print them: "0 1 0 0 0 1 0 1 1 1"."""
     try:
-        return " ".join(str(int(bit)) for bit in task)
+        return " ".join(str(int(bit)) for bit in each("a task", task, "bits"))
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(f"a task is a list of bits, not {shown(task)}") from None
