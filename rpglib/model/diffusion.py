@@ -121,17 +121,20 @@ class NoiseSchedule:
         return of_x * x_t + of_output * output
 
 
-def _rate(name: str, value, sizes: dict):
-    if isinstance(value, Tensor):
-        return tensor(values="float", detached=False)(name, value, sizes)
-    if not 0 < number(0, 1)(name, value, sizes):
-        raise InputError(f"{name} must be above 0: the weights divide by it")
-    return value
+def _check_rates(**rates) -> None:
+    """Raise `InputError` unless they are numbers above 0, up to 1, or tensors; samplers ask this at every step."""
+    for name, rate in rates.items():
+        if type(rate) is float and 0 < rate <= 1:
+            continue
+        if isinstance(rate, Tensor):
+            tensor(values="float", detached=False)(name, rate, {})
+        elif not number(0, 1)(name, rate, {}):
+            raise InputError(f"{name} must be above 0: the weights divide by it")
 
 
-@takes(signal_rate=_rate, noise_rate=_rate)
 def sample_weights(prediction: str, signal_rate, noise_rate):
     """Return (a, b) with x0 = a x_t + b output; rates are floats or tensors. `InputError` for an unknown prediction."""
+    _check_rates(signal_rate=signal_rate, noise_rate=noise_rate)
     if choice("prediction", prediction, PREDICTIONS) == "epsilon":
         return 1 / signal_rate, -noise_rate / signal_rate
     if prediction == "sample":
@@ -139,9 +142,9 @@ def sample_weights(prediction: str, signal_rate, noise_rate):
     return signal_rate, -noise_rate
 
 
-@takes(signal_rate=_rate, noise_rate=_rate)
 def epsilon_weights(prediction: str, signal_rate, noise_rate):
     """Return (a, b) with epsilon = a x_t + b output; rates are floats or tensors. `InputError` as `sample_weights`."""
+    _check_rates(signal_rate=signal_rate, noise_rate=noise_rate)
     if choice("prediction", prediction, PREDICTIONS) == "epsilon":
         return 0.0, 1.0
     if prediction == "sample":
