@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rpglib.errors import InputError, choice
+from rpglib.runtime.arguments import dense, flag, takes
+from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import COUNTER, Checkpoint, check_state_dict, plain, same, tied
 
@@ -174,7 +176,7 @@ class ParameterTokenizer:
         if (
             not isinstance(checkpoints, Sized)
             or not hasattr(checkpoints, "__getitem__")
-            or isinstance(checkpoints, str)
+            or isinstance(checkpoints, str | Tensor)
         ):
             kind = type(checkpoints).__name__
             raise InputError(f"a tokenizer is fitted on a list of state dicts or on a zoo, not on a {kind}")
@@ -279,7 +281,7 @@ class ParameterTokenizer:
         as far as these values tell.
         """
         state_dict = self._checked(state_dict, "the state dict")
-        whole = isinstance(rows, Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
+        whole = isinstance(dense("rows", rows), Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
         if not whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_tokens):
             raise InputError(f"rows are whole numbers (int64) from 0 to {self.num_tokens - 1}, those of tokens")
         tokens = torch.zeros(len(rows), self.token_size)
@@ -305,6 +307,7 @@ class ParameterTokenizer:
                     torch.sub(values, shift, out=target).mul_(1 / scale)
         return tokens
 
+    @takes(reuse=flag)
     @torch.no_grad()
     def decode(self, tokens: Tensor, reuse: bool = False) -> dict[str, Tensor]:
         """Turn tokens (L, D) into a state dict in the zoo's order, shapes and types; the padding is ignored.
@@ -313,7 +316,7 @@ class ParameterTokenizer:
         "flatten" slicing): a large network then needs no second copy, and the tokens are lost.
         Raises `InputError` where the shape is not (L, D).
         """
-        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
+        if not isinstance(dense("tokens", tokens), Tensor) or not tokens.is_floating_point():
             raise InputError("tokens are a tensor of floating-point numbers; give what encode or a generator returns")
         if tuple(tokens.shape) != (self.num_tokens, self.token_size):
             raise InputError(
@@ -485,6 +488,7 @@ class ParameterTokenizer:
 
     # ---- files --------------------------------------------------------------------------------------------------
 
+    @takes(path=a_path)
     def save(self, path: str | Path) -> None:
         """Write the whole specification as one safetensors file, whole or not at all."""
         spec = {

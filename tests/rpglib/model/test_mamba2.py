@@ -7,7 +7,7 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.model import mamba2
-from rpglib.model.mamba2 import Carried, Mamba2, ssd_chunked, ssd_recurrent
+from rpglib.model.mamba2 import Carried, Mamba2, _CausalConvolution, ssd_chunked, ssd_recurrent
 
 
 def inputs(length, seed=0, dtype=torch.float64):
@@ -40,6 +40,25 @@ def test_gradients_of_the_two_scans_agree():
         grads.append([a.grad for a in x])
     for a, b in zip(*grads, strict=True):
         assert torch.allclose(a, b, atol=1e-8)
+
+
+@pytest.mark.parametrize("inside", [ssd_chunked, lambda x, *_: _CausalConvolution.apply(x.flatten(2), W, W[:, 0])])
+def test_autocast_around_a_function_changes_none_of_its_gradients(inside):
+    """Neither when all runs under autocast nor when only the way back does."""
+
+    def way(forward, back):
+        x = [a.requires_grad_() for a in inputs(13, dtype=torch.float32)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=forward):
+            loss = inside(*x).square().sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=back):
+            return torch.autograd.grad(loss, x, allow_unused=True)
+
+    exact = way(False, False)
+    for found in (way(True, False), way(True, True), way(False, True)):
+        assert all(torch.equal(a, b) for a, b in zip(exact, found, strict=True) if b is not None)
+
+
+W = torch.linspace(-1, 1, 48).view(12, 4)
 
 
 def test_strong_decay_over_long_sequences_stays_finite():

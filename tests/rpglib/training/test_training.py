@@ -78,7 +78,7 @@ def test_captured_in_a_graph_a_step_is_the_same(zoo, monkeypatch, precision):
     losses, models = {}, {}
     for kind in ("graph", "plain"):
         if kind == "plain":
-            monkeypatch.setattr(loop, "graphed", lambda model, batch, options: partial(model, **options))
+            monkeypatch.setattr(loop, "graphed", lambda model, batch, options, autocast: partial(model, **options))
         models[kind] = fresh(zoo)
         losses[kind] = train(models[kind], zoo, config, device="cuda", progress=False).losses
     assert losses["graph"] == pytest.approx(losses["plain"], rel=1e-3)
@@ -128,7 +128,7 @@ def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, tmp_path, stop):
     assert all(getattr(result, name) >= before[name] for name in ("seconds", "processor_seconds"))
 
 
-@pytest.mark.parametrize("other", ["seed", "code", "tokenizer", "order", "task"])
+@pytest.mark.parametrize("other", ["seed", "code", "tokenizer", "order", "task", "frozen", "middle"])
 def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
     def tasks(first):
         return Labelled(zoo, torch.stack([torch.arange(2)] * first + [1 - torch.arange(2)] * (6 - first)))
@@ -143,6 +143,15 @@ def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
         monkeypatch.setattr("rpglib.training.loop.sources_digest", lambda *parts: "other code")
     elif other == "tokenizer":
         model.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
+    elif other == "frozen":
+        model.recurrent.layers[0].requires_grad_(False)
+    elif other == "middle":  # the end of a tensor that is neither the first nor the last
+        checkpoints = Labelled([dict(checkpoint) for checkpoint in zoo], checkpoints.tasks)
+        last = checkpoints[5]
+        name = max(last, key=lambda name: last[name].numel())
+        assert min(last) < name < max(last) and last[name].numel() > 128
+        last[name] = last[name].clone()
+        last[name].view(-1)[-1] += 1e-3
     elif other == "order":
         checkpoints = Labelled(list(zoo)[::-1], checkpoints.tasks)
     else:
@@ -161,6 +170,17 @@ class Labelled(list):
     def __init__(self, checkpoints, tasks):
         super().__init__(checkpoints)
         self.runs, self.tasks = torch.zeros(len(self), dtype=torch.int64), tasks
+
+
+def test_checkpoints_of_any_type_have_a_fingerprint():
+    def prints(x):
+        return loop._fingerprint(Labelled([{"w": torch.ones(2), "x": x, "z": torch.ones(2)}], None))
+
+    values = [torch.tensor(v) for v in (0.0, 1.0, True, 1, [], [1], [[1.0]])]
+    values += [torch.ones(3, dtype=kind) for kind in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e8m0fnu)]
+    values += [torch.arange(6).view(2, 3), torch.arange(6).view(2, 3).T, torch.arange(200), -torch.arange(200)]
+    assert len({prints(x) for x in values}) == len(values)
+    assert prints(torch.ones(3, 2).T) == prints(torch.ones(2, 3))
 
 
 def test_one_flipped_bit_of_a_state_is_noticed(zoo, tmp_path):
@@ -354,17 +374,48 @@ def test_precision_of_one_training_does_not_reach_the_next(zoo):
     assert set(seen) == {torch.float32}
 
 
-def test_averaged_weights_are_what_is_returned(zoo):
-    config = dataclasses.replace(SHORT, steps=2, ema=0.9)
-    seen = []
-
-    def look(step, model):
-        seen.append(model.denoiser.condi_embedder.bias.detach().clone())
-
+@pytest.mark.parametrize("ema", [0.2, 0.9])
+def test_averaged_weights_are_what_is_returned(zoo, ema):
     model = fresh(zoo)
-    train(model, zoo, config, progress=False, on_step=look)
-    # The average starts as the first step's weights.
-    assert torch.allclose(model.denoiser.condi_embedder.bias, 0.9 * seen[0] + 0.1 * seen[1], atol=1e-6)
+    averages, names = copy.deepcopy(model.state_dict()), {name for name, _ in model.named_parameters()}
+
+    def follow(step, model):
+        decay = min(ema, (1 + step) / (10 + step))
+        for name, x in model.state_dict().items():
+            averages[name] = decay * averages[name] + (1 - decay) * x if name in names else x.clone()
+
+    train(model, zoo, dataclasses.replace(SHORT, steps=4, ema=ema), progress=False, on_step=follow)
+    assert any("running_var" in name for name in averages)
+    for name, x in model.state_dict().items():
+        torch.testing.assert_close(x, averages[name], msg=name)
+
+
+@pytest.mark.parametrize("frozen", ["denoiser", "recurrent.layers.0", "denoiser.encoder_list.0"])
+@pytest.mark.parametrize("diffusion", [True, False])
+def test_what_the_caller_froze_stays_as_it_is(zoo, frozen, diffusion):
+    model = fresh(zoo, prediction="sample", prototype_skip=True)
+    part = model.get_submodule(frozen).requires_grad_(False)
+    learns, before = [p.requires_grad for p in model.parameters()], copy.deepcopy(part).state_dict()
+    denoiser = copy.deepcopy(dict(model.denoiser.named_parameters()))
+    config = dataclasses.replace(SHORT, steps=2, prototype_loss=1.0, diffusion=diffusion)
+    train(model, zoo, config, progress=False)
+    assert [p.requires_grad for p in model.parameters()] == learns
+    assert all(x.equal(before[name]) for name, x in part.named_parameters())
+    moved = not all(x.equal(denoiser[name]) for name, x in model.denoiser.named_parameters())
+    assert moved == (diffusion and frozen != "denoiser")
+
+
+def test_a_training_that_breaks_off_leaves_nothing_frozen(zoo):
+    def stop(step, model):
+        raise KeyboardInterrupt
+
+    model = fresh(zoo, prediction="sample", prototype_skip=True)
+    config = dataclasses.replace(SHORT, prototype_loss=1.0, diffusion=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, zoo, config, progress=False, on_step=stop)
+    assert all(p.requires_grad for p in model.denoiser.parameters())
+    with pytest.raises(InputError, match="every part of this generator is frozen"):
+        train(model.requires_grad_(False), zoo, SHORT, progress=False)
 
 
 def test_permutation_by_run_and_tasks(zoo):
