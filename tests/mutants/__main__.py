@@ -42,6 +42,8 @@ CORE = {
 TESTS = "tests/rpglib"
 # What tests import and no edit is about: once, not in every process.
 PRELOADED = ("accelerate", "hypothesis", "numpy", "safetensors", "scipy", "sklearn", "timm", "torchvision")
+INTERFACE = f"{TESTS}/test_interface.py"
+"""Which defaults and constants there are: they are set at the import, where no test reaches their lines."""
 SECONDS = 30.0
 """Of tests for one edit, by what they took before; as much again in vain counts as noticed."""
 
@@ -149,6 +151,7 @@ def _tests(edit: Edit, path: Path, reached: dict, seconds: dict[str, float]) -> 
     tests = reached.get((str(path), edit.line), set()) & seconds.keys()
     if not tests:
         tests = {test for (file, _), found in reached.items() if file == str(path) for test in found} & seconds.keys()
+        tests |= {test for test in seconds if test.startswith(INTERFACE)}
     chosen, left = [], SECONDS
     for test in sorted(tests, key=seconds.__getitem__):
         left -= seconds[test] + 0.01

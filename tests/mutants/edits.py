@@ -29,6 +29,8 @@ OPERATIONS = {
 }
 # Decorators keep results or name kinds of methods; annotations are never computed; messages are compared in part.
 UNTOUCHED = (ast.JoinedStr, ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
+# Assertions, caches and words of `zip`, `dict` and files that change no result.
+KEYWORDS = ("strict", "maxsize", "parents", "exist_ok", "missing_ok", "ignore_errors")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def _places(node: ast.AST) -> Iterator[tuple]:
         if name in ("decorator_list", "annotation", "returns", "type_comment") or isinstance(node, ast.arg):
             continue
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if isinstance(child, ast.keyword) and child.arg in KEYWORDS:
+                continue
             if isinstance(child, ast.AST) and not isinstance(child, UNTOUCHED):
                 if hasattr(child, "lineno") and not _docstring(child):
                     yield node, name, index, child
