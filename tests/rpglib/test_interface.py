@@ -24,7 +24,11 @@ def interface() -> list[str]:
             if name.startswith("_") or name == "TYPE_CHECKING":
                 continue
             place = f"{found.name}.{name}"
-            if name.isupper() and isinstance(value, int | float | str | tuple | dict) and len(repr(value)) < 3000:
+            if (
+                name.isupper()
+                and isinstance(value, int | float | str | tuple | list | dict)
+                and len(repr(value)) < 3000
+            ):
                 lines.append(f"{place} = {_plain(value)}")
             elif getattr(value, "__module__", None) == found.name and callable(value):
                 lines += [f"{place}{_signature(value)}", *_members(place, value)]

@@ -83,3 +83,9 @@ def test_mistakes_are_one_clear_line(mistake, words):
     with pytest.raises(InputError, match=words) as caught:
         mistake()
     assert "\n" not in str(caught.value)
+
+
+def test_one_reference_is_enough_and_one_point_alone_is_not():
+    assert nearest_distance(torch.zeros(2, 3), torch.ones(1, 3)).tolist() == pytest.approx([3**0.5] * 2)
+    with pytest.raises(InputError):
+        nearest_distance(torch.zeros(1, 3))

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
-from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
+from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule, sample_weights
 
 SCHEDULE = NoiseSchedule()
 EDGES = torch.tensor([0, 1, 400, 998, 999])
@@ -128,3 +128,11 @@ def test_mistakes_are_one_clear_line(mistake, words):
     with pytest.raises(InputError, match=words) as caught:
         mistake(torch.zeros(1, 2))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [0, 0.0, -0.1, 1.5, "1"])
+def test_a_rate_is_above_zero_and_one_at_most(rate):
+    for rates in ({"signal_rate": rate, "noise_rate": 0.5}, {"signal_rate": 0.5, "noise_rate": rate}):
+        with pytest.raises(InputError):
+            sample_weights("sample", **rates)
+    assert sample_weights("sample", 1, 1) == sample_weights("sample", 1.0, 1.0) == (0.0, 1.0)

@@ -696,3 +696,9 @@ def test_threads_share_the_tokens(tokenizer):
     finally:
         torch.set_num_threads(before)
     assert all(largest_difference(other, found[0]) < 1e-5 for other in found[1:])
+
+
+@pytest.mark.parametrize("path", ["nowhere", "./nowhere", "/no/where", "no/such/folder"])
+def test_what_is_no_name_on_the_hub_is_not_asked_for_there(path):
+    with pytest.raises(InputError, match="is no folder with a generator"):
+        RPG.from_pretrained(path)

@@ -97,3 +97,11 @@ def test_loading_ahead_leaves_the_cores_to_the_computation():
     before = torch.get_num_threads()
     assert list(ahead(lambda step: torch.get_num_threads(), range(2))) == [1, 1]
     assert torch.get_num_threads() == before
+
+
+STREAMS = [2654435769, 3317869467, 643080592, 10979785, 3171673881]
+
+
+def test_the_streams_of_steps_are_those_that_records_were_made_with():
+    streams = [batches._mix(*x) for x in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**40, 80_000, 7))]
+    assert streams == STREAMS and len(set(streams)) == 5

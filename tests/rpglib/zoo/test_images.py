@@ -1,5 +1,6 @@
 """Data sets: sizes, fixed splits, both layouts of CIFAR-10, ImageNet and its coarse classes, remedies in errors."""
 
+import dataclasses
 import io
 import os
 import pickle
@@ -21,6 +22,7 @@ from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 from rpglib.zoo.images import (
     CIFAR10_MEAN,
     CIFAR10_STD,
+    Stream,
     _decode,
     coarse_imagenet,
     data_root,
@@ -409,3 +411,11 @@ def test_imagenet10_lies_below_the_root_and_needs_no_model(fake_imagenet, synset
         load_images("imagenet10", fake_imagenet)
     with pytest.raises(InputError, match="train lacks 395 of the 395 class folders"):
         load_images("imagenet10", fake_imagenet / "imagenet")
+
+
+def test_parts_that_are_none_are_refused():
+    with pytest.raises(InputError, match=r"Stream\.loader"):
+        Stream(3, (1, 8, 8), loader=[])
+    whole = load_images("digits")
+    with pytest.raises(InputError, match=r"Images\.name"):
+        dataclasses.replace(whole, name=3)
