@@ -8,5 +8,5 @@ from rpglib.model.config import RPGConfig
 
 @pytest.mark.parametrize("name", ["recurrence", "position", "permutation", "conditioning", "prediction"])
 def test_an_unknown_kind_is_refused(name):
-    with pytest.raises(InputError, match="unknown .* 'other'; known: "):
+    with pytest.raises(InputError, match=r"unknown .* 'other'; known: "):
         RPGConfig(**{name: "other"})
