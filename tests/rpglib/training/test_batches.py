@@ -99,9 +99,15 @@ def test_loading_ahead_leaves_the_cores_to_the_computation():
     assert torch.get_num_threads() == before
 
 
-STREAMS = [2654435769, 3317869467, 643080592, 10979785, 3171673881]
+STREAMS = {
+    (0, 0, 0): 2654435769,
+    (1, 0, 0): 3317869467,
+    (0, 1, 0): 643080592,
+    (0, 0, 1): 10979785,
+    (7, 80000, 3): 408850699,
+    (1099511627777, 80001, 7): 3717571823,
+}
 
 
 def test_the_streams_of_steps_are_those_that_records_were_made_with():
-    streams = [batches._mix(*x) for x in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**40, 80_000, 7))]
-    assert streams == STREAMS and len(set(streams)) == 5
+    assert {place: batches._mix(*place) for place in STREAMS} == STREAMS and len(set(STREAMS.values())) == len(STREAMS)

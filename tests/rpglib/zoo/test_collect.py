@@ -201,3 +201,8 @@ def test_the_gain_compares_equal_networks(digits):
 def test_bad_input_is_one_line(digits, architecture, change, extra, message):
     with pytest.raises(InputError, match=message):
         collect(architecture, digits, replace(BRIEF, **change), progress=False, **extra)
+
+
+def test_the_gain_wants_images_that_the_architecture_takes(digits):
+    with pytest.raises(InputError, match="takes 1 channels of 16 pixels, digits has 1 of 8"):
+        batching_gain(replace(VIT, image_size=16), digits, CollectConfig(epochs=1), members=2)

@@ -22,6 +22,7 @@ from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 from rpglib.zoo.images import (
     CIFAR10_MEAN,
     CIFAR10_STD,
+    Split,
     Stream,
     _decode,
     coarse_imagenet,
@@ -419,3 +420,9 @@ def test_parts_that_are_none_are_refused():
     whole = load_images("digits")
     with pytest.raises(InputError, match=r"Images\.name"):
         dataclasses.replace(whole, name=3)
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(2, dtype=torch.int64), torch.zeros(3), [0, 1, 2], None])
+def test_a_split_has_a_label_for_every_image(labels):
+    with pytest.raises(InputError, match="labels"):
+        Split(torch.zeros(3, 1, 8, 8), labels)
