@@ -706,6 +706,6 @@ def test_what_is_no_name_on_the_hub_is_not_asked_for_there(path):
 
 @pytest.mark.parametrize("tensors", [3, {"a": 1}, {1: torch.zeros(1)}])
 def test_a_companion_is_a_dict_of_tensors(tokenizer, tmp_path, tensors):
-    with pytest.raises(InputError, match="companion 'beside.safetensors'"):
+    with pytest.raises(InputError, match=r"companion 'beside\.safetensors'"):
         generator(tokenizer).save_pretrained(tmp_path, {"beside.safetensors": tensors})
     assert not list(tmp_path.iterdir())
