@@ -527,9 +527,10 @@ def with_padding_held(
     """
     if padding is None:
         return predict
+    schedule = config.schedule  # checks itself whenever it is made: not at every step
 
     def held(x: Tensor, t: int) -> Tensor:
-        return torch.where(padding, config.schedule.output_of_zero(x, t, config.prediction), predict(x, t))
+        return torch.where(padding, schedule.output_of_zero(x, t, config.prediction), predict(x, t))
 
     return held
 

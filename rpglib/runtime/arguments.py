@@ -36,17 +36,19 @@ def takes(**kinds: Kind) -> Callable[[Callable], Callable]:
     """Check these arguments, in this order, whenever the function is called; what is None by default may be None."""
 
     def decorate(function: Callable) -> Callable:
-        signature = inspect.signature(function)
-        optional = {name for name in kinds if signature.parameters[name].default is None}
+        parameters = inspect.signature(function).parameters
+        optional = {name for name in kinds if parameters[name].default is None}
+        # Worked out once: samplers call such functions at every step.
+        places = {name: k for k, (name, p) in enumerate(parameters.items()) if p.kind is not p.KEYWORD_ONLY}
 
         @functools.wraps(function)
         def checked(*args, **named):
-            bound, sizes = signature.bind(*args, **named), {}
-            given = bound.arguments
+            args, sizes = list(args), {}
             for name, kind in kinds.items():
-                if name in given and not (given[name] is None and name in optional):
-                    given[name] = kind(name, given[name], sizes)
-            return function(*bound.args, **bound.kwargs)
+                given, key = (args, places[name]) if places.get(name, len(args)) < len(args) else (named, name)
+                if (given is args or name in named) and not (given[key] is None and name in optional):
+                    given[key] = kind(name, given[key], sizes)
+            return function(*args, **named)
 
         return checked
 
