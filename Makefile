@@ -38,9 +38,9 @@ test-mutants: $(STAMP)  ## single edits of the library's code, and whether a tes
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutants $(MUTANTS)
 
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-logo --no-cache
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/lint-imports" --no-logo --no-cache
 	@test $$(ls -A rpglib | grep -vcx __pycache__) -le 12 \
 		|| { echo "error: rpglib/ holds more than 12 entries; put the newest into the part that it belongs to" >&2; exit 1; }
 
