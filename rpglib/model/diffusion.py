@@ -71,16 +71,19 @@ class NoiseSchedule:
         Raises `InputError` for steps outside 0..T-1; on a GPU a tensor is not checked, which would wait for it.
         """
         if not isinstance(t, Tensor):
-            if not 0 <= whole_number("a diffusion step", t) < self.steps:
-                raise InputError(f"diffusion step {t} lies outside 0..{self.steps - 1}")
-            alpha_bar = self.alpha_bar[t].item()
-            return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+            return self._rates(t)
         t = tensor(f"{len(like)}", "whole")("t", t, {}).long() if like.ndim else t
         if t.device.type == "cpu" and len(t) and not 0 <= t.min() <= t.max() < self.steps:
             raise InputError(f"diffusion steps lie in 0..{self.steps - 1}, not all of {shown(t)}")
         shape = (-1,) + (1,) * (like.ndim - 1)
         signal, noise = _rate_tables(self, t.device, like.dtype)
         return signal[t].view(shape), noise[t].view(shape)
+
+    def _rates(self, t: int) -> tuple[float, float]:
+        if not 0 <= whole_number("a diffusion step", t) < self.steps:
+            raise InputError(f"diffusion step {t} lies outside 0..{self.steps - 1}")
+        alpha_bar = self.alpha_bar[t].item()
+        return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
     @takes(x0=FLOATS, noise=FLOATS)
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor | int) -> Tensor:
@@ -111,8 +114,11 @@ class NoiseSchedule:
     @takes(x_t=FLOATS)
     def output_of_zero(self, x_t: Tensor, t: int, prediction: str) -> Tensor:
         """Return the output (B, ...) that means a clean x0 of zero at x_t; `InputError` as `target`."""
-        _, noise_rate = self.rates(t, x_t)
-        return self.target(torch.zeros_like(x_t), x_t / noise_rate, t, prediction)
+        # Written out instead of asked of `target`: samplers ask at every step.
+        signal_rate, noise_rate = self._rates(t)
+        if choice("prediction", prediction, PREDICTIONS) == "sample":
+            return torch.zeros_like(x_t)
+        return x_t / noise_rate * (1.0 if prediction == "epsilon" else signal_rate)
 
     @takes(output=FLOATS, x_t=FLOATS)
     def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
