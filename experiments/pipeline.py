@@ -18,7 +18,7 @@ from experiments.profiles import NETWORKS, Recipe
 from experiments.records import agrees, generator_dir, plain, read_record, storing, working_dir, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
 from rpglib.analysis.similarity import diversity, error_iou
-from rpglib.errors import InputError
+from rpglib.errors import InputError, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.locks import locked, working_folder
@@ -373,7 +373,8 @@ def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with the seeds of its collection and its training moved on by `seed`."""
+    """The recipe with the seeds of its collection and its training moved on by `seed`; `InputError` for no seed."""
+    whole_number("seed", seed, 0)
     return replace(
         recipe,
         collect=replace(recipe.collect, seed=recipe.collect.seed + seed),

@@ -258,6 +258,6 @@ def plain(value, place: str = "value"):
         return [plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist") and not getattr(value, "is_meta", False):  # a tensor without values
         return plain(value.tolist(), place)
     raise InputError(f"{place} is a {type(value).__name__}; a record holds numbers, text, lists and dicts")

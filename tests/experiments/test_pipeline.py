@@ -508,7 +508,8 @@ def test_seeded_moves_the_seeds_and_nothing_else():
     recipe = replace(SMOKE, collect=replace(SMOKE.collect, seed=10))
     moved = pipeline.seeded(recipe, 7)
     assert (moved.collect.seed, moved.train.seed) == (17, 7)
-    assert pipeline.seeded(moved, -7) == recipe and pipeline.seeded(recipe, 0) == recipe
+    back = replace(moved, collect=replace(moved.collect, seed=10), train=replace(moved.train, seed=0))
+    assert back == recipe and pipeline.seeded(recipe, 0) == recipe
 
 
 def test_first_weights_follow_from_the_seed_and_leave_the_random_state_alone(fresh):
@@ -634,3 +635,9 @@ def test_a_trained_generator_gives_the_same_networks_in_every_mode_and_after_a_s
     model.save_pretrained(tmp_path / "again")
     loaded = RPG.from_pretrained(tmp_path / "again")
     assert_close(reference, loaded.generate(inference="partial", **options), 1e-5)
+
+
+@pytest.mark.parametrize("seed", ["", "1", [1], 1.5, -1, True, Path("1")])
+def test_a_seed_is_a_whole_number_from_0(seed):
+    with pytest.raises(InputError, match="seed takes a whole number from 0 on"):
+        pipeline.seeded(SMOKE, seed)
