@@ -41,14 +41,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RPG_HOME", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def result(home):
     """The smoke experiment, computed once."""
     return unseen.unseen_tasks(SMOKE, "smoke", fresh=True, device="cpu")
