@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help quickstart test test-networks test-reliability lint reproduce lab env lock FORCE
+.PHONY: help quickstart test test-networks test-reliability test-mutants lint reproduce lab env lock FORCE
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -34,10 +34,13 @@ test-networks: $(STAMP)  ## the nine large networks, each from tokenizer to eval
 test-reliability: $(STAMP)  ## kills, two at once, full disks, flipped bits, bad inputs, many times over
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/reliability $(RELIABILITY)
 
+test-mutants: $(STAMP)  ## single edits of the library's code, and whether a test notices each
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutants $(MUTANTS)
+
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-logo --no-cache
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/lint-imports" --no-logo --no-cache
 	@test $$(ls -A rpglib | grep -vcx __pycache__) -le 12 \
 		|| { echo "error: rpglib/ holds more than 12 entries; put the newest into the part that it belongs to" >&2; exit 1; }
 

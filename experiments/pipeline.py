@@ -1,7 +1,5 @@
 """From a recipe to a record: obtain a zoo, train a generator, compare generated networks with the originals."""
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +13,10 @@ from torch import Tensor
 
 from experiments.baselines import measured, populations, untrained
 from experiments.profiles import NETWORKS, Recipe
-from experiments.records import agrees, generator_dir, plain, read_record, storing, working_dir, write_record, zoo_dir
+from experiments.records import agrees, generator_dir, key, read_record, storing, working_dir, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
 from rpglib.analysis.similarity import diversity, error_iou
-from rpglib.errors import InputError
+from rpglib.errors import InputError, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.locks import locked, working_folder
@@ -97,7 +95,7 @@ def _record(recipe: Recipe, profile: str) -> dict:
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool) -> Row:
     # An interrupted training goes on, but not another seed's or one that runs beside this.
-    with working_folder(working_dir(profile, f"training_{recipe.name}_{_key(recipe)}")) as unfinished:
+    with working_folder(working_dir(profile, f"training_{recipe.name}_{key(recipe)}")) as unfinished:
         return _computed(recipe, profile, seed, device, keep_generator, unfinished)
 
 
@@ -157,11 +155,6 @@ def _computed(
             generator=digest,
         )
     return Row(recipe, record, model, zoo[0])
-
-
-def _key(facts) -> str:
-    """16 hexadecimal digits that tell recipes, or other facts, apart."""
-    return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.device) -> dict:
@@ -251,7 +244,7 @@ def zoo_path(
         "tasks": label_maps,
         "code": sources_digest(*(LIBRARY / part for part in ("zoo", "analysis/accuracy.py"))),
     }
-    return zoo_dir(profile, f"{recipe.name}_{_key(facts)}")
+    return zoo_dir(profile, f"{recipe.name}_{key(facts)}")
 
 
 def published(recipe: Recipe) -> dict[str, Tensor] | None:
@@ -373,7 +366,8 @@ def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with the seeds of its collection and its training moved on by `seed`."""
+    """The recipe with the seeds of its collection and its training moved on by `seed`; `InputError` for no seed."""
+    whole_number("seed", seed, 0)
     return replace(
         recipe,
         collect=replace(recipe.collect, seed=recipe.collect.seed + seed),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -170,12 +171,13 @@ def hardware() -> dict:
     """Return CPU model, usable cores, memory (GB = 1e9 bytes) and the names of the GPUs."""
     import torch
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    from rpglib.runtime.hardware import memory
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
         "cores": cores,
-        "memory_gb": round(memory, 1),
+        "memory_gb": round(memory() / 1e9, 1),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
 
@@ -238,6 +240,11 @@ def _cpu_model() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def key(facts) -> str:
+    """16 hexadecimal digits that tell recipes, or other facts, apart."""
+    return hashlib.sha256(json.dumps(plain(facts), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def plain(value, place: str = "value"):
     """Turn dataclasses, arrays, tensors, paths and tuples into what JSON knows; `place` names the value in errors.
 
@@ -258,6 +265,6 @@ def plain(value, place: str = "value"):
         return [plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist") and not getattr(value, "is_meta", False):  # a tensor without values
         return plain(value.tolist(), place)
     raise InputError(f"{place} is a {type(value).__name__}; a record holds numbers, text, lists and dicts")

@@ -14,6 +14,10 @@ class InputError(ValueError):
     Command lines print the message alone and exit with 2; in a notebook it ends the traceback.
     """
 
+    def __init__(self, message: str):
+        # What a message names, such as a path, may have line breaks of its own.
+        super().__init__(" ".join(str(message).splitlines()))
+
 
 def shown(value) -> str:
     """Any value as a message shows it: in one line, and short."""

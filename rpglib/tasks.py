@@ -5,7 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, shown
+from rpglib.runtime.arguments import dense, each, number, takes, tensor, whole
+
+MOST_BITS, MOST_TASKS = 20, 2**24
+"""Classes whose selections can all be listed, and tasks that can be divided."""
 
 CLASS_NAMES = {
     "digits": tuple("0123456789"),
@@ -14,6 +18,7 @@ CLASS_NAMES = {
 """The classes of the data sets whose tasks can be told in words, in the order of a task's bits."""
 
 
+@takes(bits=whole(1))
 def check_task(task: Sequence[int] | Tensor, bits: int) -> Tensor:
     """Return one task as (bits,) int64.
 
@@ -21,14 +26,17 @@ def check_task(task: Sequence[int] | Tensor, bits: int) -> Tensor:
     to tell apart.
     """
     try:
-        task = torch.as_tensor(task)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"a task is a list of {bits} bits, not {task!r}") from None
+        task = dense("a task", torch.as_tensor(task))
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"a task is a list of {bits} bits, not {shown(task)}") from None
     if task.shape != (bits,):
         raise InputError(f"a task has {bits} bits, one per class; got the shape {tuple(task.shape)}")
     return check_tasks(task[None], bits)[0]
 
 
+@takes(tasks=tensor(values="any"), bits=whole(1))
 def check_tasks(tasks: Tensor, bits: int) -> Tensor:
     """Return tasks (N, bits) as int64; raises `InputError` as `check_task`."""
     if tasks.ndim != 2 or tasks.shape[1] != bits:
@@ -42,12 +50,14 @@ def check_tasks(tasks: Tensor, bits: int) -> Tensor:
     return tasks.long()
 
 
+@takes(bits=whole(1, MOST_BITS))
 def all_tasks(bits: int = 10) -> Tensor:
     """Every selection of classes but none and all: (2^bits - 2, bits) int64, in counting order, first class highest."""
     numbers = torch.arange(1, 2**bits - 1)
     return numbers[:, None] >> torch.arange(bits - 1, -1, -1) & 1
 
 
+@takes(count=whole(0, MOST_TASKS), seed=whole(), seen=number(0, 1))
 def split_tasks(count: int, seed: int, seen: float = 0.8) -> tuple[Tensor, Tensor]:
     """Divide `count` tasks at random: sorted indices of the seen share, which a generator learns from, and the rest.
 
@@ -65,4 +75,7 @@ def split_tasks(count: int, seed: int, seen: float = 0.8) -> tuple[Tensor, Tenso
 
 def name_of(task: Sequence[int] | Tensor) -> str:
     """The bits as tables print them: "0 1 0 0 0 1 0 1 1 1"."""
-    return " ".join(str(int(bit)) for bit in task)
+    try:
+        return " ".join(str(int(bit)) for bit in each("a task", task, "bits"))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"a task is a list of bits, not {shown(task)}") from None

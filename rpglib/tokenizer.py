@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rpglib.errors import InputError, choice
+from rpglib.runtime.arguments import dense, flag, takes
+from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import COUNTER, Checkpoint, check_state_dict, plain, same, tied
 
@@ -183,7 +185,7 @@ class ParameterTokenizer:
         if (
             not isinstance(checkpoints, Sized)
             or not hasattr(checkpoints, "__getitem__")
-            or isinstance(checkpoints, str)
+            or isinstance(checkpoints, str | Tensor)
         ):
             kind = type(checkpoints).__name__
             raise InputError(f"a tokenizer is fitted on a list of state dicts or on a zoo, not on a {kind}")
@@ -288,7 +290,7 @@ class ParameterTokenizer:
         as far as these values tell.
         """
         state_dict = self._checked(state_dict, "the state dict")
-        whole = isinstance(rows, Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
+        whole = isinstance(dense("rows", rows), Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
         if not whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_tokens):
             raise InputError(f"rows are whole numbers (int64) from 0 to {self.num_tokens - 1}, those of tokens")
         tokens = torch.zeros(len(rows), self.token_size)
@@ -314,6 +316,7 @@ class ParameterTokenizer:
                     torch.sub(values, shift, out=target).mul_(1 / scale)
         return tokens
 
+    @takes(reuse=flag)
     @torch.no_grad()
     def decode(self, tokens: Tensor, reuse: bool = False) -> dict[str, Tensor]:
         """Turn tokens (L, D) into a state dict in the zoo's order, shapes and types; the padding is ignored.
@@ -322,7 +325,7 @@ class ParameterTokenizer:
         "flatten" slicing): a large network then needs no second copy, and the tokens are lost.
         Raises `InputError` where the shape is not (L, D).
         """
-        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
+        if not isinstance(dense("tokens", tokens), Tensor) or not tokens.is_floating_point():
             raise InputError("tokens are a tensor of floating-point numbers; give what encode or a generator returns")
         if tuple(tokens.shape) != (self.num_tokens, self.token_size):
             raise InputError(
@@ -372,7 +375,7 @@ class ParameterTokenizer:
 
         What is not generated is the same in all of them, and has no gradient. Raises `InputError` as `decode`.
         """
-        if not isinstance(tokens, Tensor) or not tokens.is_floating_point():
+        if not isinstance(dense("tokens", tokens), Tensor) or not tokens.is_floating_point():
             raise InputError("tokens are a tensor of floating-point numbers; give what encode or a generator returns")
         if tokens.ndim != 3 or tuple(tokens.shape[1:]) != (self.num_tokens, self.token_size):
             raise InputError(
@@ -387,6 +390,7 @@ class ParameterTokenizer:
             x = shift + segment.values(flat).to(shift.dtype) * scale
             if layer.log:
                 x = x.exp() - layer.offset
+                # As in `decode`: the zoo holds nothing between zero and twice this, and a variance must stay positive.
                 x = x.masked_fill(x < layer.offset / 2, 0.0) if self._exact(k) else x.clamp(min=1e-6)
                 x = x * self.log_reference[k]
             if x.dtype != layer.dtype:
@@ -527,6 +531,7 @@ class ParameterTokenizer:
 
     # ---- files --------------------------------------------------------------------------------------------------
 
+    @takes(path=a_path)
     def save(self, path: str | Path) -> None:
         """Write the whole specification as one safetensors file, whole or not at all."""
         spec = {

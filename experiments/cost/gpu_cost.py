@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -130,8 +131,8 @@ def training(network: str, preset: str, config: TrainConfig, device: str, steps:
     return rows
 
 
-def _told(model, _, options):
-    return lambda **batch: model(**batch, **options)
+def _told(model, _batch, options, _autocast):
+    return partial(model, **options)
 
 
 def _network(name: str) -> Architecture:

@@ -6,8 +6,6 @@ of what was reached. Deleting the folders starts anew.
 """
 
 import argparse
-import hashlib
-import json
 import math
 import os
 import statistics
@@ -27,12 +25,13 @@ from experiments.cost.measures import step_seconds
 from experiments.cost.training_cost import CHECKPOINTS, untrained_zoo
 from experiments.pipeline import fit, generate, images_of, new_generator, obtain_zoo, seeded
 from experiments.profiles import CNN_S, SMOKE_MODEL, Recipe, cifar10_rows, one_run, paper_recipe
-from experiments.records import agrees, home, plain, read_record, write_record
+from experiments.records import agrees, key, plain, read_record, working_dir, write_record
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
 from rpglib.runtime.hardware import pick
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
@@ -43,8 +42,8 @@ GROWTH = 1.5
 """A generator is evaluated after steps that grow by this factor: so exact is the time at which it reaches something."""
 EVALUATIONS = "evaluations.json"
 CPU = torch.device("cpu")
-CLOCK = {"cpu": "processor_seconds", "cuda": "seconds"}
-"""Which of `TrainResult`'s times counts."""
+CLOCK = {"cpu": (time.process_time, "processor_seconds"), "cuda": (time.perf_counter, "seconds")}
+"""What is looked at, and which of `TrainResult`'s times counts."""
 
 Recipes = Mapping[str, Mapping[str, Recipe]]
 """Zoo -> "paper" and "ours" -> recipe, which has the zoo's name."""
@@ -149,9 +148,12 @@ def run_zoo(pair: Mapping[str, Recipe], profile: str, hours: float, device: torc
 
 
 def folder(recipe: Recipe, profile: str, name: str) -> Path:
-    """Where a training stands: another one, were it for a single setting, stands elsewhere."""
-    digest = hashlib.sha256(json.dumps(plain(recipe), sort_keys=True).encode()).hexdigest()[:16]
-    return home() / "data" / "runs" / profile / EXPERIMENT / f"{recipe.name}_{name}_{digest}"
+    """Where a training stands: another one, were it for a single setting or line of the library, stands elsewhere.
+
+    Points of one curve are of one code: training begins anew with other code, and so must its evaluations.
+    """
+    facts = {"recipe": recipe, "code": sources_digest(LIBRARY)}
+    return working_dir(profile, EXPERIMENT) / f"{recipe.name}_{name}_{key(facts)}"
 
 
 def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float, device: torch.device = CPU) -> list[dict]:
@@ -170,7 +172,7 @@ def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float, devic
     while True:
         state = _state(folder)
         step = state["step"] if state else 0
-        spent = state["result"][CLOCK[device.type]] if state else 0.0
+        spent = state["result"][CLOCK[device.type][1]] if state else 0.0
         over = step == recipe.train.steps or (step and spent >= 3600 * hours)
         if (over or step in stops) and (not found or found[-1]["step"] < step):
             found.append(_evaluated(recipe, zoo, test, state, device))
@@ -198,7 +200,7 @@ def _advance(
     recipe: Recipe, zoo: Zoo, folder: Path, stops: Sequence[int], seconds: float, device: torch.device
 ) -> None:
     """Train up to the next of the steps `stops`, or until so many seconds more are spent."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    clock, _ = CLOCK[device.type]
     began = clock()
 
     def pause(step: int, _: RPG) -> None:
@@ -216,7 +218,7 @@ def _state(folder: Path) -> dict | None:
 
 
 def _evaluated(recipe: Recipe, zoo: Zoo, test: Split, state: dict, device: torch.device) -> dict:
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    clock, seconds = CLOCK[device.type]
     began, result = clock(), state["result"]
     model = new_generator(recipe, zoo)
     model.load_state_dict(state["model"])
@@ -224,7 +226,7 @@ def _evaluated(recipe: Recipe, zoo: Zoo, test: Split, state: dict, device: torch
     found = _measured(networks, zoo, test, device)
     return {
         "step": state["step"],
-        "seconds": result[CLOCK[device.type]],
+        "seconds": result[seconds],
         "wall_seconds": result["seconds"],
         "loss": statistics.fmean(result["losses"][-recipe.train.save_every :]),
         "evaluation_seconds": clock() - began,

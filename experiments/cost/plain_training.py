@@ -11,7 +11,7 @@ from rpglib.model.mamba2 import Mamba2, ssd_recurrent
 from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.training.batches import Checkpoints
-from rpglib.training.loop import TrainConfig, batches_of, rate
+from rpglib.training.loop import TrainConfig, batches_of, frozen, rate
 
 OPTIMISATIONS = ("memory", "tokens", "recurrence", "optimiser")
 """What `train` does beyond the plain path: freed memory kept, checkpoints tokenised once (and of a large zoo only where
@@ -45,24 +45,24 @@ def train_plain(
     if "recurrence" not in optimised:
         plain = (PlainMamba2(layer) if isinstance(layer, Mamba2) else layer for layer in layers)
         model.recurrent.layers = nn.ModuleList(plain)
-    model.denoiser.requires_grad_(config.diffusion)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    how = {"fused": True} if "optimiser" in optimised else {"foreach": False}
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, **how)
-    batches = batches_of(model, zoo, config, **({} if "tokens" in optimised else {"whole": True, "keep": False}))
-    options = {"weighting": config.weighting, "prototype_loss": config.prototype_loss}
-    losses = []
-    model.train()
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps, config.warmup)
-        loss = model(mask=model.tokenizer.mask, **options, **batches(step))
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, config.gradient_clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-        if on_step is not None:
-            on_step(step, model)
+    with frozen(None if config.diffusion else model.denoiser):
+        trained = [p for p in model.parameters() if p.requires_grad]
+        how = {"fused": True} if "optimiser" in optimised else {"foreach": False}
+        optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, **how)
+        batches = batches_of(model, zoo, config, **({} if "tokens" in optimised else {"whole": True, "keep": False}))
+        options = {"weighting": config.weighting, "prototype_loss": config.prototype_loss}
+        losses = []
+        model.train()
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps, config.warmup)
+            loss = model(mask=model.tokenizer.mask, **options, **batches(step))
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, config.gradient_clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+            if on_step is not None:
+                on_step(step, model)
     model.recurrent.layers = layers
     model.eval()
     return losses

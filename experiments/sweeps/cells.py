@@ -5,8 +5,6 @@ computes it. On two cores two cells are computed side by side.
 """
 
 import functools
-import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,7 @@ from tqdm.auto import tqdm
 from experiments import pipeline
 from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
 from experiments.profiles import Recipe
-from experiments.records import plain, working_dir
+from experiments.records import key, plain, working_dir
 from experiments.sweeps import memory
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import predictions
@@ -69,8 +67,8 @@ class Cell:
     def zoo_recipe(self) -> Recipe:
         """The recipe under the name that its zoo is kept by: all cells with the same networks share one."""
         recipe = self.recipe
-        made = plain([recipe.architecture, recipe.images, recipe.collect, recipe.pretrained])
-        return replace(recipe, name=self.shared_zoo or f"study_{_digest(made)}")
+        made = [recipe.architecture, recipe.images, recipe.collect, recipe.pretrained]
+        return replace(recipe, name=self.shared_zoo or f"study_{key(made)}")
 
     def zoo(self) -> Zoo:
         """Its checkpoints, collected where they are not at hand."""
@@ -176,8 +174,4 @@ def _compute(job: Job) -> None:
 def folder_of(job: Job) -> Path:
     """Where a job keeps its numbers and files."""
     facts = {"kind": type(job).__name__, **job.facts(), "code": sources_digest(*COMPUTING)}
-    return working_dir(job.profile, "cells") / _digest(facts)
-
-
-def _digest(facts) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return working_dir(job.profile, "cells") / key(facts)

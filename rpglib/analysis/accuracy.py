@@ -7,7 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, shown
+from rpglib.runtime.arguments import dense, each, takes, tensor, whole
+from rpglib.runtime.arguments import module as a_module
+from rpglib.runtime.hardware import pick
+from rpglib.runtime.state_dicts import check_state_dict
 
 Networks = Sequence[Mapping[str, Tensor]] | Mapping[str, Tensor]
 """N state dicts, as a list (or a zoo), or stacked: name -> (N, ...)."""
@@ -19,6 +23,7 @@ class Part(Protocol):
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
+@takes(module=a_module, images=tensor("n C ..."), batch_size=whole(1))
 @torch.no_grad()
 def predictions(
     module: nn.Module,
@@ -37,11 +42,12 @@ def predictions(
     The networks run one by one: on a CPU, `vmap` over many was never much faster and up to 5x slower (convolutions with
     a batch of weights), unlike in training, where batches are small.
     """
-    images = _channels_last(images, device)  # once, not for every network
+    images = _channels_last(images, None if device is None else pick(device))  # once, not for every network
     rows = list(_answers(module, networks, lambda: images.split(batch_size), device))
     return torch.stack(rows) if rows else torch.empty(0, len(images), dtype=torch.int64)
 
 
+@takes(module=a_module, batch_size=whole(1))
 @torch.no_grad()
 def answers(
     module: nn.Module,
@@ -57,6 +63,8 @@ def answers(
     order. The networks are taken one at a time, so an iterator may make each when it is its turn; one at least.
     """
     labels: list[Tensor] = []
+    if isinstance(part, type) or not hasattr(part, "batches"):
+        raise InputError(f"part takes a part of a data set, such as images.test, not {shown(part)}")
 
     def batches() -> Iterator[Tensor]:
         labels.clear()
@@ -64,16 +72,35 @@ def answers(
             labels.append(truth)
             yield images
 
-    return torch.stack(list(_answers(module, networks, batches, device))), torch.cat(labels)
+    rows = list(_answers(module, networks, batches, device))
+    if not rows:
+        raise InputError("there is no network to answer; give one at least")
+    return torch.stack(rows), torch.cat(labels)
 
 
 def _answers(module: nn.Module, networks, batches: Callable[[], Iterable[Tensor]], device) -> Iterator[Tensor]:
     """Yield the classes (n,) that each network gives to the images of `batches()`, on the CPU."""
+    device = None if device is None else pick(device)
     module = copy.deepcopy(module).eval().to(device)
     for network in _each(networks):
         load(module, network)
-        logits = (module(_channels_last(images, device)) for images in batches())
+        logits = [answered(module, _channels_last(images, device)) for images in batches()]
         yield torch.cat([torch.where(x.isnan().any(1), -1, x.argmax(1)).cpu() for x in logits])
+
+
+@takes(module=a_module, images=tensor())
+def answered(module: nn.Module, images: Tensor) -> Tensor:
+    """Return the module's logits (n, classes); raises `InputError` where it cannot compute such images."""
+    try:
+        logits = module(images)
+    except Exception as error:  # what a network of the caller's own raises for images that are none of its kind
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"{type(module).__name__} cannot compute images {tuple(images.shape)} of {images.dtype} ({reason})"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.shape[1]:
+        raise InputError(f"{type(module).__name__} answers with {shown(logits)}; logits (n, classes) are wanted")
+    return logits
 
 
 def _channels_last(images: Tensor, device) -> Tensor:
@@ -85,6 +112,7 @@ def _channels_last(images: Tensor, device) -> Tensor:
     return images.to(device, memory_format=torch.channels_last if images.ndim == 4 else torch.preserve_format)
 
 
+@takes(predicted=tensor("N n"), labels=tensor())
 def accuracy(predicted: Tensor, labels: Tensor) -> Tensor:
     """Return the share of right answers, in percent: (N,) float64 from classes (N, n) and labels (n,) or (N, n).
 
@@ -103,7 +131,12 @@ def summarise(values: Tensor | Sequence[float]) -> dict[str, float | int]:
 
     std is the sample's (divided by N - 1), and 0 for a single value. Raises `InputError` without values.
     """
-    values = torch.as_tensor(values, dtype=torch.float64)
+    try:
+        values = torch.as_tensor(dense("values", values), dtype=torch.float64, device="cpu")
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError, NotImplementedError):
+        raise InputError(f"values to summarise are a list of numbers or a tensor, not {shown(values)}") from None
     if not values.numel():
         raise InputError("there is nothing to summarise; give at least one value")
     return {
@@ -116,8 +149,10 @@ def summarise(values: Tensor | Sequence[float]) -> dict[str, float | int]:
     }
 
 
+@takes(module=a_module)
 def load(module: nn.Module, network: Mapping[str, Tensor]) -> None:
     """Give the module the network's tensors; raises `InputError` where they are not the module's."""
+    check_state_dict(network, "a network")
     try:
         module.load_state_dict(network)
     except RuntimeError as error:
@@ -128,7 +163,11 @@ def load(module: nn.Module, network: Mapping[str, Tensor]) -> None:
 
 def _each(networks: Networks | Iterable[Mapping[str, Tensor]]) -> Iterator[Mapping[str, Tensor]]:
     if not isinstance(networks, Mapping):
-        yield from networks
+        yield from each("networks", networks, "state dicts")
         return
+    check_state_dict(networks, "networks")
+    counts = {values.shape[:1] for values in networks.values()}
+    if len(counts) > 1 or counts == {()}:
+        raise InputError("tensors side by side have the number of networks before their own axes; these differ in it")
     for i in range(len(next(iter(networks.values())))):
         yield {name: values[i] for name, values in networks.items()}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rpglib.analysis.accuracy import load
 from rpglib.errors import InputError
+from rpglib.runtime.arguments import takes, whole
 from rpglib.runtime.state_dicts import STATISTICS
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Identity)
@@ -99,16 +100,22 @@ def permute(module: nn.Module, network: Mapping[str, Tensor], permutations: Perm
     Raises `InputError` where a permutation is missing or is none of its layer's units, and as `hidden_layers`.
     """
     layers = hidden_layers(module)
-    if [sorted(order.tolist()) for order in permutations] != [list(range(layer.units)) for layer in layers]:
+    try:
+        given = [sorted(torch.as_tensor(order).tolist()) for order in permutations]
+    except (TypeError, ValueError, RuntimeError):
+        given = None
+    if given != [list(range(layer.units)) for layer in layers]:
         units = ", ".join(str(layer.units) for layer in layers)
         raise InputError(f"these are no permutations of the hidden layers' units; give one for each of {units}")
     load(copy.deepcopy(module), network)
     result = dict(network)
     for layer, order in zip(layers, permutations, strict=True):
-        _reorder(result, layer, order)
+        _reorder(result, layer, torch.as_tensor(order).long())
     return result
 
 
+@takes(sweeps=whole(0))
+@torch.no_grad()
 def align(
     module: nn.Module, reference: Mapping[str, Tensor], network: Mapping[str, Tensor], sweeps: int = 20
 ) -> dict[str, Tensor]:

@@ -12,20 +12,27 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rpglib.analysis.accuracy import accuracy, load, predictions
+from rpglib.analysis.accuracy import accuracy, answered, load, predictions
 from rpglib.errors import InputError
+from rpglib.runtime.arguments import module as a_module
+from rpglib.runtime.arguments import network as a_network
+from rpglib.runtime.arguments import number, of, takes, tensor, whole
 from rpglib.runtime.state_dicts import check_alike
 
 
+@takes(a=of(Mapping), b=of(Mapping), weight=number(-1e30, 1e30))
 def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
     """Return the network (1 - weight) a + weight b, exactly a at 0 and b at 1; integer tensors are those of a.
 
     Raises `InputError` where the names or shapes of a and b differ.
     """
     check_alike(a, b)
-    return {name: x.lerp(b[name], weight) if x.is_floating_point() else x for name, x in a.items()}
+    a_network("a", a, {})
+    a_network("b", b, {})
+    return {name: x.lerp(b[name].to(x), weight) if x.is_floating_point() else x for name, x in a.items()}
 
 
+@takes(module=a_module, network=a_network, images=tensor("n ..."), batch_size=whole(1))
 @torch.no_grad()
 def recalibrated(
     module: nn.Module, network: Mapping[str, Tensor], images: Tensor, batch_size: int = 256
@@ -48,11 +55,12 @@ def recalibrated(
         layer.momentum = None  # a plain mean over all batches, torch's "cumulative moving average"
     # Parts of almost equal size: that mean weighs a small rest as much as a full batch.
     for batch in images.tensor_split(math.ceil(len(images) / batch_size)):
-        module(batch)
+        answered(module, batch)
     measured = module.state_dict()
     return {name: measured[name] for name in network}
 
 
+@takes(module=a_module, images=tensor("n+ ..."), labels=tensor("n", "whole"), points=whole(most=2**20))
 def line(
     module: nn.Module,
     a: Mapping[str, Tensor],
@@ -76,6 +84,7 @@ def line(
     return accuracy(predictions(module, networks, images), labels)
 
 
+@takes(accuracies=tensor("..."))
 def barrier(accuracies: Tensor) -> float:
     """Return the greatest amount, in points, 0 at least, by which a curve (points,) lies below the line of its ends.
 

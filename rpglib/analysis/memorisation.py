@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from rpglib.errors import InputError
+from rpglib.runtime.arguments import each, number, takes, tensor
 
 COLUMNS = 4096
 """Weights that are compared at once, so that networks of any size need little memory in float64."""
 
 
+@takes(points=tensor("A P"), references=tensor("B Q"))
 def nearest_distance(points: Tensor, references: Tensor | None = None) -> Tensor:
     """Return the Euclidean distance of each of points (A, P) to its nearest reference (B, P): (A,) float64.
 
@@ -37,6 +39,7 @@ def nearest_distance(points: Tensor, references: Tensor | None = None) -> Tensor
     return squares.amin(1).sqrt()
 
 
+@takes(distances=tensor(), accuracies=tensor(), distance=number(), accuracy=number())
 def new_and_good(distances: Tensor, accuracies: Tensor, distance: float, accuracy: float) -> float:
     """Return the share, 0..1, of networks that are new and good at once.
 
@@ -51,6 +54,7 @@ def new_and_good(distances: Tensor, accuracies: Tensor, distance: float, accurac
     return ((distances >= distance) & (accuracies >= accuracy)).double().mean().item()
 
 
+@takes(unit=number())
 def novelty_curve(
     distances: Tensor, accuracies: Tensor, unit: float, accuracy: float, multiples: Sequence[float] = (1, 2, 3, 4, 5, 6)
 ) -> list[float]:
@@ -58,4 +62,5 @@ def novelty_curve(
 
     unit: the zoo's own scale, the median of its leave-one-out `nearest_distance`. The rest as in `new_and_good`.
     """
-    return [new_and_good(distances, accuracies, k * unit, accuracy) for k in multiples]
+    distinct = [number()("multiples, for each,", k, {}) * unit for k in each("multiples", multiples, "numbers")]
+    return [new_and_good(distances, accuracies, distance, accuracy) for distance in distinct]

@@ -9,11 +9,17 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, shown
+from rpglib.runtime.arguments import each, flag, number, of, takes, tensor, whole
+from rpglib.runtime.arguments import network as a_network
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import STATISTICS, check_alike
 
+MOST = 2**20
+"""Networks in one call."""
 
+
+@takes(network=a_network, sigma=number(), seed=whole(), relative=flag, number=whole())
 def noised(
     network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False, number: int = 0
 ) -> dict[str, Tensor]:
@@ -33,6 +39,7 @@ def noised(
     return result
 
 
+@takes(weights=tensor("N P", "float"), count=whole(), n=whole(0, MOST), seed=whole())
 def averaged(weights: Tensor, count: int, n: int, seed: int) -> Tensor:
     """Return n means (n, P), each of `count` random different networks of the zoo (N, P).
 
@@ -48,6 +55,7 @@ def averaged(weights: Tensor, count: int, n: int, seed: int) -> Tensor:
     return result
 
 
+@takes(weights=tensor("N P+", "float"), n=whole(0, MOST), seed=whole())
 def gaussian(weights: Tensor, n: int, seed: int) -> Tensor:
     """Return n networks (n, P), every weight an independent normal of its mean and std over the zoo (N, P).
 
@@ -61,6 +69,7 @@ def gaussian(weights: Tensor, n: int, seed: int) -> Tensor:
     return weights.mean(0) + weights.std(0) * noise
 
 
+@takes(weights=tensor("N P", "float"), n=whole(0, MOST), seed=whole())
 def interpolated(weights: Tensor, n: int, seed: int) -> Tensor:
     """Return n networks (n, P), each at a uniformly random place between two random different ones of the zoo (N, P).
 
@@ -76,6 +85,7 @@ def interpolated(weights: Tensor, n: int, seed: int) -> Tensor:
     return result
 
 
+@takes(a=of(Mapping), b=of(Mapping))
 def exchanged(
     a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Collection[str]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -85,6 +95,9 @@ def exchanged(
     shapes of a and b differ.
     """
     check_alike(a, b)
+    names = list(each("names", names, "names of tensors"))
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"names takes a list of names of tensors, not {shown(names)}")
     if unknown := sorted(set(names) - set(a)):
         raise InputError(f"no tensor to exchange is called {', '.join(unknown)}; known: {', '.join(a)}")
     from_a, from_b = {name: a[name] for name in names}, {name: b[name] for name in names}

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from rpglib.analysis.accuracy import load
 from rpglib.analysis.alignment import Axis, hidden_layers
 from rpglib.errors import InputError
+from rpglib.runtime.arguments import module as a_module
+from rpglib.runtime.arguments import network as a_network
+from rpglib.runtime.arguments import takes
 
 PASSING = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout, nn.Identity)
 """Layers that pass a positive factor of a channel on."""
 
 
+@takes(module=a_module, network=a_network)
 def without_scales(module: nn.Module, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the network with all free scales set: the same function, but for BatchNorm's epsilon.
 

@@ -7,7 +7,8 @@ set of test images that a network gets wrong. 1 means the same errors, 0 no erro
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, shown
+from rpglib.runtime.arguments import dense, takes, tensor
 
 
 def error_iou(errors_a: Tensor, errors_b: Tensor) -> Tensor:
@@ -18,6 +19,8 @@ def error_iou(errors_a: Tensor, errors_b: Tensor) -> Tensor:
     Raises `InputError` for tensors that are not bool or hold different numbers of images.
     """
     for errors in (errors_a, errors_b):
+        if not isinstance(dense("errors", errors), Tensor):
+            raise InputError(f"errors must be a (networks, images) bool tensor, not {shown(errors)}")
         if errors.dtype != torch.bool or errors.ndim != 2:
             raise InputError(
                 f"errors must be a (networks, images) bool tensor, as from `predicted != labels`, "
@@ -32,6 +35,7 @@ def error_iou(errors_a: Tensor, errors_b: Tensor) -> Tensor:
     return torch.where(either > 0, both / either, 1.0)
 
 
+@takes(errors=tensor("A n", "bool"), references=tensor("B n", "bool"))
 def nearest_iou(errors: Tensor, references: Tensor | None = None) -> Tensor:
     """Return each network's highest error-IoU with any reference: (A,) float64 in 0..1, from bool (A, n) and (B, n).
 
@@ -45,6 +49,7 @@ def nearest_iou(errors: Tensor, references: Tensor | None = None) -> Tensor:
     return error_iou(errors, references).amax(1)
 
 
+@takes(generated_errors=tensor("A n", "bool"), original_errors=tensor("B n", "bool"))
 def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, float | None]:
     """Return mean error-IoUs (0..1, lower is more diverse) of generated (A, n) and original (B, n) networks, bool.
 
@@ -65,6 +70,7 @@ def diversity(generated_errors: Tensor, original_errors: Tensor) -> dict[str, fl
     }
 
 
+@takes(errors=tensor("A n", "bool"))
 def mean_iou(errors: Tensor) -> float:
     """Return the mean error-IoU (0..1) of all pairs of two different networks, from bool (A, n), A at least 2."""
     # Taken over the pairs themselves: subtracting the diagonal from a total would leave rounding behind.

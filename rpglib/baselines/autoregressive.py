@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import trange
 
-from rpglib.errors import InputError, check_types, whole_number
+from rpglib.errors import InputError, check_types, shown, whole_number
 from rpglib.model.config import MOST_SIZE
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import CausalAttentionLayer
+from rpglib.runtime.arguments import flag, number, of, takes, tensor, whole, wholes
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.randomness import stream
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.loop import Checkpoints, TrainConfig, rate
+from rpglib.training.batches import Checkpoints, checkpoints
+from rpglib.training.loop import TrainConfig, rate
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class AutoregressiveDecoder(nn.Module):
     predictions per place, zero before training.
     """
 
+    @takes(
+        positions=tensor("L 2", "whole"),
+        mask=tensor("L D", "bool"),
+        permutation_states=whole(1, MOST_SIZE),
+        config=of(AutoregressiveConfig),
+    )
     def __init__(self, positions: Tensor, mask: Tensor, permutation_states: int, config: AutoregressiveConfig):
         super().__init__()
         width, size = config.width, mask.shape[1]
@@ -73,6 +81,7 @@ class AutoregressiveDecoder(nn.Module):
         before = torch.cat((self.start.expand(n, 1, -1), self.embed(tokens[:, :-1])), 1)
         return self.project(self.layers(before + self.position[:length] + self.permutation(permutation)[:, None]))
 
+    @takes(n=whole(most=MOST_SIZE), seed=whole(), temperature=number())
     @torch.no_grad()
     def generate(
         self, n: int, permutation: Tensor | None = None, seed: int = 0, temperature: float = 1.0
@@ -89,11 +98,14 @@ class AutoregressiveDecoder(nn.Module):
             tokens[:, place] = (mean + noise[:, place]) * self.mask[place]
         return tokens, permutation
 
+    @takes(given=tensor("N+ L D", "float"), seed=whole(), temperature=number())
     @torch.no_grad()
     def teacher_forced(self, given: Tensor, permutation: Tensor, seed: int = 0, temperature: float = 1.0) -> Tensor:
         """As `generate`, with the same noise, but each token follows the tokens before it in `given` (N, L, D)."""
+        if given.shape[1:] != self.mask.shape:
+            raise InputError(f"given tokens are (N, {', '.join(map(str, self.mask.shape))}), not {tuple(given.shape)}")
         noise, permutation = self._drawn(len(given), permutation, seed, temperature)
-        return (self(given, permutation) + noise) * self.mask
+        return (self(given.float(), permutation) + noise) * self.mask
 
     def _drawn(self, n: int, permutation: Tensor | None, seed: int, temperature: float) -> tuple[Tensor, Tensor]:
         if n < 1 or temperature < 0:
@@ -104,13 +116,13 @@ class AutoregressiveDecoder(nn.Module):
         noise = torch.stack([torch.randn(self.mask.shape, generator=g) for g in generators])
         if permutation is None:
             permutation = torch.cat([torch.randint(states, (1,), generator=g) for g in generators])
-        permutation = torch.as_tensor(permutation)
-        whole = permutation.shape == (n,) and not permutation.is_floating_point()
-        if not whole or permutation.min() < 0 or permutation.max() >= states:
-            raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {permutation.tolist()}")
-        return temperature * self.residual[:, None] * noise, permutation
+        numbers = wholes(0, states - 1)("permutation", permutation, {})
+        if len(numbers) != n:
+            raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {shown(numbers)}")
+        return temperature * self.residual[:, None] * noise, torch.tensor(numbers)
 
 
+@takes(zoo=checkpoints, tokenizer=of(ParameterTokenizer), config=of(AutoregressiveConfig), progress=flag)
 @fp32()
 def fit_autoregressive(
     zoo: Checkpoints, tokenizer: ParameterTokenizer, config: AutoregressiveConfig, progress: bool = True
@@ -149,13 +161,16 @@ def fit_autoregressive(
     return decoder.eval(), losses
 
 
+@takes(generated=tensor("n L D", "float"), originals=tensor("N+ L D", "float"), mask=tensor("L D", "bool"))
 def nearest_original(generated: Tensor, originals: Tensor, mask: Tensor) -> Tensor:
     """For each generated network (n, L, D) the index (n,) of the nearest original (N, L, D) over its real values."""
     # Not by matrix products: the originals of one run differ by little, and the difference of squares cancels.
     exact = "donot_use_mm_for_euclid_dist"
-    return torch.cdist(generated[:, mask], originals[:, mask], compute_mode=exact).argmin(1)
+    wide = torch.promote_types(torch.promote_types(generated.dtype, originals.dtype), torch.float32)
+    return torch.cdist(generated[:, mask].to(wide), originals[:, mask].to(wide), compute_mode=exact).argmin(1)
 
 
+@takes(generated=tensor("n L D", "float"), originals=tensor("N+ L D", "float"), mask=tensor("L D", "bool"))
 def error_along_sequence(generated: Tensor, originals: Tensor, mask: Tensor) -> Tensor:
     """Root mean squared distance (L,) per real value of generated tokens (n, L, D) from the nearest original's.
 
@@ -164,6 +179,7 @@ def error_along_sequence(generated: Tensor, originals: Tensor, mask: Tensor) -> 
     return _along_sequence(generated, originals[nearest_original(generated, originals, mask)], mask)
 
 
+@takes(decoder=of(AutoregressiveDecoder), originals=tensor("N+ L D", "float"))
 def teacher_forced_error(
     decoder: AutoregressiveDecoder,
     generated: Tensor,

@@ -3,9 +3,18 @@
 import torch
 from torch import Tensor
 
+from rpglib.runtime.arguments import takes, tensor, whole
+
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
+@takes(
+    seen=tensor("S+ bits+", "bits"),
+    weights=tensor("S P+", "real"),
+    tasks=tensor("U+ bits", "bits"),
+    order=whole(1, 10),
+    columns=tensor("P", "bool"),
+)
 def ridge(seen: Tensor, weights: Tensor, tasks: Tensor, order: int = 1, columns: Tensor | None = None) -> Tensor:
     """Predict weights (U, P) for tasks (U, bits) from the seen tasks (S, bits) and their weights (S, P).
 
@@ -17,9 +26,11 @@ def ridge(seen: Tensor, weights: Tensor, tasks: Tensor, order: int = 1, columns:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures
 
+    seen, tasks = seen.long(), tasks.long()
     products = PolynomialFeatures(order, interaction_only=True, include_bias=False)
     model = make_pipeline(products, RidgeCV(PENALTIES))
-    chosen = weights if columns is None else weights[:, columns]
+    wide = weights if weights.itemsize > 2 else weights.float()  # NumPy has no bfloat16
+    chosen = wide if columns is None else wide[:, columns]
     predicted = torch.from_numpy(model.fit(2 * seen - 1, chosen).predict(2 * tasks - 1)).to(weights.dtype)
     predicted = predicted.view(len(tasks), -1)  # scikit-learn drops the dimension of a single weight
     if columns is None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError, check_types, choice, whole_number
+from rpglib.errors import InputError, check_types, choice, shown, whole_number
+from rpglib.runtime.arguments import number, takes, tensor
+
+FLOATS = tensor("B ...", "float", detached=False)
 
 PREDICTIONS = ("epsilon", "sample", "velocity")
 MOST_STEPS = 100_000
@@ -61,25 +64,34 @@ class NoiseSchedule:
         """sqrt(1 - alpha_bar): (T,), float64, on the CPU."""
         return (1 - self.alpha_bar).sqrt()
 
+    @takes(like=FLOATS)
     def rates(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:
         """Return (signal, noise) at t, ready to multiply `like` (B, ...): (B, 1, ...) for t (B,), floats for an int t.
 
-        Raises `InputError` for an int outside 0..T-1; a tensor is not checked, which would wait for the device.
+        Raises `InputError` for steps outside 0..T-1; on a GPU a tensor is not checked, which would wait for it.
         """
-        if isinstance(t, int):
-            if not 0 <= t < self.steps:
-                raise InputError(f"diffusion step {t} lies outside 0..{self.steps - 1}")
-            alpha_bar = self.alpha_bar[t].item()
-            return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        if not isinstance(t, Tensor):
+            return self._rates(t)
+        t = tensor(f"{len(like)}", "whole")("t", t, {}).long() if like.ndim else t
+        if t.device.type == "cpu" and len(t) and not 0 <= t.min() <= t.max() < self.steps:
+            raise InputError(f"diffusion steps lie in 0..{self.steps - 1}, not all of {shown(t)}")
         shape = (-1,) + (1,) * (like.ndim - 1)
         signal, noise = _rate_tables(self, t.device, like.dtype)
         return signal[t].view(shape), noise[t].view(shape)
 
+    def _rates(self, t: int) -> tuple[float, float]:
+        if not 0 <= whole_number("a diffusion step", t) < self.steps:
+            raise InputError(f"diffusion step {t} lies outside 0..{self.steps - 1}")
+        alpha_bar = self.alpha_bar[t].item()
+        return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+
+    @takes(x0=FLOATS, noise=FLOATS)
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor | int) -> Tensor:
         """Return x_t (B, ...) from clean x0 (B, ...), standard normal noise (B, ...) and t (B,) int64 or one int."""
         signal_rate, noise_rate = self.rates(t, x0)
         return signal_rate * x0 + noise_rate * noise
 
+    @takes(x0=FLOATS, noise=FLOATS)
     def target(self, x0: Tensor, noise: Tensor, t: Tensor | int, prediction: str) -> Tensor:
         """Return what the denoiser should answer: the noise, the clean x0, or the velocity.
 
@@ -93,24 +105,42 @@ class NoiseSchedule:
         signal_rate, noise_rate = self.rates(t, x0)
         return signal_rate * noise - noise_rate * x0
 
+    @takes(output=FLOATS, x_t=FLOATS)
     def to_sample(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
         """Return the clean x0 (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
         of_x, of_output = sample_weights(prediction, *self.rates(t, x_t))
         return of_x * x_t + of_output * output
 
+    @takes(x_t=FLOATS)
     def output_of_zero(self, x_t: Tensor, t: int, prediction: str) -> Tensor:
         """Return the output (B, ...) that means a clean x0 of zero at x_t; `InputError` as `target`."""
-        _, noise_rate = self.rates(t, x_t)
-        return self.target(torch.zeros_like(x_t), x_t / noise_rate, t, prediction)
+        # Written out instead of asked of `target`: samplers ask at every step.
+        signal_rate, noise_rate = self._rates(t)
+        if choice("prediction", prediction, PREDICTIONS) == "sample":
+            return torch.zeros_like(x_t)
+        return x_t / noise_rate * (1.0 if prediction == "epsilon" else signal_rate)
 
+    @takes(output=FLOATS, x_t=FLOATS)
     def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
         """Return the noise (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
         of_x, of_output = epsilon_weights(prediction, *self.rates(t, x_t))
         return of_x * x_t + of_output * output
 
 
+def _check_rates(**rates) -> None:
+    """Raise `InputError` unless they are numbers above 0, up to 1, or tensors; samplers ask this at every step."""
+    for name, rate in rates.items():
+        if type(rate) is float and 0 < rate <= 1:
+            continue
+        if isinstance(rate, Tensor):
+            tensor(values="float", detached=False)(name, rate, {})
+        elif not number(0, 1)(name, rate, {}):
+            raise InputError(f"{name} must be above 0: the weights divide by it")
+
+
 def sample_weights(prediction: str, signal_rate, noise_rate):
     """Return (a, b) with x0 = a x_t + b output; rates are floats or tensors. `InputError` for an unknown prediction."""
+    _check_rates(signal_rate=signal_rate, noise_rate=noise_rate)
     if choice("prediction", prediction, PREDICTIONS) == "epsilon":
         return 1 / signal_rate, -noise_rate / signal_rate
     if prediction == "sample":
@@ -120,6 +150,7 @@ def sample_weights(prediction: str, signal_rate, noise_rate):
 
 def epsilon_weights(prediction: str, signal_rate, noise_rate):
     """Return (a, b) with epsilon = a x_t + b output; rates are floats or tensors. `InputError` as `sample_weights`."""
+    _check_rates(signal_rate=signal_rate, noise_rate=noise_rate)
     if choice("prediction", prediction, PREDICTIONS) == "epsilon":
         return 0.0, 1.0
     if prediction == "sample":

@@ -6,6 +6,7 @@ Shapes: N sequences, L tokens, H model width, I inner width (expand x H), h head
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +72,20 @@ def ssd_chunked(
     return output.reshape(n, count * chunk, heads, width)[:, :length]
 
 
+def _without_autocast(function: Callable) -> Callable:
+    """A static method of an autograd function that computes in its tensors' own type, whatever is around it.
+
+    Autocast would compute the products of either way in another type; `torch.amp.custom_fwd` must know the device.
+    """
+
+    @functools.wraps(function)
+    def alone(ctx, *tensors: Tensor):
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return function(ctx, *tensors)
+
+    return alone
+
+
 class _WithinChunks(torch.autograd.Function):
     """Token i receives from j <= i of its chunk, with the decay accumulated over (j, i]; states before it are zero.
 
@@ -80,6 +95,7 @@ class _WithinChunks(torch.autograd.Function):
     """
 
     @staticmethod
+    @_without_autocast
     def forward(ctx, x, total, b, c):
         x, total = x.transpose(2, 3).contiguous(), total.transpose(2, 3)
         # Above the diagonal, where exp may overflow, anything finite does: the product there is zero.
@@ -90,6 +106,7 @@ class _WithinChunks(torch.autograd.Function):
         return output.transpose(2, 3)
 
     @staticmethod
+    @_without_autocast
     def backward(ctx, grad):
         x, survives, b, c, output = ctx.saved_tensors
         grad = grad.transpose(2, 3).contiguous()
@@ -109,6 +126,7 @@ class _CausalConvolution(torch.autograd.Function):
     """
 
     @staticmethod
+    @_without_autocast
     def forward(ctx, x, weight, bias):
         mixed = torch.addcmul(bias, x, weight[:, -1])
         for shift, tap in enumerate(weight.T.flip(0)[1 : x.shape[1]], 1):
@@ -117,6 +135,7 @@ class _CausalConvolution(torch.autograd.Function):
         return F.silu(mixed)
 
     @staticmethod
+    @_without_autocast
     def backward(ctx, grad):
         x, weight, mixed = ctx.saved_tensors
         grad = torch.ops.aten.silu_backward(grad, mixed)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -25,7 +24,7 @@ def call(layer: nn.Module, *inputs: Tensor, recompute: bool) -> Tensor:
 @contextmanager
 def _statistics_at_rest(layer: nn.Module) -> Iterator[None]:
     """The second pass sees the batch of the first, which BatchNorm's averages must not count twice."""
-    norms = [m for m in layer.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in layer.modules() if isinstance(m, nn.BatchNorm1d) and m.track_running_stats]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -26,10 +26,12 @@ from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
+from rpglib.runtime.arguments import dense, each, flag, network, of, takes, whole
 from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
-from rpglib.runtime.distributed import each, shared
+from rpglib.runtime.distributed import each as each_part
+from rpglib.runtime.distributed import shared
 from rpglib.runtime.files import save_tensors, sha256
-from rpglib.runtime.hardware import fp32, memory, uses_bf16
+from rpglib.runtime.hardware import fp32, memory, pick, uses_bf16
 from rpglib.runtime.randomness import stream
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
@@ -52,6 +54,7 @@ class RPG(nn.Module):
     and where the weights do not fit into memory.
     """
 
+    @takes(config=of(RPGConfig), tokenizer=of(ParameterTokenizer))
     def __init__(self, config: RPGConfig, tokenizer: ParameterTokenizer):
         super().__init__()
         if tokenizer.token_size != config.token_size:
@@ -128,13 +131,14 @@ class RPG(nn.Module):
         # Only needed here, and slow to import.
         from accelerate import cpu_offload
 
+        device = pick(device)
         self.float()
         layers, self.recurrent.layers = self.recurrent.layers, nn.ModuleList()
         self.to(device)
         self.recurrent.layers = layers
         for layer in layers:
             # As a whole: Mamba-2 reads the weights of its parts without calling these.
-            cpu_offload(layer, torch.device(device), preload_module_classes=[type(layer).__name__])
+            cpu_offload(layer, device, preload_module_classes=[type(layer).__name__])
         return self
 
     # ---- training -----------------------------------------------------------------------------------------------
@@ -200,6 +204,7 @@ class RPG(nn.Module):
 
     # ---- generation ---------------------------------------------------------------------------------------------
 
+    @takes(distributed=flag)
     @torch.no_grad()
     def generate_tokens(
         self,
@@ -238,7 +243,7 @@ class RPG(nn.Module):
         if distributed:
             share = partial(shared, size=size, device=self.device)
         else:
-            share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each
+            share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each_part
 
         # Left as it was found: a training that evaluates networks on the way goes on in training mode.
         training = model.training
@@ -304,6 +309,7 @@ class RPG(nn.Module):
             # Small networks come several in one block of memory, which no single one of them must keep alive.
             yield self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
 
+    @takes(n=whole(1, MOST_NETWORKS))
     def task_rows(self, task, n: int) -> Tensor | None:
         bits = self.config.task_bits
         if task is None:
@@ -313,13 +319,16 @@ class RPG(nn.Module):
         if not bits:
             raise InputError("this generator was trained without tasks; call it without task=")
         try:
-            task = torch.as_tensor(task)
-        except (TypeError, ValueError, RuntimeError) as error:
+            task = dense("task", torch.as_tensor(task))
+        except InputError:
+            raise
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise InputError(f"a task is {bits} bits, or rows of them, all of one length ({error})") from None
         if task.shape not in ((bits,), (n, bits)):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
         return check_tasks(task.reshape(-1, bits), bits).float().expand(n, bits)
 
+    @takes(n=whole(1, MOST_NETWORKS), seed=whole(), first=whole(0))
     def permutation_rows(self, permutation, n: int, seed: int, first: int = 0) -> Tensor | None:
         states = self.config.permutation_states
         if not states:
@@ -330,7 +339,7 @@ class RPG(nn.Module):
             drawn = (_random(stream(seed, "permutation", first + i), 0).integers(states) for i in range(n))
             return torch.tensor([int(state) for state in drawn])
         try:
-            given = torch.as_tensor(permutation)
+            given = dense("permutation", torch.as_tensor(permutation))
             whole = given.shape == (n,) and given.dtype != torch.bool and given.min() >= 0 and given.max() < states
         except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
             whole = False
@@ -338,12 +347,13 @@ class RPG(nn.Module):
             raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {shown(permutation)}")
         return given.long()
 
+    @takes(n=whole(1, MOST_NETWORKS))
     def mixture_rows(self, mixture, n: int) -> Tensor:
         states = self.config.permutation_states
         if not states:
             raise InputError("this generator was trained without permutation states; call it without mixture=")
         try:
-            given = torch.as_tensor(mixture).float()
+            given = dense("mixture", torch.as_tensor(mixture)).float()
         except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
             given = torch.empty(0)
         if given.shape != (n, states):
@@ -356,6 +366,7 @@ class RPG(nn.Module):
 
     # ---- files --------------------------------------------------------------------------------------------------
 
+    @takes(companions=of(Mapping))
     def save_pretrained(self, path: str | Path, companions: Mapping[str, Mapping[str, Tensor]] | None = None) -> str:
         """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, all of them or none.
 
@@ -367,9 +378,15 @@ class RPG(nn.Module):
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
         folder = _path(path)
-        for name in companions or ():
-            if Path(name).name != name or not name.endswith(".safetensors") or name in (WEIGHTS, TOKENIZER):
+        for name, tensors in (companions or {}).items():
+            if (
+                not isinstance(name, str)
+                or Path(name).name != name
+                or not name.endswith(".safetensors")
+                or name in (WEIGHTS, TOKENIZER)
+            ):
                 raise InputError(f"a companion has the name of a safetensors file of its own, not {name!r}")
+            network(f"companion {name!r}", tensors, {})
 
         def write(place: Path) -> None:
             self.tokenizer.save(place / TOKENIZER)
@@ -411,17 +428,14 @@ class RPG(nn.Module):
         The digest is None for a generator that was saved before there were digests; its weights are then taken as they
         are. Raises `InputError` as `from_pretrained`.
         """
-        try:
-            torch.empty(0, device=torch.device(device))
-        except (RuntimeError, TypeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"device {str(device)!r:.100} cannot be used here ({reason}); try 'cpu'") from None
+        device = pick(device)
+        companions = [str(name) for name in each("companions", companions, "names")]
 
         def read(bundle: Bundle):
             model = cls._opened(bundle)
             return model.to(device).eval(), {name: _tensors(bundle.file(name)) for name in companions}, bundle.digest
 
-        return read_bundle(Path(folder), CONFIG, read)
+        return read_bundle(_path(folder), CONFIG, read)
 
     @classmethod
     def _opened(cls, bundle: Bundle) -> "RPG":
@@ -551,9 +565,10 @@ def with_padding_held(
     """
     if padding is None:
         return predict
+    schedule = config.schedule  # checks itself whenever it is made: not at every step
 
     def held(x: Tensor, t: int) -> Tensor:
-        return torch.where(padding, config.schedule.output_of_zero(x, t, config.prediction), predict(x, t))
+        return torch.where(padding, schedule.output_of_zero(x, t, config.prediction), predict(x, t))
 
     return held
 

@@ -8,13 +8,15 @@ Nothing that `predict` received or returned is overwritten: it may keep what it 
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from types import NoneType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rpglib.errors import InputError, choice, shown
-from rpglib.model.diffusion import NoiseSchedule, epsilon_weights, sample_weights
+from rpglib.model.diffusion import MOST_STEPS, NoiseSchedule, epsilon_weights, sample_weights
+from rpglib.runtime.arguments import function, number, of, takes, tensor, whole
 
 Predict = Callable[[Tensor, int], Tensor]
 """(x_t, t) -> the denoiser's output, shaped like x_t."""
@@ -24,6 +26,7 @@ DrawNoise = Callable[[], Tensor]
 SPACINGS = ("trailing", "leading", "reference")
 
 
+@takes(T=whole(1, MOST_STEPS))
 def timesteps(T: int, steps: int, spacing: str = "trailing") -> list[int]:
     """Return the diffusion steps to visit, descending, as indices into 0..T-1.
 
@@ -71,6 +74,7 @@ def _path(schedule: NoiseSchedule, steps: int, spacing: str) -> list[_Step]:
     return [_Step(t, here, there) for t, (here, there) in zip(visited, levels, strict=True)]
 
 
+@takes(predict=function, x=tensor(values="float"), schedule=of(NoiseSchedule), draw_noise=of(Callable, NoneType))
 def ddpm(
     predict: Predict,
     x: Tensor,
@@ -90,6 +94,7 @@ def ddpm(
     return _ancestral(predict, x, _path(schedule, steps, spacing), prediction, eta=1.0, draw_noise=draw_noise)
 
 
+@takes(predict=function, x=tensor(values="float"), schedule=of(NoiseSchedule), draw_noise=function, eta=number())
 def ddim(
     predict: Predict,
     x: Tensor,
@@ -123,14 +128,15 @@ def _ancestral(
         signal, noise = math.sqrt(step.alpha_bar_next), math.sqrt(max(1 - step.alpha_bar_next - variance, 0.0))
         sample_x, sample_output = sample_weights(prediction, *step.rates)
         epsilon_x, epsilon_output = epsilon_weights(prediction, *step.rates)
-        output = predict(x, step.t)
+        output = _like(x, predict(x, step.t), "predict")
         x = torch.mul(x, signal * sample_x + noise * epsilon_x)
         x.add_(output, alpha=signal * sample_output + noise * epsilon_output)
         if variance:
-            x.add_(draw_noise(), alpha=math.sqrt(variance))
+            x.add_(_like(x, draw_noise(), "draw_noise"), alpha=math.sqrt(variance))
     return x
 
 
+@takes(predict=function, x=tensor(values="float"), schedule=of(NoiseSchedule), draw_noise=function)
 def dpm_solver(
     predict: Predict,
     x: Tensor,
@@ -152,7 +158,7 @@ def dpm_solver(
         signal, noise = step.rates
         signal_next, noise_next = math.sqrt(step.alpha_bar_next), math.sqrt(1 - step.alpha_bar_next)
         of_x, of_output = sample_weights(prediction, signal, noise)
-        sample = torch.mul(x, of_x).add_(predict(x, step.t), alpha=of_output)
+        sample = torch.mul(x, of_x).add_(_like(x, predict(x, step.t), "predict"), alpha=of_output)
         # With h the step in log(signal / noise): exp(-h), written so that it is 0 where no noise is left.
         decay = (noise_next * signal) / (noise * signal_next)
         h = -math.log(decay) if decay else math.inf
@@ -164,6 +170,14 @@ def dpm_solver(
             x.add_(previous, alpha=-of_sample * ahead)
         previous, previous_h = sample, h
     return x
+
+
+def _like(x: Tensor, given: Tensor, what: str) -> Tensor:
+    if not isinstance(given, Tensor) or given.shape != x.shape:
+        raise InputError(
+            f"{what} returns {shown(getattr(given, 'shape', given))}, not a tensor like x {tuple(x.shape)}"
+        )
+    return given
 
 
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm++": dpm_solver}

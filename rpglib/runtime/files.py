@@ -38,10 +38,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     # Found before anything is written: a rename would replace the link by a file.
     path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
-    part = part_of(path)
+    part = None
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"cannot write {path}: it is a folder or a device; choose another name")
+        part = part_of(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         tidy(path.parent)
         yield part
@@ -56,7 +57,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         # A failure to tidy up must not hide the failure that is being reported.
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            if part is not None:
+                part.unlink(missing_ok=True)
 
 
 def part_of(path: Path) -> Path:

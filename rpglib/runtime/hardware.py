@@ -17,7 +17,8 @@ def pick(device: str | torch.device) -> torch.device:
     if isinstance(device, str) and device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=torch.device(device))
+        if torch.empty(0, device=torch.device(device)).is_meta:
+            raise ValueError("it holds no values")
     except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"device {shown(device)} cannot be used here ({reason}); try 'cpu'") from None
@@ -48,7 +49,9 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # Older versions of PyTorch do not say.
+        known = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(known.get("avx512_bf16") or known.get("amx_tile"))
     return False
 
 

@@ -87,7 +87,8 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
 def check_alike(a: Checkpoint, b: Checkpoint) -> None:
     """Raise `InputError` unless two checkpoints have tensors of the same names and shapes."""
     for name in [*a, *b]:
-        if name not in a or name not in b or a[name].shape != b[name].shape:
+        shapes = [getattr(network.get(name), "shape", None) for network in (a, b)]
+        if None in shapes or shapes[0] != shapes[1]:
             raise InputError(f"two networks differ in the name or shape of {name!r}; give two of one architecture")
 
 

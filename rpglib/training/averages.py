@@ -2,29 +2,30 @@
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Averages:
-    """Averages of a model's parameters and floating-point buffers, with weight 1 - `decay` of the newest.
+    """Averages of a model's parameters; after step k (from 0) the newest have weight 1 - min(`decay`, (1+k) / (10+k)).
 
-    They start as the weights of the first `update`; other buffers are those of the last one.
+    The rising decay lets go of the random start, which a constant one would keep for many steps. Buffers, such as
+    BatchNorm's statistics, are the model's newest: they are averages already. Of a sharded model each process averages
+    its own part. `torch.optim.swa_utils.AveragedModel` would copy the tokenizer, too, and cannot copy shards.
     """
 
     def __init__(self, model: nn.Module, decay: float):
-        self.model, self.decay, self.started = model, decay, False
+        self.model, self.decay = model, decay
+        self.parameters = {name for name, _ in model.named_parameters()}
         self.values = {name: x.detach().clone() for name, x in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, step: int) -> None:
         weights = self.model.state_dict()
-        pairs = [(_here(average), _here(weights[name])) for name, average in self.values.items()]
-        exact = [pair for pair in pairs if not (self.started and pair[0].is_floating_point())]
-        for average, weight in exact:
-            average.copy_(weight)
-        if self.started:
-            averages, now = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-            torch._foreach_lerp_(averages, now, 1 - self.decay)
-        self.started = True
+        average = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
+        averaged = [name for name in self.values if name in self.parameters]
+        average([_here(self.values[name]) for name in averaged], [_here(weights[name]) for name in averaged], None)
+        for name in self.values.keys() - self.parameters:
+            self.values[name].copy_(weights[name])
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.values
@@ -32,7 +33,6 @@ class Averages:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name, x in state.items():
             self.values[name].copy_(x)
-        self.started = True
 
 
 def _here(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, shown
 from rpglib.model.rpg import RPG
 from rpglib.runtime.threads import one_core_threads
 
@@ -27,6 +27,14 @@ class Checkpoints(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+
+
+def checkpoints(name: str, zoo, sizes: dict) -> Checkpoints:
+    """`zoo` where it is what training needs; raises `InputError` otherwise."""
+    parts = ("runs", "tasks", "__len__", "__getitem__")
+    if not all(hasattr(zoo, part) for part in parts) or not len(zoo):
+        raise InputError(f"{name} takes a zoo with one checkpoint at least, such as Zoo.open gives, not {shown(zoo)}")
+    return zoo
 
 
 class Batches:

@@ -15,14 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from rpglib.errors import InputError, shown, whole_number
+from rpglib.errors import InputError, shown
 from rpglib.model.rpg import RPG
+from rpglib.runtime.arguments import module as a_module
+from rpglib.runtime.arguments import number, of, takes, whole
 from rpglib.runtime.randomness import stream
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Split
 
-MOST_NETWORKS = 4096
+MOST_NETWORKS, MOST_IMAGES = 4096, 65536
 """That a step asks about."""
+MOST_MIXED = 2**16
+"""Mixtures, and states of each."""
 
 
 class Behaviour:
@@ -33,10 +37,9 @@ class Behaviour:
     nothing from the weights of the zoo.
     """
 
+    @takes(weight=number(0), networks=whole(1, MOST_NETWORKS), mixture=whole(1), reconstruction=number(0))
     def __init__(self, weight: float = 1.0, networks: int = 8, mixture: int = 2, reconstruction: float = 1.0):
-        self.weight, self.reconstruction = number("weight", weight), number("reconstruction", reconstruction)
-        self.networks = whole_number("networks of a behaviour", networks, 1, MOST_NETWORKS)
-        self.mixture = whole_number("mixture of a behaviour", mixture, 1)
+        self.weight, self.networks, self.mixture, self.reconstruction = weight, networks, mixture, reconstruction
 
     def __call__(self, networks: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         """The loss, one number with a gradient, of N networks side by side, name -> (N, ...).
@@ -61,6 +64,13 @@ class ClassificationBehaviour(Behaviour):
     Raises `InputError` for numbers out of range and where images, labels and architecture do not fit.
     """
 
+    @takes(
+        images=of(Split),
+        architecture=of(Architecture),
+        disagreement=number(0),
+        batch_size=whole(1, MOST_IMAGES),
+        noise=number(0),
+    )
     def __init__(
         self,
         images: Split,
@@ -72,14 +82,9 @@ class ClassificationBehaviour(Behaviour):
     ):
         """options: as in `Behaviour`."""
         super().__init__(**options)
-        self.disagreement, self.noise = number("disagreement", disagreement), number("noise", noise)
-        self.batch_size = whole_number("batch_size of a behaviour", batch_size, 1)
-        if not isinstance(images, Split) or not len(images):
-            raise InputError(
-                f"a behaviour needs images in memory, such as load_images('digits').train, not {shown(images)}"
-            )
-        if not isinstance(architecture, Architecture):
-            raise InputError(f"a behaviour needs the Architecture of its networks, not {shown(architecture)}")
+        self.disagreement, self.batch_size, self.noise = disagreement, batch_size, noise
+        if not len(images):
+            raise InputError("a behaviour needs images; this part of the data set has none")
         expected = (architecture.channels, architecture.image_size, architecture.image_size)
         if images.shape != expected:
             raise InputError(
@@ -117,6 +122,7 @@ class ClassificationBehaviour(Behaviour):
         return super().facts() | own | {"images": data, "architecture": self.architecture.to_dict()}
 
 
+@takes(module=a_module)
 def with_gradient(module: nn.Module) -> nn.Module:
     """The module, in evaluation mode, with BatchNorm computed so that its running statistics have a gradient."""
     for layer in module.modules():
@@ -149,7 +155,7 @@ class WithBehaviour(nn.Module):
 
     def __init__(self, model: RPG, behaviour: Behaviour, seed: int, process: int = 0, diffusion: bool = True):
         super().__init__()
-        check_fits(model, behaviour, diffusion)
+        _check_fits(model, behaviour, diffusion)
         self.model, self.behaviour, self.diffusion = model, behaviour, diffusion
         self.seed, self.process = seed, process
 
@@ -167,22 +173,26 @@ class WithBehaviour(nn.Module):
         # The networks themselves compute in fp32, whatever the generator does.
         with torch.autocast(device.type, enabled=False):
             found = own(self.model.tokenizer.decode_together(tokens), generator)
-        loss = own.weight * checked(found, step)
+        loss = own.weight * _checked(found, step)
         return loss + own.reconstruction * self.model(**batch) if own.reconstruction else loss
 
 
+@takes(n=whole(0, MOST_MIXED), states=whole(1, MOST_MIXED), count=whole(1), generator=of(torch.Generator))
 def random_mixtures(n: int, states: int, count: int, generator: torch.Generator) -> Tensor:
-    """Weights (n, states) that mix `count` different random states each, equally likely in the simplex of these."""
+    """Weights (n, states) that mix `count` different random states each, equally likely in the simplex of these.
+
+    Raises `InputError` where there are fewer states than that.
+    """
+    if count > states:
+        raise InputError(f"{count} of {states} states cannot be mixed; mix fewer")
     chosen = torch.rand(n, states, generator=generator).topk(count, 1).indices
     parts = torch.empty(n, count).exponential_(generator=generator)
     return torch.zeros(n, states).scatter_(1, chosen, parts / parts.sum(1, keepdim=True))
 
 
-def check_fits(model: RPG, behaviour: Behaviour, diffusion: bool) -> None:
+def _check_fits(model: RPG, behaviour: Behaviour, diffusion: bool) -> None:
     """Raise `InputError` where a generator cannot be asked for such mixtures."""
     config = model.config
-    if not isinstance(behaviour, Behaviour):
-        raise InputError(f"behaviour takes a Behaviour, such as ClassificationBehaviour, not {shown(behaviour)}")
     if not config.prototype_skip:
         raise InputError("a behaviour needs a generator with prototype_skip=True, whose networks have a gradient")
     if config.permutation_states < behaviour.mixture:
@@ -198,7 +208,7 @@ def check_fits(model: RPG, behaviour: Behaviour, diffusion: bool) -> None:
         )
 
 
-def checked(loss, step: int) -> Tensor:
+def _checked(loss, step: int) -> Tensor:
     """The loss that a behaviour returned; raises `InputError` unless it is one finite number with a gradient."""
     if not isinstance(loss, Tensor) or loss.ndim:
         what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else shown(loss)
@@ -210,10 +220,3 @@ def checked(loss, step: int) -> Tensor:
     if not bool(loss.isfinite()):
         raise InputError(f"the behaviour is not finite at step {step}; lower learning_rate or the behaviour's weight")
     return loss
-
-
-def number(name: str, value) -> float:
-    """A finite number, zero at least, by its name; raises `InputError` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InputError(f"{name} of a behaviour takes a finite number from 0 on, not {shown(value)}")
-    return float(value)

@@ -10,24 +10,31 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from rpglib.errors import InputError, check_types, choice, whole_number
 from rpglib.model.rpg import RPG
+from rpglib.runtime.arguments import flag, function, number, of, path, takes, whole
 from rpglib.runtime.files import atomic
 from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.training.averages import Averages
-from rpglib.training.batches import Batches, Checkpoints, ahead
+from rpglib.training.batches import Batches, Checkpoints, ahead, checkpoints
 from rpglib.training.behaviour import Behaviour, WithBehaviour
 from rpglib.training.graphs import graphed
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 OPTIMIZERS = ("adamw", "adamw8bit")
 MOST_TOGETHER = 2**20
@@ -46,15 +53,15 @@ class TrainConfig:
     they go with `RPGConfig`'s supervised prototype, which says why. `TrainConfig.paper()` has neither.
     batch_size: checkpoints per step and process. diffusion_batch: tokens per step and process that pass the denoiser.
     warmup: share of the steps with a rising rate, before a cosine down to zero. ema: decay of the averaged weights that
-    training returns, 0 for none. permutation: what a permutation state identifies, each "checkpoint" (paper v1,
-    sections 2.3 and 3.1) or each "run" (the released code where the checkpoints come from several). weighting: what the
-    loss counts alike, every "value" (the paper) or every "token", so that small layers such as the head weigh as much
-    as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens of the batch,
-    which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the denoiser as it
-    starts, at zero, so that the skip alone learns: regression (paper v2, table 26). gradient_checkpointing: what layers
-    compute inside is computed again on the way back instead of kept: less memory, about a third more time. precision:
-    "auto" is bf16 where the device computes it in hardware, else fp32. save_every: steps between the checkpoints of the
-    training itself, written only where `train` is given a folder.
+    training returns, 0 for none (`Averages`). permutation: what a permutation state identifies, each "checkpoint"
+    (paper v1, sections 2.3 and 3.1) or each "run" (the released code where the checkpoints come from several).
+    weighting: what the loss counts alike, every "value" (the paper) or every "token", so that small layers such as the
+    head weigh as much as large ones. prototype_loss: weight of the error of the prototypes' linear skip over all tokens
+    of the batch, which costs little beside the denoiser; for models with `prototype_skip`. diffusion: False leaves the
+    denoiser as it starts, at zero, so that the skip alone learns: regression (paper v2, table 26).
+    gradient_checkpointing: what layers compute inside is computed again on the way back instead of kept: less memory,
+    about a third more time. precision: "auto" is bf16 where the device computes it in hardware, else fp32. save_every:
+    steps between the checkpoints of the training itself, written only where `train` is given a folder.
     """
 
     steps: int = 80_000
@@ -112,6 +119,15 @@ class TrainResult:
 
 
 @fp32()
+@takes(
+    model=of(RPG),
+    zoo=checkpoints,
+    config=of(TrainConfig),
+    folder=path,
+    progress=flag,
+    on_step=function,
+    behaviour=of(Behaviour),
+)
 def train(
     model: RPG,
     zoo: Checkpoints,
@@ -124,6 +140,8 @@ def train(
 ) -> TrainResult:
     """Train `model` in place on the checkpoints of `zoo`; it is left in evaluation mode, with averaged weights if any.
 
+    Parameters that do not require gradients stay as they are.
+
     With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
     the same weights as an unbroken one. A state of other arguments, checkpoints or code is set aside, with a warning.
@@ -132,27 +150,56 @@ def train(
     of permutation states; such a step is not captured in a CUDA graph, and not sharded.
 
     Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
-    gradients are averaged. With `--use_fsdp --fsdp_version 2` as well, weights, gradients and the optimiser's averages
-    are divided among the processes: a generator that one device cannot train. (`--fsdp_auto_wrap_policy
-    TRANSFORMER_BASED_WRAP --fsdp_transformer_layer_cls_to_wrap Mamba2` gathers one recurrent layer at a time.) Every
-    process then trains a copy of `model`, which itself stays where it is and takes the whole weights over at the end,
-    and before each `on_step`.
+    gradients are averaged, as are BatchNorm's statistics: all end with the same generator. With `--use_fsdp
+    --fsdp_version 2` as well, weights, gradients and the optimiser's averages are divided among the processes: a
+    generator that one device cannot train. (`--fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP
+    --fsdp_transformer_layer_cls_to_wrap Mamba2` gathers one recurrent layer at a time.) Every process then trains a
+    copy of `model`, which itself stays where it is and takes the whole weights over at the end, and before each
+    `on_step`.
     Raises `InputError` where zoo, model and recipe do not fit, when the loss is no longer finite, and under FSDP 1.
     """
-    # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
-    from accelerate import Accelerator, DistributedType, PartialState
-    from accelerate.state import AcceleratorState
-
     _fits(model, config)
-    # Said aloud where there is no accelerator too: only then does Accelerate join several CPU processes.
-    on_cpu = not torch.accelerator.is_available() if device is None else pick(device).type == "cpu"
-    use_bf16 = uses_bf16(config.precision, PartialState(cpu=on_cpu).device)
-    # Accelerate keeps the precision of a process's first training; each training here may choose its own.
-    # The same holds for the device, which several processes share with their launcher and must keep.
-    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
-    accelerator = Accelerator(mixed_precision="bf16" if use_bf16 else "no", cpu=on_cpu)
-    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=accelerator.device)
-    model.denoiser.requires_grad_(config.diffusion)
+    with frozen(None if config.diffusion else model.denoiser):
+        return _train(model, zoo, config, folder, device, progress, on_step, behaviour)
+
+
+def _train(
+    model: RPG,
+    zoo: Checkpoints,
+    config: TrainConfig,
+    folder: str | Path | None,
+    device: str | torch.device | None,
+    progress: bool,
+    on_step: Callable[[int, RPG], None] | None,
+    behaviour: Behaviour | None,
+) -> TrainResult:
+    # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
+    from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, PartialState
+
+    # Said aloud where there is no accelerator: only then does Accelerate join several CPU processes.
+    on_cpu = not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu)
+    alone = state.num_processes == 1
+    chosen = state.device if device is None else pick(device)
+    if not alone and chosen.type != state.device.type:
+        raise InputError(f"the processes of this launch compute on {state.device.type}; launch them for {chosen.type}")
+    # Accelerate keeps the device and the precision of a process's first training, but each training chooses its own:
+    # one process is its own device's master, and autocast is ours. In shards, weights are therefore gathered in fp32.
+    device = chosen if alone else state.device
+    use_bf16 = uses_bf16(config.precision, device)
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=use_bf16)
+    try:
+        accelerator = Accelerator(
+            mixed_precision="no",
+            cpu=on_cpu,
+            device_placement=not alone,
+            # Statistics are averaged over the processes below; the position table need not travel at every step.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+    except ValueError as error:  # such as after an Accelerator of the caller's own with another precision
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Accelerate is set up otherwise in this process ({reason}); train in a new one") from None
+    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device)
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and not accelerator.is_fsdp2:
         raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
@@ -161,9 +208,11 @@ def train(
         # Not needed, and therefore not waited for, by any other training.
         from rpglib.training.sharding import Whole, WholeOptimizer, copy_of_first
 
-        learner = copy_of_first(model, accelerator.device)
+        learner = copy_of_first(model, device)
         # Accelerate's way of loading on one process alone loses buffers, of which these models have some.
         accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
+    elif alone:
+        model.to(device)
     asked = learner
     if behaviour is not None:
         if sharded:
@@ -181,9 +230,9 @@ def train(
     if sharded:
         parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
     parts["scheduler"] = scheduler
-    path = Path(folder) / STATE if folder is not None else None
-    identity = _identity(model, zoo, config, accelerator.num_processes, behaviour) if path is not None else {}
-    start = _resume(path, parts, result, identity)
+    file = Path(folder) / STATE if folder is not None else None
+    identity = _identity(model, zoo, config, accelerator.num_processes, behaviour) if file is not None else {}
+    start = _resume(file, parts, result, identity)
 
     wrapped.train()
     began = time.perf_counter() - result.seconds
@@ -198,23 +247,22 @@ def train(
     )
     steps = range(start, config.steps)
     options = {
-        "mask": model.tokenizer.mask.to(accelerator.device),
+        "mask": model.tokenizer.mask.to(device),
         "weighting": config.weighting,
         "prototype_loss": config.prototype_loss,
         "recompute": config.gradient_checkpointing,
     }
     loss_of = partial(wrapped, **options)
-    on_gpu = accelerator.device.type == "cuda"
-    alone = accelerator.distributed_type == DistributedType.NO
+    on_gpu = device.type == "cuda"
     if on_gpu and alone and behaviour is None and not config.gradient_checkpointing and start < config.steps:
-        loss_of = graphed(wrapped, batches(start), options)
+        loss_of = graphed(wrapped, batches(start), options, autocast)
     # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
     loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
     with closing(loaded):
         for step, batch in zip(bar, loaded, strict=True):
             if behaviour is not None:
                 batch["step"] = step
-            with accelerator.autocast():
+            with autocast():
                 loss = loss_of(**batch)
             accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_(learner.parameters(), config.gradient_clip)
@@ -229,29 +277,58 @@ def train(
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
+            if not alone:
+                _average_statistics(learner, accelerator)
             if averaged is not None:
-                averaged.update()
+                averaged.update(step)
             result.losses.append(value)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
             result.seconds = time.perf_counter() - began
             result.processor_seconds = time.process_time() - computed
-            if path and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+            if file and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
                 state = {name: part.state_dict() for name, part in parts.items()}
                 if accelerator.is_main_process:
-                    _save(path, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
+                    _save(file, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
             if on_step is not None:
                 if sharded:
                     model.load_state_dict(parts["model"].state_dict())
                 on_step(step, model)
-    # Takes the mixed-precision wrapper off the model's forward: a later training chooses anew.
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     if averaged is not None or sharded:
         model.load_state_dict(parts["model" if averaged is None else "averaged"].state_dict())
     model.eval()
     return result
 
 
+@takes(part=of(nn.Module, NoneType))
+@contextmanager
+def frozen(part: nn.Module | None) -> Iterator[None]:
+    """Inside, nothing of `part` learns; afterwards what learned before does again, and nothing else."""
+    learning = [p for p in part.parameters() if p.requires_grad] if part is not None else []
+    for p in learning:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in learning:
+            p.requires_grad_(True)
+
+
+def _average_statistics(model: RPG, accelerator: "Accelerator") -> None:
+    """Give every process the mean of all processes' BatchNorm statistics.
+
+    Each process's follow its own batches, and a step later its networks would be others. One small message: unlike
+    synchronised BatchNorm, which PyTorch has for GPUs only, it changes nothing of what is learned.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    statistics = [x for norm in norms for x in (norm.running_mean, norm.running_var)]
+    if statistics:
+        mean = accelerator.reduce(torch.cat(statistics), "mean")
+        for x, of_all in zip(statistics, mean.split([len(x) for x in statistics]), strict=True):
+            x.copy_(of_all)
+
+
+@takes(model=of(RPG), zoo=checkpoints, config=of(TrainConfig))
 def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, **options) -> Batches:
     """The batches that `train` draws for this recipe; `options` and errors as in `Batches`."""
     return Batches(
@@ -270,10 +347,13 @@ def _fits(model: RPG, config: TrainConfig) -> None:
         raise InputError("prototype_loss needs a generator with prototype_skip=True; set that, or prototype_loss=0.0")
     if not config.diffusion and not model.config.prototype_skip:
         raise InputError("diffusion=False needs a generator with prototype_skip=True, or nothing would learn")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError("every part of this generator is frozen; call requires_grad_() on what is to learn")
     if other := {x.dtype for x in model.parameters()} - {torch.float32}:
         raise InputError(f"training updates weights in fp32, not in {other.pop()}; call model.float() before")
 
 
+@takes(step=whole(0), steps=whole(1), warmup=number(0, 1))
 def rate(step: int, steps: int, warmup: float) -> float:
     """Linear warm-up over that share of the steps, then half a cosine to zero, as a factor of the learning rate."""
     rising = max(1, round(warmup * steps))
@@ -304,6 +384,7 @@ def _identity(
         "model": dataclasses.asdict(model.config),
         "train": dataclasses.asdict(config),
         "tokenizer": [repr(tokenizer), statistics],
+        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
         "checkpoints": len(zoo),
         "zoo": _fingerprint(zoo),
         "processes": processes,
@@ -313,13 +394,15 @@ def _identity(
 
 
 def _fingerprint(zoo: Checkpoints) -> str:
-    """A fingerprint of runs, tasks and checkpoints in their order; of each some values only, which is soon done."""
+    """A fingerprint of runs, tasks and checkpoints in their order; of each tensor the ends only, which is soon done."""
     found = hashlib.sha256(str([torch.as_tensor(zoo.runs).tolist(), len(zoo)]).encode())
     found.update(b"" if zoo.tasks is None else zoo.tasks.cpu().numpy().tobytes())
     for i in range(len(zoo)):
-        tensors = zoo[i]
-        for name in (min(tensors), max(tensors)):
-            found.update(tensors[name].detach().cpu().flatten()[:64].view(torch.uint8).numpy().tobytes())
+        for name, x in sorted(zoo[i].items()):
+            found.update(repr((name, x.dtype, tuple(x.shape))).encode())
+            values = x.detach().flatten()
+            for end in (values[:64], values[-64:]):
+                found.update(end.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]
 
 

@@ -6,10 +6,9 @@ Every process must make these calls, in the same order: each gathers or scatters
 import copy
 
 import torch
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, recursively_apply
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.utils._pytree import tree_map
 
 from rpglib.model.rpg import RPG
 
@@ -56,7 +55,7 @@ class WholeOptimizer:
 
 
 def _gathered(state):
-    return tree_map(lambda x: x.full_tensor().cpu() if isinstance(x, DTensor) else x, state)
+    return recursively_apply(lambda x: x.full_tensor().cpu(), state, test_type=lambda x: isinstance(x, DTensor))
 
 
 def _divided(x: Tensor, like: Tensor) -> Tensor:

@@ -56,7 +56,10 @@ class Architecture:
         if self.small:
             if self.resize:
                 raise InputError(f"{self.name} does not resize its images; leave resize at 0 or take a timm model")
-            return SMALL[self.name](self.num_classes, self.channels, self.image_size)
+            try:
+                return SMALL[self.name](self.num_classes, self.channels, self.image_size)
+            except (RuntimeError, MemoryError):  # of a size that no memory holds
+                raise InputError(f"{self.name} of these sizes does not fit into memory; lower image_size") from None
         return _timm_model(self)
 
     @fp32()

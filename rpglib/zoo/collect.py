@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from rpglib.analysis.accuracy import accuracy, answers, predictions
 from rpglib.errors import InputError, check_types, whole_number
+from rpglib.runtime.arguments import dense, flag, function, network, of, path, takes, tensor, whole, wholes
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import check_state_dict, digest
@@ -59,10 +60,12 @@ class Schedule:
         if min(self.learning_rate, self.weight_decay) < 0:
             raise InputError("Schedule.learning_rate and weight_decay must not be negative")
 
+    @takes(images=whole(0))
     def steps(self, images: int) -> int:
         """Return the number of training steps on so many images."""
         return self.epochs * (images // self.batch_size)
 
+    @takes(step=whole(0), steps=whole(1))
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of one of `steps` steps."""
         if not self.decay:
@@ -113,6 +116,13 @@ class CollectConfig:
         return Schedule(1, self.finetune_learning_rate, self.finetune_batch_size, self.weight_decay)
 
 
+@takes(
+    architecture=of(Architecture),
+    images=of(Images),
+    config=of(CollectConfig),
+    path=path,
+    progress=flag,
+)
 def collect(
     architecture: Architecture,
     images: Images,
@@ -177,6 +187,7 @@ def collect(
     )
 
 
+@takes(config=of(CollectConfig), images=of(Images), start=network)
 def collection_facts(config: CollectConfig, images: Images, start: Mapping[str, Tensor] | None = None) -> dict:
     """What a zoo keeps of how it was collected, by which it is known again (JSON values)."""
     return {
@@ -186,6 +197,7 @@ def collection_facts(config: CollectConfig, images: Images, start: Mapping[str, 
     }
 
 
+@takes(architecture=of(Architecture), seeds=wholes())
 def init_population(
     architecture: Architecture, seeds: Sequence[int], start: Mapping[str, Tensor] | None = None
 ) -> State:
@@ -198,11 +210,11 @@ def init_population(
     start, expected = start or {}, _initial(architecture, 0)
     for name in sorted(start.keys() - expected.keys()):
         raise InputError(f"the start has an extra tensor {name!r}")
-    for name, tensor in start.items():
-        if tensor.shape != expected[name].shape:
-            raise InputError(f"the start's {name!r} is {list(tensor.shape)}, expected {list(expected[name].shape)}")
-        if tensor.dtype != expected[name].dtype:
-            raise InputError(f"the start's {name!r} is of {tensor.dtype}; convert it to {expected[name].dtype}")
+    for name, values in start.items():
+        if values.shape != expected[name].shape:
+            raise InputError(f"the start's {name!r} is {list(values.shape)}, expected {list(expected[name].shape)}")
+        if values.dtype != expected[name].dtype:
+            raise InputError(f"the start's {name!r} is of {values.dtype}; convert it to {expected[name].dtype}")
     drawn = expected.keys() - start.keys()
     networks = {seed: _initial(architecture, seed) for seed in set(seeds)} if drawn else {}
     return {
@@ -220,6 +232,7 @@ def _initial(architecture: Architecture, seed: int) -> dict[str, Tensor]:
         return architecture.build().state_dict()
 
 
+@takes(chunk=whole(1))
 def train_population(
     module: nn.Module,
     state: State,
@@ -237,6 +250,7 @@ def train_population(
     (N, classes) int64: each member's label for every class. Without `save_at`, S = 1: after the last step. Chunks of
     one member are ordinary training loops. Raises `InputError` where training diverges.
     """
+    seeds, save_at = _checked(module, state, split, schedule, seeds, label_maps, save_at)
     parts = []
     for members in _chunks(len(seeds), chunk):
         chosen = slice(members.start, members.stop)
@@ -246,6 +260,7 @@ def train_population(
     return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
 
+@takes(tick=function)
 def advance(
     module: nn.Module,
     state: State,
@@ -261,6 +276,7 @@ def advance(
 
     The arguments are those of `train_population`; `tick` is called after every step.
     """
+    seeds, save_at = _checked(module, state, split, schedule, seeds, label_maps, save_at)
     device = next(module.parameters()).device
     steps = schedule.steps(len(split))
     saves = {steps} if save_at is None else set(save_at)
@@ -271,7 +287,11 @@ def advance(
         optimizer.param_groups[0]["lr"] = schedule.rate(step, steps)
         optimizer.zero_grad()
         # A sum: the gradient of each member is that of its own loss alone.
-        loss = learner.losses(x.to(device), y.to(device)).sum()
+        try:
+            loss = learner.losses(x.to(device), y.to(device)).sum()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{type(module).__name__} cannot learn from these images and labels ({reason})") from error
         loss.backward()
         optimizer.step()
         tick()
@@ -281,6 +301,37 @@ def advance(
                     f"training diverged before step {step + 1}; lower learning_rate {schedule.learning_rate}"
                 )
             yield learner.state()
+
+
+def _checked(
+    module: nn.Module,
+    state: State,
+    split: Split | Stream,
+    schedule: Schedule,
+    seeds: Sequence[int],
+    label_maps: Tensor | None,
+    save_at: Sequence[int] | None,
+) -> tuple[list[int], list[int] | None]:
+    """The seeds and the steps to save at, as numbers; raises `InputError` where the arguments do not fit together."""
+    of(nn.Module)("module", module, {})
+    of(Split, Stream)("split", split, {})
+    of(Schedule)("schedule", schedule, {})
+    seeds, own = wholes()("seeds", seeds, {}), module.state_dict()
+    network("state", state, {})
+    expected = {name: ((len(seeds), *x.shape), x.dtype) for name, x in own.items()}
+    if not seeds or not own or {name: (tuple(x.shape), x.dtype) for name, x in state.items()} != expected:
+        raise InputError("state takes the tensors of a network of the module per seed, side by side: (N, ...) of each")
+    if label_maps is not None:
+        tensor(f"{len(seeds)} classes", "whole")("label_maps", label_maps, {})
+        if isinstance(split, Split) and len(split) and int(split.labels.max()) >= label_maps.shape[1]:
+            raise InputError(f"label_maps has {label_maps.shape[1]} classes, the images have more")
+    if save_at is not None:
+        save_at = wholes(1, max(1, schedule.steps(len(split))))("save_at", save_at, {})
+        if not save_at:
+            raise InputError("save_at is empty; give at least one step, or None for the last")
+    elif not schedule.steps(len(split)):
+        raise InputError(f"{schedule} has no step on {len(split)} images; lower batch_size or raise epochs")
+    return seeds, save_at
 
 
 class _Together:
@@ -339,6 +390,7 @@ def _streamed(stream: Stream, schedule: Schedule, seeds: Sequence[int], label_ma
                 yield images.expand(len(seeds), *images.shape), labels
 
 
+@takes(label_map=tensor("classes", "whole"))
 def score(
     module: nn.Module,
     networks: State,
@@ -349,9 +401,12 @@ def score(
     """Return the accuracy of N networks on one part of a data set, in percent."""
     predicted, labels = answers(module, networks, split, device=device)
     labels = labels.cpu()
+    if label_map is not None and int(labels.max()) >= len(label_map):
+        raise InputError(f"label_map has {len(label_map)} classes, the images have more; give every class its label")
     return accuracy(predicted, labels if label_map is None else label_map[labels]).tolist()
 
 
+@takes(architecture=of(Architecture), images=of(Images), config=of(CollectConfig), members=whole(1, MOST_RUNS))
 def batching_gain(
     architecture: Architecture, images: Images, config: CollectConfig, members: int = 32
 ) -> dict[str, float]:
@@ -361,7 +416,10 @@ def batching_gain(
     corresponding final weights, at most) and agreement (percent of validation images which the two networks of a
     member classify alike): only rounding tells the two ways apart.
     """
+    if not architecture.small or not config.training.steps(len(images.train)):
+        raise InputError("small networks are compared, trained for a step at least; see Architecture and epochs")
     seeds = [_seed(config, member) for member in range(members)]
+    _check_images(architecture, images)
     module, state = architecture.build(), init_population(architecture, seeds)
     # The first step of a process loads parts of PyTorch, which is no part of the comparison.
     train_population(module, state, Split(images.train.images[:1], images.train.labels[:1]), Schedule(1, 0.0, 1), seeds)
@@ -413,6 +471,15 @@ def _on(split: Split | Stream, device: torch.device | str) -> Split | Stream:
     return split if isinstance(split, Stream) else Split(split.images.to(device), split.labels.to(device))
 
 
+def _check_images(architecture: Architecture, images: Images) -> None:
+    expected, found = (architecture.channels, architecture.image_size), (images.channels, images.size)
+    if expected != found:
+        raise InputError(
+            f"{architecture.name} takes {expected[0]} channels of {expected[1]} pixels, {images.name} has {found[0]} "
+            f"of {found[1]}; set channels and image_size of the architecture"
+        )
+
+
 def _check(
     architecture: Architecture,
     images: Images,
@@ -422,14 +489,9 @@ def _check(
 ) -> None:
     if start is not None:
         check_state_dict(start, "the start")
-    expected, found = (architecture.channels, architecture.image_size), (images.channels, images.size)
-    if expected != found:
-        raise InputError(
-            f"{architecture.name} takes {expected[0]} channels of {expected[1]} pixels, {images.name} has {found[0]} "
-            f"of {found[1]}; set channels and image_size of the architecture"
-        )
+    _check_images(architecture, images)
     if label_maps is not None:
-        if not isinstance(label_maps, Tensor) or label_maps.dtype != torch.int64:
+        if not isinstance(dense("label_maps", label_maps), Tensor) or label_maps.dtype != torch.int64:
             raise InputError("label_maps is a tensor of whole numbers (int64), a row per task; give torch.tensor(rows)")
         if label_maps.shape[1:] != (images.num_classes,) or not len(label_maps):
             raise InputError(

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from rpglib.errors import InputError, check_types
+from rpglib.runtime.arguments import dense
 from rpglib.runtime.state_dicts import plain
 from rpglib.zoo.architectures import Architecture
 
@@ -53,11 +54,11 @@ def checked(architecture: Architecture, runs, accuracies, tasks, images: str, co
 def _numbers(what: str, values, dims: int, kinds: str, below: int | None, each: str) -> np.ndarray:
     """The values as an array of so many dimensions; `InputError` unless all are of NumPy's kinds and 0 <= x < below."""
     if isinstance(values, Tensor):
-        values = plain(values)
+        values = plain(dense(what, values))
         values = (values.double() if values.is_floating_point() else values).numpy()
     try:
         found = np.asarray(values)
-    except (TypeError, ValueError, OverflowError):  # of unequal lengths, or not to be had as an array
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # of unequal lengths, or not to be had as an array
         found = np.empty((), object)
     if found.shape == (0,) and found.dtype != object:
         return found

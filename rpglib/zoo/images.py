@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from rpglib.errors import InputError, choice, shown
+from rpglib.errors import InputError, check_types, choice, shown, whole_number
+from rpglib.runtime.arguments import function, module, of, path, takes, tensor, whole, wholes
 from rpglib.runtime.files import read_json
 from rpglib.tasks import CLASS_NAMES
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
@@ -22,6 +23,8 @@ from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 CIFAR10_SIZE, CIFAR10_CLASSES, CIFAR10_VALIDATION = 32, 10, 5000
+
+MOST_WORKERS = 1024
 
 # Row numbers of scikit-learn's digits; tests/test_images.py says which calls of train_test_split drew them.
 DIGITS_SPLIT = Path(__file__).with_name("digits_split.json")
@@ -34,6 +37,11 @@ class Split:
     images: Tensor
     labels: Tensor
 
+    def __post_init__(self):
+        sizes = {}
+        tensor("n ...", "float")("images", self.images, sizes)
+        tensor("n", "whole")("labels", self.labels, sizes)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -41,6 +49,7 @@ class Split:
     def shape(self) -> tuple[int, int, int]:
         return tuple(self.images.shape[1:])
 
+    @takes(size=whole(1))
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all images and labels in order, `size` at a time."""
         yield from zip(self.images.split(size), self.labels.split(size), strict=True)
@@ -54,19 +63,27 @@ class Stream:
     shape: tuple[int, int, int]
     loader: Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 
+    def __post_init__(self):
+        whole_number("Stream.count", self.count, 0)
+        wholes(1)("Stream.shape", self.shape, {})
+        function("Stream.loader", self.loader, {})
+
     def __len__(self) -> int:
         return self.count
 
+    @takes(size=whole(1))
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (b, C, S, S) and labels (b,), in an order of the loader's own where it shuffles."""
         yield from self.loader(size)
 
 
+@takes(part=of(Split, Stream))
 def labels_of(part: Split | Stream) -> Tensor:
     """All labels (n,) of one part of a data set; a stream is read through for them."""
     return part.labels if isinstance(part, Split) else torch.cat([labels for _, labels in part.batches(1024)])
 
 
+@takes(part=of(Split, Stream), count=whole(1), seed=whole())
 def take(part: Split | Stream, count: int, seed: int = 0) -> Split:
     """Return `count` images and labels, at random by `seed`; of a stream the first, which shuffles by itself."""
     if isinstance(part, Split):
@@ -85,6 +102,14 @@ class Images:
     validation: Split | Stream
     test: Split | Stream
     class_names: tuple[str, ...]
+
+    def __post_init__(self):
+        check_types(self)
+        for name in ("train", "validation", "test"):
+            of(Split, Stream)(f"Images.{name}", getattr(self, name), {})
+        names = self.class_names
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"Images.class_names takes the classes' names, not {shown(self.class_names)}")
 
     @property
     def channels(self) -> int:
@@ -112,6 +137,7 @@ def data_root() -> Path:
     return next((path for path in roots if path.is_dir()), roots[-1])
 
 
+@takes(root=path)
 def load_images(name: str, root: str | Path | None = None) -> Images:
     """Return the data set `name`: "digits", or "cifar10" or "imagenet10", read below `root` (default: `data_root()`).
 
@@ -264,6 +290,7 @@ def _split(pixels: Tensor, labels: list[int]) -> Split:
     return Split(images, torch.tensor(labels))
 
 
+@takes(root=path, model=module, workers=whole(0, MOST_WORKERS), labels=of(dict))
 def imagenet(
     root: str | Path, model: nn.Module | None = None, workers: int = 8, labels: dict[str, int] | None = None
 ) -> Images:
@@ -306,6 +333,7 @@ def imagenet(
     return Images("imagenet", "ImageNet (timm.data)", **streams, class_names=tuple(sorted(sets["train"].class_to_idx)))
 
 
+@takes(root=path, model=module, workers=whole(0, MOST_WORKERS))
 def coarse_imagenet(root: str | Path, model: nn.Module | None = None, workers: int = 8) -> Images:
     """Return the images of ten coarse classes of ImageNet, labelled 0..9 in the order of `COARSE_CLASSES`.
 
@@ -322,6 +350,7 @@ def coarse_imagenet(root: str | Path, model: nn.Module | None = None, workers: i
     )
 
 
+@takes(root=path, model=module, workers=whole(0, MOST_WORKERS))
 def imagenet_1k(root: str | Path, model: nn.Module | None = None, workers: int = 8) -> Images:
     """Return ImageNet-1K, labelled 0..999 as timm's pretrained networks number the classes.
 

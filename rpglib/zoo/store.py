@@ -4,7 +4,7 @@ import hashlib
 import math
 import operator
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Real
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rpglib.errors import InputError
+from rpglib.runtime.arguments import dense, each
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
 from rpglib.zoo.architectures import Architecture
@@ -158,7 +159,10 @@ class Zoo:
     def stacked(self, indices: Sequence[int] | None = None, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
         known = self._facts["names"]
-        for name in [] if names is None else names if isinstance(names, Collection) else [names]:
+        if names is not None:
+            listed = isinstance(names, Iterable) and not isinstance(names, str)
+            names = list(each("names", names if listed else [[names]], "names of tensors"))
+        for name in names or ():
             if not isinstance(name, str) or name not in known:
                 raise InputError(f"these checkpoints have no tensor {str(name)[:60]!r}; see zoo[0].keys()")
         return self._read(self._rows if indices is None else self._chosen(indices), names)
@@ -183,7 +187,9 @@ class Zoo:
 
     def _chosen(self, indices: Sequence[int] | Tensor) -> Tensor:
         try:
-            rows = self._rows[torch.as_tensor(indices)]
+            rows = self._rows[dense("checkpoints", torch.as_tensor(indices))]
+        except InputError:
+            raise
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -445,7 +451,7 @@ def _each(checkpoints: Iterable, count: int, measured: list | None) -> Iterator[
     """The checkpoints one by one, accuracies that come with them into `measured`; refuses what is no list."""
     if isinstance(checkpoints, Mapping):
         raise InputError("a zoo is made of a list of state dicts, not of one; give [state_dict]")
-    single = isinstance(checkpoints, str | PathLike | nn.Module | Tensor | np.ndarray)
+    single = isinstance(checkpoints, str | PathLike | nn.Module | Tensor | np.ndarray | np.generic | type)
     # A zoo, too, is iterated by index.
     if single or not (isinstance(checkpoints, Iterable) or hasattr(checkpoints, "__getitem__")):
         raise InputError(f"a zoo is made of a list of state dicts, not of a {type(checkpoints).__name__}")

@@ -18,6 +18,8 @@ import torch
 from experiments import pipeline, profiles
 from experiments.pipeline import LOSS_POINTS, NETWORKS
 from experiments.records import PROFILES, generator_dir, results_dir
+from rpglib.analysis.accuracy import predictions
+from rpglib.analysis.similarity import mean_iou
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors, sha256, write_json
@@ -447,6 +449,9 @@ def test_the_report_of_zoos_is_recorded_and_read():
     zoo = first["numbers"]["zoos"]["cnn_digits"]
     runs, each = SMOKE.collect.runs, SMOKE.collect.checkpoints
     assert (zoo["checkpoints"], zoo["runs"], zoo["parameters"]) == (runs * each, runs, 3514)
+    images, stored = pipeline.images_of("digits"), pipeline.obtain_zoo(recipe, "smoke", pipeline.images_of("digits"))
+    wrong = predictions(stored.build(), stored, images.test.images) != images.test.labels
+    assert zoo["among_originals"] == pytest.approx(mean_iou(wrong)), "of errors on the test images"
     assert first["numbers"]["batching"]["members"] == 4
     assert pipeline.check_collection(first).startswith("4 checkpoints collected again")
     changed = deepcopy(first)
@@ -503,7 +508,8 @@ def test_seeded_moves_the_seeds_and_nothing_else():
     recipe = replace(SMOKE, collect=replace(SMOKE.collect, seed=10))
     moved = pipeline.seeded(recipe, 7)
     assert (moved.collect.seed, moved.train.seed) == (17, 7)
-    assert pipeline.seeded(moved, -7) == recipe and pipeline.seeded(recipe, 0) == recipe
+    back = replace(moved, collect=replace(moved.collect, seed=10), train=replace(moved.train, seed=0))
+    assert back == recipe and pipeline.seeded(recipe, 0) == recipe
 
 
 def test_first_weights_follow_from_the_seed_and_leave_the_random_state_alone(fresh):
@@ -519,6 +525,30 @@ def test_first_weights_follow_from_the_seed_and_leave_the_random_state_alone(fre
     torch.set_rng_state(before)
     pipeline.fit(recipe, zoo, "cpu")
     assert torch.get_rng_state().equal(before)
+
+
+def test_generators_of_two_seeds_differ_before_they_are_trained(fresh):
+    zoo = pipeline.obtain_zoo(SMOKE, "smoke", pipeline.images_of("digits"))
+    first, again, other = (pipeline.new_generator(pipeline.seeded(SMOKE, seed), zoo) for seed in (0, 0, 1))
+    for (name, x), y, z in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
+        assert x.equal(y) and (not x.equal(z) or x.unique().numel() == 1), name
+
+
+def test_networks_are_those_of_the_row_s_seed(fresh, home, monkeypatch):
+    zoo, seeds, generate_each = pipeline.obtain_zoo(SMOKE, "smoke", pipeline.images_of("digits")), [], RPG.generate_each
+
+    def noted(model, *arguments, **options):
+        seeds.append(options["seed"])
+        return generate_each(model, *arguments, **options)
+
+    monkeypatch.setenv("RPG_HOME", str(home))
+    monkeypatch.setattr(pipeline, "obtain_zoo", lambda *_, **__: zoo)
+    monkeypatch.setattr(RPG, "generate_each", noted)
+    row = pipeline.row(TINY, "smoke", fresh=True, seed=3, device="cpu")
+    assert seeds[0] == row.record["seeds"]["generate"] == 3
+    seeds.clear()
+    pipeline.check_live(row)
+    assert seeds == [3], "generated again as they were"
 
 
 @pytest.mark.parametrize("steps", [1, 5, LOSS_POINTS, LOSS_POINTS + 1, 1000, 4000])
@@ -605,3 +635,9 @@ def test_a_trained_generator_gives_the_same_networks_in_every_mode_and_after_a_s
     model.save_pretrained(tmp_path / "again")
     loaded = RPG.from_pretrained(tmp_path / "again")
     assert_close(reference, loaded.generate(inference="partial", **options), 1e-5)
+
+
+@pytest.mark.parametrize("seed", ["", "1", [1], 1.5, -1, True, Path("1")])
+def test_a_seed_is_a_whole_number_from_0(seed):
+    with pytest.raises(InputError, match="seed takes a whole number from 0 on"):
+        pipeline.seeded(SMOKE, seed)

@@ -316,3 +316,8 @@ def test_the_settings_of_a_git_hook_name_no_other_repository(other, tmp_path, mo
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "ours"))
     assert records._commit() == ours
+
+
+def test_a_tensor_without_values_is_no_number():
+    with pytest.raises(InputError, match="numbers is a Tensor; a record holds numbers"):
+        records.plain(torch.empty(3, device="meta"), "numbers")

@@ -268,6 +268,15 @@ def test_given_values_reach_the_notebook_with_their_types(project, capsys):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(("given", "profile"), [({}, "smoke"), ({"profile": "gpu"}, "gpu")])
+def test_a_result_goes_where_those_of_its_profile_are_which_may_be_the_notebook_s_own(
+    project, monkeypatch, given, profile
+):
+    monkeypatch.setattr("experiments.run._execute", lambda *_: None)
+    path = write(project, cell='profile: str = "smoke"')
+    assert run(path, given) == project / "data" / "runs" / profile / path.name
+
+
 def test_failing_notebook_keeps_what_ran_and_the_old_result(project, capsys):
     path = write(project, source="print('so far')\nraise ValueError('two\\nlines')")
     output = project / "result.ipynb"
@@ -310,6 +319,13 @@ def test_normalise_keeps_tags_and_similar_names(project):
     assert set(result.metadata) == {"kernelspec", "language_info"}
     assert result.cells[1].metadata == {"tags": ["parameters"]} and result.cells[2].metadata == {}
     assert result.cells[2].outputs[0].text == f"a.py . {project}-old"
+
+
+def test_pictures_stay_as_they_are(project):
+    work, picture = notebook(), {"image/svg+xml": f"<!-- {project}/a -->", "text/plain": f"{project}/a"}
+    work.cells[2].outputs = [nbformat.v4.new_output("display_data", data=picture)]
+    (output,) = normalise(work, project / "notebooks").cells[2].outputs
+    assert output.data == {**picture, "text/plain": "a"}
 
 
 PLACES = "/users/me/a https://b"

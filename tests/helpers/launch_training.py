@@ -9,6 +9,7 @@ from contextlib import suppress
 import torch
 from accelerate import DistributedType, PartialState
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast
 from torch.nn.utils import parameters_to_vector
 
 from rpglib.model.config import RPGConfig
@@ -62,12 +63,19 @@ def check_sharded(zoo: Zoo, model: RPG, folder: str, **changes) -> None:
     trained(zoo, folder=folder, stop=3, **changes)
     resumed = trained(zoo, folder=folder, **changes)
     os.environ["ACCELERATE_USE_FSDP"] = "false"
+    AcceleratorState._reset_state()  # it keeps how the first training was distributed
     unsharded = trained(zoo, **changes)
-    # Buffers are each process's own.
     one, same, other = (parameters_to_vector(x.parameters()) for x in (model, resumed, unsharded))
     assert one.equal(same), f"resumed to other weights, {(one - same).norm()} away"
     # AdamW makes full steps of gradients that are nothing but rounding, so single weights may differ.
     assert (one - other).norm() < 1e-3 * one.norm(), f"the unsharded weights are {(one - other).norm()} away"
+
+
+def check_same_everywhere(model: RPG) -> None:
+    """Every process has the same generator, BatchNorm's statistics included, or they could not generate together."""
+    for name, x in model.state_dict().items():
+        of_first = broadcast(x.clone())
+        assert x.equal(of_first), f"process {PartialState().process_index} has another {name}"
 
 
 if __name__ == "__main__":
@@ -81,6 +89,7 @@ if __name__ == "__main__":
         check_sharded(zoo, model, f"{out}_state", **changes)
     state = PartialState()
     assert state.num_processes == 2, "this script is to be started with two processes"
+    check_same_everywhere(model)
     if state.is_main_process:
         model.save_pretrained(out)
     state.wait_for_everyone()

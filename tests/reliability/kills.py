@@ -54,9 +54,7 @@ def trainings(count: int, folder: Path, seed: int) -> Trial:
         no_parts(place)
         return f"killed {kills} times"
 
-    for k in range(count):
-        trial.one(f"training {k}", lambda k=k: check(folder / str(k)))
-    return trial
+    return trial.each("training", folder, count, check)
 
 
 def sweeps(count: int, folder: Path, seed: int) -> Trial:
@@ -161,9 +159,7 @@ def saves(count: int, folder: Path, seed: int) -> Trial:
         assert len(list(place.iterdir())) == 4, f"left over: {sorted(path.name for path in place.iterdir())}"
         return f"model {k}"
 
-    for n in range(count):
-        trial.one(f"save {n}", lambda n=n: check(folder / str(n)))
-    return trial
+    return trial.each("save", folder, count, check)
 
 
 def pairs(count: int, folder: Path, seed: int) -> Trial:

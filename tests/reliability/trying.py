@@ -9,6 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from experiments import profiles
@@ -35,6 +36,12 @@ class Trial:
             place = traceback.extract_tb(error.__traceback__)[-1]
             text = " ".join(str(error).split())[:200]
             self.faults.append(f"{what}: {type(error).__name__}: {text} ({Path(place.filename).name}:{place.lineno})")
+
+    def each(self, what: str, folder: Path, count: int, check: Callable[[Path], str | None]) -> "Trial":
+        """`one` for every folder from 0 on; returns the trial itself."""
+        for k in range(count):
+            self.one(f"{what} {k}", partial(check, folder / str(k)))
+        return self
 
     def facts(self) -> str:
         return ", ".join(f"{count} {name}" for name, count in sorted(self.seen.items()))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rpglib import RPGConfig, TrainConfig
 from rpglib.baselines.autoregressive import AutoregressiveConfig
-from rpglib.errors import InputError, choice, whole_number
+from rpglib.errors import LARGEST, InputError, choice, shown, whole_number
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, Schedule
 
@@ -99,3 +99,14 @@ def test_numbers_of_numpy_are_numbers():
     config = TrainConfig(steps=np.int64(7), learning_rate=np.float32(0.5))
     assert type(config.steps) is int and type(config.learning_rate) is float
     assert RPGConfig(widths=[np.int64(8)]).widths == (8,) and whole_number("n", np.uint8(3)) == 3
+
+
+def test_what_is_shown_is_whole_up_to_a_hundred_characters():
+    assert shown("x" * 98) == repr("x" * 98) and len(shown("x" * 98)) == 100
+    assert shown("x" * 99) == "'" + "x" * 96 + "..." and len(shown("x" * 99)) == 100
+
+
+def test_the_largest_whole_number_is_taken():
+    assert whole_number("n", LARGEST) == LARGEST
+    with pytest.raises(InputError):
+        whole_number("n", LARGEST + 1)

@@ -292,6 +292,19 @@ def test_what_varies_by_rounding_alone_is_not_blown_up(normalisation):
     assert (generated - frozen).abs().max() < 1e-6 * 0.1
 
 
+@pytest.mark.parametrize("normalisation", ["residual", "element"])
+def test_tokens_of_what_varies_by_rounding_alone_are_small(normalisation):
+    """One of a hundred networks differs in the last bit of one value, ten times the deviation over the zoo."""
+    frozen = torch.linspace(-1, 1.99, 50)
+    other = torch.cat((frozen[:-1], frozen[-1:].nextafter(torch.tensor(2.0))))
+    zoo = zoo_of(*[frozen] * 99, other)
+    tokenizer = ParameterTokenizer.fit(zoo, 8, normalisation=normalisation)
+    for network in (zoo[0], zoo[-1]):
+        tokens, _ = tokenizer.encode(network)
+        assert tokens[1:].abs().max() <= 1  # the first is of the layer that varies
+        assert tokenizer.decode(tokens)["x"].equal(network["x"])
+
+
 def test_another_type_is_refused():
     tokenizer = ParameterTokenizer.fit(zoo_of(random(3).half(), c=torch.tensor(1)), 4)
     refused(

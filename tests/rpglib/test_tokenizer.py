@@ -190,6 +190,29 @@ def test_residual_statistics_show_the_differences_between_checkpoints():
     assert abs(float(tokens.std()) - 1) < 0.05 and float(tokens.mean(0).abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize("n", [2, 5])
+@pytest.mark.parametrize("name", ["x", "running_var"])
+def test_deviations_over_the_zoo_are_those_of_a_sample(n, name):
+    """Of every value, or pooled over the layer; variances through their logarithm."""
+    values = torch.rand(n, 6, generator=torch.Generator().manual_seed(n)) + 0.5
+    zoo = [{name: x} for x in values]
+    if name == "running_var":
+        values = (values / (0.95 * values.mean()) + 0.05).log()
+    for normalisation, variance in (("element", values.var(0)), ("residual", values.var(0).mean().reshape(1))):
+        tokenizer = ParameterTokenizer.fit(zoo, 4, normalisation=normalisation)
+        torch.testing.assert_close(tokenizer.shift[0], values.mean(0))
+        torch.testing.assert_close(tokenizer.scale[0], variance.sqrt())
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_what_has_one_element_is_normalised_over_the_zoo(normalisation):
+    values = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)
+    zoo = [{"scale": x.float().reshape(1), "w": random(9, seed=i)} for i, x in enumerate(values)]
+    tokenizer = ParameterTokenizer.fit(zoo, 4, normalisation=normalisation)
+    tokens = torch.stack([tokenizer.encode(network)[0][0, 0] for network in zoo])
+    torch.testing.assert_close(tokens, ((values - values.mean()) / values.std()).float())
+
+
 def test_tied_integer_and_one_element_tensors():
     weight = torch.randn(6, 5)
     state = {"in.weight": weight, "scale": torch.tensor([2.5]), "steps": torch.tensor(7), "out.weight": weight}

@@ -14,14 +14,6 @@ SOON = 1e-9  # hours: spent as soon as anything is
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RPG_HOME", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def recipes(home):
     return paper_recipe.recipes("smoke")
 

@@ -15,13 +15,6 @@ from rpglib.analysis.similarity import mean_iou
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RPG_HOME", str(tmp_path_factory.mktemp("home")))
-        yield
-
-
-@pytest.fixture(scope="module")
 def study(home):
     """The smallest sweep with one basin, with two of one state each, and with the base's, a state per checkpoint."""
     variants = {

@@ -18,10 +18,10 @@ from experiments.pipeline import images_of, obtain_zoo
 from experiments.profiles import CNN_DIGITS
 from experiments.records import PROFILES, generator_dir
 from experiments.sweeps import cells
-from experiments.sweeps.cells import Cell
+from experiments.sweeps.cells import Cell, folder_of
 from experiments.sweeps.memory import training_bytes
 from experiments.sweeps.recipes import base
-from experiments.sweeps.sweep import Sweep, vary
+from experiments.sweeps.sweep import Sweep, _brief, vary
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
@@ -216,6 +216,15 @@ def test_a_record_holds_every_cell_and_what_was_changed(recorded):
             assert "accuracies" not in cell["original"] and isinstance(cell["loss"], float)
 
 
+@pytest.mark.parametrize(("count", "expected"), [(1, 0), (9, 8), (10, 9), (25, 23.5), (400, 379.5)])
+def test_a_record_keeps_of_a_loss_the_mean_of_its_last_tenth(count, expected):
+    original = {"mean": 90.0, "accuracies": [90.0]}
+    evaluations = [{"step": 1, "original": original}]
+    found = _brief({"original": original, "loss": {"losses": list(range(count))}, "evaluations": evaluations})
+    kept = {"original": {"mean": 90.0}}
+    assert found == {**kept, "loss": expected, "evaluations": [{"step": 1, **kept}]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -266,7 +275,7 @@ def test_a_record_is_checked_with_its_own_generator_or_not_at_all(recorded, tmp_
     study.cells("base")[1].model().save_pretrained(kept)
     assert record["generator"] != RPG.read(kept)[2]
     assert "agree with the record" in study.check_live(record), "with the cell's"
-    shutil.rmtree(study.cells("base")[0].folder)
+    shutil.rmtree(folder_of(study.cells("base")[0]))
     with pytest.raises(InputError, match=r"the record of small and the generator in .* are of two runs"):
         study.check_live(record)
     before = {key: value for key, value in record.items() if key != "generator"}

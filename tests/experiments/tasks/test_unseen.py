@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from experiments.tasks import head_space, language, unseen
 from experiments.tasks import tables as task_tables
 from experiments.tasks.baselines import measure_baselines, writers
 from experiments.tasks.finetuning import measure_finetuning
-from experiments.tasks.measures import answers, correct, flips
+from experiments.tasks.measures import Answers, answers, correct, flips
 from experiments.tasks.task_zoo import HEAD, exchanged, task_zoo
+from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.kernel_ridge import kernel_ridge
 from rpglib.baselines.ridge import ridge
 from rpglib.errors import InputError
@@ -36,14 +38,6 @@ VARIED = replace(
     curve=(),
 )
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RPG_HOME", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +208,8 @@ def test_a_curve_takes_nested_pairs_of_the_seen_tasks():
     assert len(few) == 32 and len(more) == 128
     assert torch.isin(few, more).all() and torch.isin(more, seen).all()
     assert few.equal((1021 - few).flip(0)), "pairs of opposites"
-    assert few[:16].diff().max() > 1, "at random"
+    assert torch.searchsorted(seen, few[:16]).max() > 100, "at random, not the first of them"
+    assert not few.equal(unseen._some(seen, 1022, 32, 1))
 
 
 def test_the_varied_zoo_is_recorded_without_a_generator(home):
@@ -262,6 +257,47 @@ def test_answers_are_judged_by_the_labels_given(result):
     flipped = answers(SMOKE, result.model, bits, test, 2, labels=1 - bits)
     assert own.right.shape == (2, 2, len(test)) and own.heads.shape == (2, 2, 50)
     assert (own.right ^ flipped.right).all()
+
+
+def test_every_row_of_tasks_has_networks_of_its_own(result):
+    """The same task twice: its networks are those that would be generated for it once."""
+    bits, test = SMOKE.tasks()[[0, 0]], images_of("digits").test
+    found, once = answers(SMOKE, result.model, bits, test, 2), answers(SMOKE, result.model, bits[:1], test, 4)
+    torch.testing.assert_close(found.heads.flatten(0, 1), once.heads[0], atol=1e-4, rtol=1e-3)
+    assert len(found.heads.flatten(0, 1).unique(dim=0)) == 4
+
+
+def test_unseen_and_seen_tasks_are_measured_apart_and_alikeness_by_errors(tasks, monkeypatch):
+    """With made-up answers, nine of ten of them right."""
+    seen, unseen_rows = split_tasks(SMOKE.count, 0, SMOKE.seen)
+    images, draw, asked, originals = images_of("digits"), torch.Generator().manual_seed(0), [], []
+
+    def made_up(*shape):
+        return torch.rand(*shape, generator=draw) < 0.9
+
+    def answered(recipe, model, bits, split, n, seed):
+        asked.append((bits, split, Answers(made_up(len(bits), n, len(split)), torch.zeros(len(bits), n, 50))))
+        return asked[-1][-1]
+
+    def known(recipe, networks, bits, split, device):
+        assert networks.tasks.equal(bits) and split is images.test
+        originals.append(made_up(len(bits), len(split)))
+        return originals[-1]
+
+    monkeypatch.setattr(unseen, "answers", answered)
+    monkeypatch.setattr(unseen, "correct", known)
+    model = SimpleNamespace(device=CPU)
+    numbers, _ = unseen._measure(SMOKE, tasks, seen, unseen_rows, model, images)
+    (bits, split, found), (others, other_split, once) = asked
+    assert bits.equal(tasks.bits[unseen_rows]) and split is other_split is images.test
+    learned = {tuple(task) for task in tasks.bits[seen].tolist()}
+    assert {tuple(task) for task in others.tolist()} <= learned and len(others.unique(dim=0)) == len(others)
+    assert numbers["generated"]["mean"] == pytest.approx(found.accuracies.mean().item())
+    assert numbers["seen"]["generated"]["mean"] == pytest.approx(once.accuracies.mean().item())
+    by_task = originals[0].view(len(bits), tasks.each, -1)
+    for name, right in (("among_generated", found.right), ("among_originals", by_task)):
+        expected = torch.stack([torch.tensor(mean_iou(~own)) for own in right]).mean().item()
+        assert numbers["diversity"][name] == pytest.approx(expected, rel=1e-5)
 
 
 def test_flips_count_opposite_answers():

@@ -158,3 +158,10 @@ def test_summary_of_one_value_has_no_spread_and_of_none_is_an_error():
     assert summarise([5.0]) == {"n": 1, "mean": 5.0, "median": 5.0, "std": 0.0, "min": 5.0, "max": 5.0}
     with pytest.raises(InputError, match="at least one value"):
         summarise([])
+
+
+def test_networks_side_by_side_have_their_number_in_every_tensor():
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    for stacked in ({"1.weight": torch.zeros(3, 2, 4), "1.bias": torch.zeros(2, 2)}, {"1.weight": torch.zeros(())}):
+        with pytest.raises(InputError, match="have the number of networks before their own axes"):
+            predictions(module, stacked, torch.zeros(5, 1, 2, 2))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.func import functional_call
 
@@ -141,6 +142,16 @@ def test_units_that_are_alike_keep_their_order():
     module = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
     state = {name: torch.ones_like(x) for name, x in module.state_dict().items()}
     assert all(x.equal(state[name]) for name, x in align(module, state, state).items())
+
+
+def test_another_order_that_is_no_better_is_not_taken():
+    """How alike the units are: exchanging the first and the last is as good, and is what the assignment would do."""
+    module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 1, bias=False))
+    alike = torch.tensor([[1.0, 1, 2], [0, 2, 0], [1, 1, 2]])
+    assert linear_sum_assignment(alike.numpy(), maximize=True)[1].tolist() == [2, 1, 0]
+    state = {"0.weight": torch.eye(3), "1.weight": torch.zeros(1, 3)}
+    found = align(module, {**state, "0.weight": alike}, state)
+    assert all(x.equal(state[name]) for name, x in found.items())
 
 
 def test_the_caller_keeps_its_networks():

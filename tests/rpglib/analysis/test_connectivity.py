@@ -170,3 +170,12 @@ def test_recalibration_needs_images_and_the_modules_own_network():
         recalibrated(module, drawn(module, 1), images(0))
     with pytest.raises(InputError, match="does not fit its architecture"):
         recalibrated(module, absolute()[1], images())
+
+
+def test_a_line_may_have_its_two_ends_alone_and_ends_are_networks():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    a, b = ({name: torch.randn_like(x) for name, x in module.state_dict().items()} for _ in range(2))
+    assert len(line(module, a, b, torch.randn(6, 1, 2, 2), torch.zeros(6, dtype=torch.int64), points=2)) == 2
+    for ends in (("a", b), (a, 3)):
+        with pytest.raises(InputError):
+            between(*ends, 0.5)

@@ -95,3 +95,8 @@ def test_own_rank_follows_the_definition_on_random_points():
         distances = (centres - point).norm(dim=1)
         expected.append(1 + sum(bool(d < distances[owner]) for d in distances))
     assert own_rank(points, owners, centres).tolist() == expected
+
+
+def test_one_component_may_be_asked_for():
+    points = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    assert principal_components(points, 1).directions.equal(principal_components(points, 2).directions[:1])

@@ -26,6 +26,7 @@ def test_leaving_one_out_by_hand():
     points = torch.tensor([[0.0, 0], [3, 4], [10, 0], [3, 4]])
     assert nearest_distance(points).tolist() == pytest.approx([5, 0, 65**0.5, 0])
     assert nearest_distance(points, points).tolist() == [0] * 4
+    assert nearest_distance(points[:2]).tolist() == [5, 5], "of two each is the other's nearest"
 
 
 @pytest.mark.parametrize("columns", [1, 7, 60, 4096])
@@ -82,3 +83,9 @@ def test_mistakes_are_one_clear_line(mistake, words):
     with pytest.raises(InputError, match=words) as caught:
         mistake()
     assert "\n" not in str(caught.value)
+
+
+def test_one_reference_is_enough_and_one_point_alone_is_not():
+    assert nearest_distance(torch.zeros(2, 3), torch.ones(1, 3)).tolist() == pytest.approx([3**0.5] * 2)
+    with pytest.raises(InputError):
+        nearest_distance(torch.zeros(1, 3))

@@ -89,6 +89,14 @@ def test_a_point_lies_on_the_line_between_two_networks(seed):
     torch.testing.assert_close(found.sum(1), torch.ones(3))
 
 
+def test_two_networks_are_enough_for_a_line_and_a_spread():
+    pair = torch.eye(2, dtype=torch.float64)
+    assert interpolated(pair, 50, 0).sum(1).allclose(torch.ones(50, dtype=torch.float64))
+    found = gaussian(pair, 20_000, 0)
+    assert found.mean(0).tolist() == pytest.approx([0.5, 0.5], abs=0.02)
+    assert found.std(0).tolist() == pytest.approx([0.5**0.5] * 2, rel=0.02), "of a sample of two"
+
+
 def test_places_on_lines_are_uniform_and_all_pairs_occur():
     found = interpolated(torch.eye(3, dtype=torch.float64), 3000, 0)
     used, counts = (found > 0).unique(dim=0, return_counts=True)

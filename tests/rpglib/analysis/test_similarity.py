@@ -46,6 +46,13 @@ def test_a_single_original_has_nothing_beside_it():
     assert found["to_nearest_original"] == pytest.approx(0.75)
 
 
+def test_of_two_networks_each_is_the_other_s_nearest():
+    pair = errors("1100", "0110")
+    assert nearest_iou(pair).tolist() == pytest.approx([1 / 3, 1 / 3])
+    found = diversity(pair, pair)
+    assert found["among_originals"] == found["nearest_original_among_originals"] == pytest.approx(1 / 3)
+
+
 def test_diversity_by_hand():
     generated, originals = errors("1100", "1110", "0001"), errors("1100", "0110", "0011")
     assert diversity(generated, originals) == pytest.approx(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from rpglib.baselines.autoregressive import (
     AutoregressiveConfig,
@@ -16,6 +17,7 @@ from rpglib.baselines.autoregressive import (
 )
 from rpglib.errors import InputError
 from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training.loop import TrainConfig, rate
 
 CONFIG = AutoregressiveConfig(width=32, layers=2, headdim=8, steps=200, batch_size=3, learning_rate=3e-3)
 
@@ -109,6 +111,46 @@ def test_padding_does_not_enter_the_loss(fitted):
         start = AutoregressiveDecoder(fitted.tokenizer.positions, real, 3, CONFIG)
     error = (start(fitted.originals, torch.arange(3)) - fitted.originals).detach()
     assert losses == pytest.approx([float(error[:, real].square().mean())], rel=1e-4)
+
+
+def test_fitting_is_the_loop_written_out(fitted):
+    config = dataclasses.replace(CONFIG, steps=4, batch_size=2)
+    _, losses = fit_autoregressive(fitted.zoo, fitted.tokenizer, config, progress=False)
+    real, draw = fitted.tokenizer.mask, torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        hand = AutoregressiveDecoder(fitted.tokenizer.positions, real, 3, config)
+    optimizer, expected = torch.optim.AdamW(hand.parameters(), weight_decay=TrainConfig.weight_decay), []
+    for step in range(4):
+        rows = torch.randperm(3, generator=draw)[:2]
+        optimizer.zero_grad()
+        loss = (hand(fitted.originals[rows], rows) - fitted.originals[rows])[:, real].square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(hand.parameters(), TrainConfig.gradient_clip)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, 4, TrainConfig.warmup)
+        optimizer.step()
+        expected.append(float(loss.detach()))
+    assert losses == pytest.approx(expected, rel=1e-4)
+
+
+def test_each_step_has_its_rate_its_weight_decay_and_its_clipped_gradient(fitted, monkeypatch):
+    seen = []
+
+    def note(optimizer, *_):
+        (group,) = optimizer.param_groups
+        norm = torch.stack([p.grad.norm() for p in group["params"]]).norm()
+        seen.append((group["lr"], group["weight_decay"], float(norm)))
+
+    monkeypatch.setattr(TrainConfig, "gradient_clip", 1e-3)
+    monkeypatch.setattr(TrainConfig, "warmup", 0.4)
+    handle = register_optimizer_step_pre_hook(note)
+    try:
+        fit_autoregressive(fitted.zoo, fitted.tokenizer, dataclasses.replace(CONFIG, steps=5), progress=False)
+    finally:
+        handle.remove()
+    rates, decays, norms = zip(*seen, strict=True)
+    assert rates == pytest.approx([CONFIG.learning_rate * rate(step, 5, 0.4) for step in range(5)])
+    assert set(decays) == {TrainConfig.weight_decay} and norms == pytest.approx([1e-3] * 5, rel=1e-2)
 
 
 def test_a_network_does_not_depend_on_how_many_are_generated(untrained):

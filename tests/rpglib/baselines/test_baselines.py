@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 import torch
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import GridSearchCV, GroupKFold
 
-from rpglib.baselines.kernel_ridge import kernel_ridge
+from rpglib.baselines.kernel_ridge import FOLDS, GRID, kernel_ridge
 from rpglib.baselines.majority import majority_class
 from rpglib.baselines.mean import mean_network
 from rpglib.baselines.nearest import nearest_task
@@ -142,3 +144,26 @@ def test_majority_class_counts_images_not_classes():
     assert majority_class(tasks, torch.tensor([10, 10, 10])).tolist() == [0, 1, 0, 1]
     assert majority_class(tasks, torch.tensor([100, 10, 10])).tolist() == [1, 0, 0, 1]
     assert majority_class(tasks, torch.tensor([20, 10, 10])).tolist() == [0, 0, 0, 1], "half is no majority"
+
+
+def test_kernel_ridge_is_the_best_of_its_grid_fitted_to_all():
+    seen, tasks = all_tasks(5)[:20], all_tasks(5)[20:]
+    # A function of pairs of bits, beside which a Gaussian kernel is too smooth, with noise that wants some penalty.
+    features = torch.stack([signs(seen)[:, 0] * signs(seen)[:, 1], signs(seen)[:, 2], signs(seen)[:, 3]], 1)
+    weights = features @ random(3, 6) + 0.1 * random(20, 6, seed=1) + 3
+    numbers = [int("".join(map(str, task.flip(0).tolist())), 2) for task in seen]
+    pairs = [min(number, 31 - number) for number in numbers]
+    search = GridSearchCV(KernelRidge(), GRID, scoring="neg_mean_squared_error", cv=GroupKFold(FOLDS))
+    mean = weights.mean(0)
+    search.fit(2 * seen - 1, (weights - mean).double(), groups=pairs)
+    expected = mean + torch.from_numpy(search.predict(2 * tasks - 1))
+    torch.testing.assert_close(kernel_ridge(seen, weights, tasks).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_ridge_takes_weights_of_any_float_type(dtype):
+    seen, tasks = all_tasks(4)[:10], all_tasks(4)[10:]
+    weights = random(10, 3)
+    found = ridge(seen, weights.to(dtype), tasks)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), ridge(seen, weights.to(dtype).float(), tasks), rtol=2e-2, atol=2e-2)

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
-from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule
+from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule, sample_weights
 
 SCHEDULE = NoiseSchedule()
 EDGES = torch.tensor([0, 1, 400, 998, 999])
@@ -35,6 +35,13 @@ def test_alpha_bar_is_the_product_of_one_minus_beta():
     expected = torch.tensor([0.9, 0.9 * 0.8, 0.9 * 0.8 * 0.7], dtype=torch.float64)
     torch.testing.assert_close(schedule.alpha_bar, expected)
     torch.testing.assert_close(schedule.signal_rate**2 + schedule.noise_rate**2, torch.ones(3, dtype=torch.float64))
+
+
+def test_a_schedule_may_have_one_step():
+    schedule = NoiseSchedule(steps=1, beta_start=0.3, beta_end=0.3)
+    torch.testing.assert_close(schedule.alpha_bar, torch.tensor([0.7], dtype=torch.float64))
+    noisy = schedule.add_noise(torch.ones(2, 3), torch.ones(2, 3), torch.zeros(2, dtype=torch.int64))
+    torch.testing.assert_close(noisy, torch.full((2, 3), 0.7**0.5 + 0.3**0.5))
 
 
 def test_noise_is_added_to_each_sample_at_its_own_step(pair):
@@ -121,3 +128,11 @@ def test_mistakes_are_one_clear_line(mistake, words):
     with pytest.raises(InputError, match=words) as caught:
         mistake(torch.zeros(1, 2))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [0, 0.0, -0.1, 1.5, "1"])
+def test_a_rate_is_above_zero_and_one_at_most(rate):
+    for rates in ({"signal_rate": rate, "noise_rate": 0.5}, {"signal_rate": 0.5, "noise_rate": rate}):
+        with pytest.raises(InputError):
+            sample_weights("sample", **rates)
+    assert sample_weights("sample", 1, 1) == sample_weights("sample", 1.0, 1.0) == (0.0, 1.0)

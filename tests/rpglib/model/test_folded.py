@@ -219,6 +219,23 @@ def test_a_compiler_may_have_arguments_and_is_called_once(copied):
 
 
 @needs_compiler
+@pytest.mark.parametrize("what", ["source", "flags", "processor", "compiler"])
+def test_a_kernel_of_another_source_or_machine_is_not_taken_for_this_one(copied, monkeypatch, tmp_path, what):
+    cache, calls = copied
+    if what == "source":
+        (tmp_path / "changed.cpp").write_text(native.SOURCE.read_text() + "// changed")
+        monkeypatch.setattr(native, "SOURCE", tmp_path / "changed.cpp")
+    elif what == "flags":
+        monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-g"))
+    elif what == "processor":
+        monkeypatch.setattr(native, "_processor", lambda: "another one")
+    else:
+        monkeypatch.setenv("CXX", os.environ["CXX"] + " -other")
+    assert library() is not None and calls() == 2
+    assert len(list(cache.iterdir())) == 2
+
+
+@needs_compiler
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "garbage"])
 def test_a_kept_kernel_that_is_not_whole_is_not_loaded_but_made_again(copied, damage):
     cache, calls = copied
@@ -298,6 +315,18 @@ def test_what_the_kernel_cannot_do_is_said():
         folded(denoiser(64, SMALL), torch.bfloat16, kernel="native")
     with pytest.raises(InputError, match="unknown kernel"):
         folded(denoiser(64, SMALL), kernel="fast")
+
+
+def test_threads_of_the_kernel_keep_nothing_for_gradients():
+    """Whether gradients are kept is each thread's own: what the caller has switched off is on in a new one."""
+    seen, before = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            list(native.in_threads([torch.arange(4)], lambda rows: seen.append(torch.is_grad_enabled()) or rows))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [False, False]
 
 
 def test_threads_of_the_kernel_use_one_core_each():

@@ -1,11 +1,13 @@
 """The chunked scan against the plain recurrence in float64, and the layer against its definition."""
 
+import math
+
 import pytest
 import torch
 
 from rpglib.errors import InputError
 from rpglib.model import mamba2
-from rpglib.model.mamba2 import Carried, Mamba2, ssd_chunked, ssd_recurrent
+from rpglib.model.mamba2 import Carried, Mamba2, _CausalConvolution, ssd_chunked, ssd_recurrent
 
 
 def inputs(length, seed=0, dtype=torch.float64):
@@ -40,12 +42,55 @@ def test_gradients_of_the_two_scans_agree():
         assert torch.allclose(a, b, atol=1e-8)
 
 
+@pytest.mark.parametrize("inside", [ssd_chunked, lambda x, *_: _CausalConvolution.apply(x.flatten(2), W, W[:, 0])])
+def test_autocast_around_a_function_changes_none_of_its_gradients(inside):
+    """Neither when all runs under autocast nor when only the way back does."""
+
+    def way(forward, back):
+        x = [a.requires_grad_() for a in inputs(13, dtype=torch.float32)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=forward):
+            loss = inside(*x).square().sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=back):
+            return torch.autograd.grad(loss, x, allow_unused=True)
+
+    exact = way(False, False)
+    for found in (way(True, False), way(True, True), way(False, True)):
+        assert all(torch.equal(a, b) for a, b in zip(exact, found, strict=True) if b is not None)
+
+
+W = torch.linspace(-1, 1, 48).view(12, 4)
+
+
 def test_strong_decay_over_long_sequences_stays_finite():
     x, decay, b, c = inputs(300, dtype=torch.float32)
     x.requires_grad_()
     decay = (decay * 1000).requires_grad_()
     ssd_chunked(x, decay, b, c).sum().backward()
     assert torch.isfinite(x.grad).all() and torch.isfinite(decay.grad).all()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 9])
+def test_the_convolution_is_causal_and_has_the_gradients_of_its_differences(length):
+    """Sequences shorter than the four taps, as long, and longer."""
+    g = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((2, length, 3), (3, 4), (3,)))
+    padded = torch.nn.functional.pad(x.transpose(1, 2), (3, 0))
+    expected = torch.nn.functional.silu(torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=3))
+    torch.testing.assert_close(mamba2._CausalConvolution.apply(x, weight, bias), expected.transpose(1, 2))
+    given = [a.requires_grad_() for a in (x, weight, bias)]
+    assert torch.autograd.gradcheck(mamba2._CausalConvolution.apply, given)
+
+
+def test_decays_and_step_sizes_start_spread_as_those_of_mamba_ssm():
+    """A is uniform between 1 and 16, the step size between 0.001 and 0.1 in its logarithm."""
+    torch.manual_seed(0)
+    layer = Mamba2(8, expand=500, headdim=2)
+    a = layer.A_log.detach().double().exp()
+    step = torch.nn.functional.softplus(layer.dt_bias.detach().double()).log() / math.log(10)
+    for found, low, high in ((a, 1, 16), (step, -3, -1)):
+        assert low - 1e-4 <= found.min() and found.max() <= high + 1e-4
+        quantiles = (found.quantile(torch.arange(1, 10, dtype=torch.float64) / 10) - low) / (high - low)
+        torch.testing.assert_close(quantiles, torch.arange(1, 10, dtype=torch.float64) / 10, atol=0.05, rtol=0)
 
 
 def changed(layer, seed=0):
@@ -116,6 +161,27 @@ def test_agrees_with_transformers():
     x = torch.randn(2, 40, 32)
     with torch.no_grad():
         assert torch.allclose(ours(x), theirs(x), atol=1e-4)
+
+
+def test_the_fused_kernels_are_called_as_mamba_ssm_calls_them(monkeypatch):
+    """Stand-ins that compute by definition what the kernels promise."""
+
+    def convolve(x, weight, bias, activation):
+        assert activation == "silu"
+        padded = torch.nn.functional.pad(x, (weight.shape[1] - 1, 0))
+        return torch.nn.functional.silu(torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=len(weight)))
+
+    def scan(x, dt, a, b, c, *, chunk_size, D, dt_bias, dt_softplus):
+        assert dt_softplus and chunk_size > 0 and b.shape[2] == c.shape[2] == 1
+        dt = torch.nn.functional.softplus(dt + dt_bias)
+        return ssd_recurrent(x * dt[..., None], dt * a, b.squeeze(2), c.squeeze(2)) + x * D[:, None]
+
+    torch.manual_seed(0)
+    layer, u = changed(Mamba2(16, d_state=8, headdim=8)), torch.randn(2, 9, 16)
+    with torch.no_grad():
+        plain = layer(u)
+        monkeypatch.setattr(mamba2, "fused_kernels", lambda device: (convolve, scan))
+        torch.testing.assert_close(layer(u), plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
-from rpglib.model import rpg
+from rpglib.model import recompute, rpg
 from rpglib.model.config import PRESETS, RPGConfig
 from rpglib.model.diffusion import PREDICTIONS
 from rpglib.model.recurrent import RECURRENCES, RecurrentModel
@@ -92,6 +92,7 @@ def test_saved_and_loaded_generator_writes_the_same_networks(tokenizer, tmp_path
     }
     loaded = RPG.from_pretrained(tmp_path / "generator")
     assert loaded.config == model.config
+    assert not any(part.training for part in loaded.modules()), "BatchNorm's statistics are those of the training"
     assert largest_difference(model.generate(**options), loaded.generate(**options)) == 0
 
 
@@ -129,6 +130,25 @@ def test_neighbouring_seeds_share_neither_noise_nor_states(tokenizer):
     states = torch.stack([model.permutation_rows(None, 200, seed) for seed in range(3)])
     for a, b in ((0, 1), (1, 2)):
         assert (states[a, 1:] == states[b, :-1]).float().mean() < 0.6, "network i + 1 has what i of the next seed has"
+
+
+def test_states_and_noise_are_drawn_from_streams_of_their_own(tokenizer, monkeypatch):
+    keys, plain = [], rpg.stream
+    monkeypatch.setattr(rpg, "stream", lambda *facts: keys.append(plain(*facts)) or keys[-1])
+    generator(tokenizer).generate(3, steps=1)
+    assert len(set(keys)) == 3 + 3
+
+
+def test_large_networks_keep_the_tokens_memory_and_small_ones_none_but_their_own(tokenizer):
+    model, block = generator(tokenizer), 4 * tokenizer.num_tokens * tokenizer.token_size
+    options = {"steps": 1, "permutation": [0, 1]}
+    alone = [network for network in model.generate_each(2, part=tokenizer.num_tokens, **options)]
+    together = [network for network in model.generate_each(2, part=2 * tokenizer.num_tokens, **options)]
+    for network in alone:
+        assert block in {x.untyped_storage().nbytes() for x in network.values()}
+    for network in together:
+        assert all(x.untyped_storage().nbytes() == x.nbytes for x in network.values())
+    assert largest_difference(alone, together) < 1e-5
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -234,6 +254,25 @@ def test_prototype_loss_adds_the_error_of_the_skip_over_all_tokens(tokenizer, we
         said = model.skip(model.recurrent(2, torch.arange(2)))
     expected = 0.7 * mean_by_hand((said - tokens).square(), tokenizer.mask, weighting)
     torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recurrence", RECURRENCES)
+def test_recomputation_is_of_every_layer_and_block_and_changes_nothing(tokenizer, monkeypatch, recurrence):
+    again, plain = [], recompute.checkpoint
+    monkeypatch.setattr(
+        recompute, "checkpoint", lambda layer, *rest, **o: again.append(layer) or plain(layer, *rest, **o)
+    )
+    tokens, gradients, statistics = torch.randn(2, *tokenizer.mask.shape), [], []
+    t, noise = torch.randint(1000, (tokens[..., 0].numel(),)), torch.randn(tokens.flatten(0, 1).shape)
+    for recomputed in (False, True):
+        model = generator(tokenizer, recurrence=recurrence).train()
+        model(tokens, tokenizer.mask, torch.arange(2), t=t, noise=noise, recompute=recomputed).backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+        statistics.append(list(model.buffers()))
+        assert bool(again) == recomputed
+    assert again == [*model.recurrent.layers, *model.denoiser.encoder_list, *model.denoiser.decoder_list]
+    assert all(a.equal(b) for a, b in zip(*gradients, strict=True))
+    assert all(a.equal(b) for a, b in zip(*statistics, strict=True)), "BatchNorm counts a batch once"
 
 
 @pytest.mark.parametrize("channels", [CONFIG.channels, (1, 4, 1)])
@@ -413,11 +452,17 @@ CLAIMS = [
 ]
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=str)
+def claimed(folder, **claim):
+    """Write a configuration that makes these claims, and is of the time before there were digests to compare."""
+    path = folder / "config.json"
+    fields = {name: x for name, x in json.loads(path.read_text()).items() if name not in ("files", "digest")}
+    path.write_text(json.dumps(fields | claim))
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: " ".join(claim))
 def test_sizes_that_the_weights_do_not_have_take_no_memory(tokenizer, tmp_path, monkeypatch, claim):
     generator(tokenizer).save_pretrained(tmp_path)
-    fields = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(fields | claim))
+    claimed(tmp_path, **claim)
     monkeypatch.setattr(RPG, "__init__", lambda *_: pytest.fail("weights were made before they were compared"))
     with pytest.raises(InputError, match=r"does not hold this generator|does not fit into memory") as caught:
         RPG.from_pretrained(tmp_path)
@@ -428,6 +473,7 @@ def test_more_tokens_than_the_weights_have_take_no_memory(tokenizer, tmp_path, m
     generator(tokenizer).save_pretrained(tmp_path)
     layer = dataclasses.replace(tokenizer.layers[0], shape=(2**40, 2))
     one = [torch.zeros(1)], [torch.ones(1)]
+    claimed(tmp_path)
     ParameterTokenizer([layer], *one, [1.0], {}, {}, [layer.name], 64).save(tmp_path / "tokenizer.safetensors")
     monkeypatch.setattr(RPG, "__init__", lambda *_: pytest.fail("positions were made before they were compared"))
     with pytest.raises(InputError, match="does not hold this generator"):
@@ -476,6 +522,15 @@ def test_damaged_files_of_before(tokenizer, tmp_path):
         RPG.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="no folder with a generator"):
         RPG.from_pretrained(tmp_path / "absent")
+
+
+def test_a_tokenizer_of_another_generator_is_refused_without_digests_too(tokenizer, tmp_path):
+    saved_before_digests(generator(tokenizer), tmp_path)
+    build = Architecture("cnn_digits", 10, 1, 8).build
+    zoo = [{name: 2 * x for name, x in build().state_dict().items()} for _ in range(3)]
+    ParameterTokenizer.fit(zoo, token_size=64).save(tmp_path / "tokenizer.safetensors")
+    with pytest.raises(InputError, match="mixes the files of two generators"):
+        RPG.from_pretrained(tmp_path)
 
 
 def test_a_generator_of_before_is_read_and_gets_its_digest_by_a_save(tokenizer, tmp_path):
@@ -702,3 +757,16 @@ def test_threads_share_the_tokens(tokenizer):
     finally:
         torch.set_num_threads(before)
     assert all(largest_difference(other, found[0]) < 1e-5 for other in found[1:])
+
+
+@pytest.mark.parametrize("path", ["nowhere", "./nowhere", "/no/where", "no/such/folder"])
+def test_what_is_no_name_on_the_hub_is_not_asked_for_there(path):
+    with pytest.raises(InputError, match="is no folder with a generator"):
+        RPG.from_pretrained(path)
+
+
+@pytest.mark.parametrize("tensors", [3, {"a": 1}, {1: torch.zeros(1)}])
+def test_a_companion_is_a_dict_of_tensors(tokenizer, tmp_path, tensors):
+    with pytest.raises(InputError, match=r"companion 'beside\.safetensors'"):
+        generator(tokenizer).save_pretrained(tmp_path, {"beside.safetensors": tensors})
+    assert not list(tmp_path.iterdir())

@@ -193,6 +193,22 @@ def test_grids():
     assert timesteps(10, 4) == [9, 7, 4, 1]
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_one_step_of_a_schedule_of_one_lands_on_the_clean_estimate(name):
+    assert timesteps(1, 1) == timesteps(1, 1, "leading") == [0]
+    asked = []
+    found = SAMPLERS[name](
+        lambda x, t: asked.append(t) or WEIGHT,
+        noise_source(0, WEIGHT.shape)(),
+        NoiseSchedule(steps=1),
+        steps=1,
+        prediction="sample",
+        draw_noise=lambda: pytest.fail("the last step is free of noise"),
+    )
+    torch.testing.assert_close(found, WEIGHT)
+    assert asked == [0]
+
+
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "reference"])
 @pytest.mark.parametrize("T", [2, 7, 100, 1000])
 def test_grids_descend_within_the_schedule(spacing, T):
@@ -218,7 +234,8 @@ def test_reference_path_ends_at_index_zero_and_the_others_at_clean_data():
         ({"spacing": "linear"}, "unknown spacing 'linear'; known: trailing, leading, reference"),
         ({"prediction": "x0"}, "unknown prediction 'x0'"),
         ({"eta": 0.5}, "needs draw_noise"),
-        ({"eta": 2.0}, r"eta must lie in 0\.\.1"),
+        ({"eta": 2.0}, r"eta must lie in 0\.\.1, not 2"),
+        ({"eta": -0.1}, r"eta must lie in 0\.\.1, not -0\.1"),
     ],
 )
 def test_mistakes_are_one_clear_line(options, words):

@@ -207,3 +207,24 @@ def test_a_full_disk_is_told_by_every_writer_of_tensors(tmp_path):
     lines = call.stdout.splitlines()
     assert len(lines) == 2 and all(line.startswith("told: cannot write") for line in lines), call.stdout + call.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_parts_go_with_their_process_or_with_time(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        here, young, old = files._machine(), time.time(), time.time() - files.ABANDONED - 60
+        made = {
+            "running": (here, running.pid, old),
+            "gone": (here, gone.pid, young),
+            "elsewhere": ("0" * len(here), gone.pid, young),
+            "forgotten": ("0" * len(here), gone.pid, old),
+        }
+        for name, (machine, process, since) in made.items():
+            path = tmp_path / f".{name}.part-{machine}-{process}-0a1b2c3d.json"
+            path.write_text("{}")
+            os.utime(path, (since, since))
+        files.tidy(tmp_path)
+        assert {path.name.split(".")[1] for path in tmp_path.iterdir()} == {"running", "elsewhere"}
+        assert running.poll() is None, "asking after a process must not end it"
+        running.communicate(b"\n")

@@ -1,5 +1,6 @@
 """Batches follow from seed and step alone, read no more than they need, and a thread changes nothing in them."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -23,8 +24,8 @@ def zoo(tmp_path_factory):
     return Zoo.write(tmp_path_factory.mktemp("zoo"), checkpoints, **facts)
 
 
-def drawn(zoo, **options):
-    model = RPG(MODEL, ParameterTokenizer.fit(zoo, 64))
+def drawn(zoo, config=MODEL, **options):
+    model = RPG(config, ParameterTokenizer.fit(zoo, 64))
     return Batches(model, zoo, **{"batch_size": 4, "diffusion_batch": 7} | options)
 
 
@@ -46,6 +47,31 @@ def test_a_step_has_one_batch_in_memory_from_files_and_ahead(zoo, monkeypatch):
 def test_chosen_tokens_are_those_of_the_whole_batch(zoo):
     some, whole = drawn(zoo)(0), drawn(zoo, whole=True)(0)
     assert some["tokens"].shape == (7, 64) and whole["tokens"].flatten(0, 1)[some["chosen"]].equal(some["tokens"])
+
+
+def test_every_token_of_a_batch_is_chosen_in_time_and_none_twice_in_a_step(zoo):
+    batch = drawn(zoo, diffusion_batch=50)
+    count, seen = 4 * batch.tokenizer.num_tokens, set()
+    for step in range(100):
+        chosen = batch(step)["chosen"].tolist()
+        assert len(set(chosen)) == 50
+        seen |= set(chosen)
+    assert seen == set(range(count))
+    # Where all of them pass the denoiser, in their order.
+    assert drawn(zoo, diffusion_batch=count)(0)["chosen"].equal(torch.arange(count))
+
+
+def test_both_of_two_diffusion_steps_are_drawn(zoo):
+    batch = drawn(zoo, dataclasses.replace(MODEL, diffusion_steps=2))
+    assert torch.cat([batch(step)["t"] for step in range(10)]).unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(4, 0, 1), (6, 1, 1), (15, 2, 3)])
+def test_checkpoints_are_drawn_without_replacement(zoo, size, least, most):
+    batch = drawn(zoo, batch_size=size)
+    for step in range(20):
+        counts = batch(step)["permutation"].bincount(minlength=6)
+        assert counts.sum() == size and counts.min() >= least and counts.max() <= most
 
 
 def test_what_fails_in_the_thread_is_raised_at_its_step_and_the_thread_ends():
@@ -71,3 +97,17 @@ def test_loading_ahead_leaves_the_cores_to_the_computation():
     before = torch.get_num_threads()
     assert list(ahead(lambda step: torch.get_num_threads(), range(2))) == [1, 1]
     assert torch.get_num_threads() == before
+
+
+STREAMS = {
+    (0, 0, 0): 2654435769,
+    (1, 0, 0): 3317869467,
+    (0, 1, 0): 643080592,
+    (0, 0, 1): 10979785,
+    (7, 80000, 3): 408850699,
+    (1099511627777, 80001, 7): 3717571823,
+}
+
+
+def test_the_streams_of_steps_are_those_that_records_were_made_with():
+    assert {place: batches._mix(*place) for place in STREAMS} == STREAMS and len(set(STREAMS.values())) == len(STREAMS)

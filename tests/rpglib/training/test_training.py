@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from random import Random
 
 import pytest
 import torch
+from accelerate import Accelerator
 from launch_training import MODEL, TRAIN, trained
+from torch.nn.utils import parameters_to_vector
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import accuracy, predictions
@@ -21,12 +25,13 @@ from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import has_bf16
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import batches, loop
-from rpglib.training.loop import TrainResult, train
+from rpglib.training.loop import TrainResult, rate, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
 
 SHORT = dataclasses.replace(TRAIN, steps=7, save_every=2, ema=0.5)
+EXACT = dataclasses.replace(SHORT, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +78,7 @@ def test_captured_in_a_graph_a_step_is_the_same(zoo, monkeypatch, precision):
     losses, models = {}, {}
     for kind in ("graph", "plain"):
         if kind == "plain":
-            monkeypatch.setattr(loop, "graphed", lambda model, batch, options: partial(model, **options))
+            monkeypatch.setattr(loop, "graphed", lambda model, batch, options, autocast: partial(model, **options))
         models[kind] = fresh(zoo)
         losses[kind] = train(models[kind], zoo, config, device="cuda", progress=False).losses
     assert losses["graph"] == pytest.approx(losses["plain"], rel=1e-3)
@@ -123,7 +128,7 @@ def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, tmp_path, stop):
     assert all(getattr(result, name) >= before[name] for name in ("seconds", "processor_seconds"))
 
 
-@pytest.mark.parametrize("other", ["seed", "code", "tokenizer", "order", "task"])
+@pytest.mark.parametrize("other", ["seed", "code", "tokenizer", "order", "task", "frozen", "middle"])
 def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
     def tasks(first):
         return Labelled(zoo, torch.stack([torch.arange(2)] * first + [1 - torch.arange(2)] * (6 - first)))
@@ -138,6 +143,15 @@ def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
         monkeypatch.setattr("rpglib.training.loop.sources_digest", lambda *parts: "other code")
     elif other == "tokenizer":
         model.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
+    elif other == "frozen":
+        model.recurrent.layers[0].requires_grad_(False)
+    elif other == "middle":  # the end of a tensor that is neither the first nor the last
+        checkpoints = Labelled([dict(checkpoint) for checkpoint in zoo], checkpoints.tasks)
+        last = checkpoints[5]
+        name = max(last, key=lambda name: last[name].numel())
+        assert min(last) < name < max(last) and last[name].numel() > 128
+        last[name] = last[name].clone()
+        last[name].view(-1)[-1] += 1e-3
     elif other == "order":
         checkpoints = Labelled(list(zoo)[::-1], checkpoints.tasks)
     else:
@@ -156,6 +170,17 @@ class Labelled(list):
     def __init__(self, checkpoints, tasks):
         super().__init__(checkpoints)
         self.runs, self.tasks = torch.zeros(len(self), dtype=torch.int64), tasks
+
+
+def test_checkpoints_of_any_type_have_a_fingerprint():
+    def prints(x):
+        return loop._fingerprint(Labelled([{"w": torch.ones(2), "x": x, "z": torch.ones(2)}], None))
+
+    values = [torch.tensor(v) for v in (0.0, 1.0, True, 1, [], [1], [[1.0]])]
+    values += [torch.ones(3, dtype=kind) for kind in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e8m0fnu)]
+    values += [torch.arange(6).view(2, 3), torch.arange(6).view(2, 3).T, torch.arange(200), -torch.arange(200)]
+    assert len({prints(x) for x in values}) == len(values)
+    assert prints(torch.ones(3, 2).T) == prints(torch.ones(2, 3))
 
 
 def test_one_flipped_bit_of_a_state_is_noticed(zoo, tmp_path):
@@ -184,6 +209,125 @@ def test_a_broken_state_is_refused(zoo, tmp_path):
         train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
 
 
+def test_the_rate_rises_over_its_share_of_the_steps_and_falls_as_half_a_cosine():
+    found = [rate(step, 100, 0.2) for step in range(100)]
+    assert found[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
+    assert found[20:] == pytest.approx([math.cos(math.pi * k / 160) ** 2 for k in range(80)])
+    assert [rate(step, 4, 0.0) for step in range(4)] == pytest.approx([1, 1, 0.75, 0.25]), "the first step rises always"
+    assert rate(0, 1, 0.0) == rate(0, 1, 1.0) == 1 and [rate(step, 2, 1.0) for step in range(2)] == [0.5, 1]
+
+
+@pytest.fixture
+def steps_of():
+    """Notes what an optimizer is given at each of its steps: by its settings, and the norm of its gradients."""
+    seen = []
+
+    def note(optimizer, *_):
+        (group,) = optimizer.param_groups
+        norm = torch.stack([p.grad.norm() for p in group["params"] if p.grad is not None]).norm()
+        seen.append({"lr": group["lr"], "weight_decay": group["weight_decay"], "norm": float(norm)})
+
+    handle = register_optimizer_step_pre_hook(note)
+    yield seen
+    handle.remove()
+
+
+def test_each_step_has_its_rate_its_weight_decay_and_its_clipped_gradient(zoo, steps_of):
+    config = dataclasses.replace(EXACT, steps=5, warmup=0.4, weight_decay=0.3, gradient_clip=1e-3)
+    train(fresh(zoo), zoo, config, device="cpu", progress=False)
+    assert [x["lr"] for x in steps_of] == pytest.approx([TRAIN.learning_rate * rate(k, 5, 0.4) for k in range(5)])
+    assert {x["weight_decay"] for x in steps_of} == {0.3}
+    assert [x["norm"] for x in steps_of] == pytest.approx([1e-3] * 5, rel=1e-2)
+
+
+def test_training_is_the_loop_written_out(zoo):
+    config = dataclasses.replace(EXACT, steps=4, warmup=0.5, gradient_clip=0.3, weighting="token", prototype_loss=0.7)
+    start = fresh(zoo, prediction="sample", prototype_skip=True)
+    model, hand = copy.deepcopy(start), copy.deepcopy(start).train()
+    losses = train(model, zoo, config, device="cpu", progress=False).losses
+    optimizer = torch.optim.AdamW(hand.parameters(), weight_decay=config.weight_decay)
+    batch, expected = loop.batches_of(hand, zoo, config), []
+    average = parameters_to_vector(hand.parameters()).detach()
+    for step in range(4):
+        optimizer.zero_grad()
+        loss = hand(mask=hand.tokenizer.mask, weighting="token", prototype_loss=0.7, **batch(step))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(hand.parameters(), 0.3)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, 4, 0.5)
+        optimizer.step()
+        expected.append(float(loss.detach()))
+        now = parameters_to_vector(hand.parameters()).detach()
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * now
+    assert losses == pytest.approx(expected, rel=1e-4)
+    # AdamW makes full steps of gradients that are nothing but rounding, so single weights may differ.
+    found, before = (parameters_to_vector(x.parameters()).detach() for x in (model, start))
+    assert (found - average).norm() < 0.01 * (found - before).norm()
+
+
+def test_a_process_draws_batches_of_its_own(zoo, monkeypatch):
+    losses = []
+    for process in (0, 1):
+        monkeypatch.setattr(Accelerator, "process_index", process)
+        losses += train(fresh(zoo), zoo, dataclasses.replace(EXACT, steps=1), device="cpu", progress=False).losses
+        model = fresh(zoo).train()
+        batch = loop.batches_of(model, zoo, EXACT, process=process)(0)
+        assert losses[-1] == pytest.approx(float(model(mask=model.tokenizer.mask, **batch).detach()), rel=1e-4)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training_before_it_spoils_a_weight(zoo):
+    model = fresh(zoo)
+    before = copy.deepcopy(model)
+    model.denoiser.condi_embedder.bias.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(InputError, match="gradient is not finite at step 0"):
+        train(model, zoo, EXACT, device="cpu", progress=False)
+    assert all(x.equal(y) for x, y in zip(model.parameters(), before.parameters(), strict=True))
+
+
+def test_the_state_is_saved_at_its_interval_and_at_the_end(zoo, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop, "_save", lambda path, state: saved.append((path, state["step"])))
+    train(fresh(zoo), zoo, dataclasses.replace(EXACT, save_every=3), tmp_path, device="cpu", progress=False)
+    assert saved == [(tmp_path / "training.pt", step) for step in (3, 6, 7)]
+
+
+def test_seconds_go_on_from_those_of_the_interrupted_part(zoo, tmp_path):
+    config = dataclasses.replace(EXACT, steps=3)
+
+    def stop(step, model):
+        if step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False, on_step=stop)
+    state = torch.load(tmp_path / "training.pt")
+    state["result"] |= {"seconds": 1e6, "processor_seconds": 2e6}
+    torch.save(state, tmp_path / "training.pt")
+    result = train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False)
+    assert 1e6 < result.seconds < 1e6 + 600 and 2e6 < result.processor_seconds < 2e6 + 600
+
+
+def test_what_a_state_must_agree_in(zoo):
+    """The same sizes and settings everywhere: of other checkpoints, other statistics, or for more processes."""
+    model, own = fresh(zoo), loop._identity(fresh(zoo), zoo, EXACT, 1)
+    assert loop._identity(model, zoo, EXACT, 1) == own
+    assert loop._identity(model, zoo, EXACT, 2) != own
+    others = [{name: 2 * x for name, x in checkpoint.items()} for checkpoint in zoo]
+    model.tokenizer = ParameterTokenizer.fit(others, 64, normalisation="residual")
+    assert repr(model.tokenizer) == repr(fresh(zoo).tokenizer)
+    assert loop._identity(model, zoo, EXACT, 1) != own
+
+
+def test_a_state_of_more_processes_is_not_gone_on_with(zoo, tmp_path, monkeypatch):
+    config = dataclasses.replace(EXACT, steps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "num_processes", 2)
+        train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False)
+    with pytest.warns(UserWarning, match="of a run with another processes"):
+        train(fresh(zoo), zoo, config, tmp_path, device="cpu", progress=False)
+
+
 def test_streaming_from_disk_gives_the_weights_of_the_cached_zoo(zoo, monkeypatch):
     cached, streamed = fresh(zoo), fresh(zoo)
     train(cached, zoo, SHORT, progress=False)
@@ -202,6 +346,20 @@ def test_gradient_checkpointing_gives_the_same_weights_in_less_memory(zoo):
     assert same(kept, recomputed)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_step_computes_again_what_it_is_asked_to(zoo, monkeypatch, asked):
+    seen, forward = [], RPG.forward
+
+    def noted(model, **options):
+        seen.append(options["recompute"])
+        return forward(model, **options)
+
+    monkeypatch.setattr(RPG, "forward", noted)
+    config = dataclasses.replace(EXACT, steps=2, gradient_checkpointing=asked)
+    train(fresh(zoo), zoo, config, device="cpu", progress=False)
+    assert seen == [asked] * 2
+
+
 def test_bf16_runs_and_auto_asks_the_hardware(zoo):
     config = dataclasses.replace(SHORT, steps=2)
     assert train(fresh(zoo), zoo, dataclasses.replace(config, precision="bf16"), progress=False).precision == "bf16"
@@ -218,17 +376,48 @@ def test_precision_of_one_training_does_not_reach_the_next(zoo):
     assert set(seen) == {torch.float32}
 
 
-def test_averaged_weights_are_what_is_returned(zoo):
-    config = dataclasses.replace(SHORT, steps=2, ema=0.9)
-    seen = []
-
-    def look(step, model):
-        seen.append(model.denoiser.condi_embedder.bias.detach().clone())
-
+@pytest.mark.parametrize("ema", [0.2, 0.9])
+def test_averaged_weights_are_what_is_returned(zoo, ema):
     model = fresh(zoo)
-    train(model, zoo, config, progress=False, on_step=look)
-    # The average starts as the first step's weights.
-    assert torch.allclose(model.denoiser.condi_embedder.bias, 0.9 * seen[0] + 0.1 * seen[1], atol=1e-6)
+    averages, names = copy.deepcopy(model.state_dict()), {name for name, _ in model.named_parameters()}
+
+    def follow(step, model):
+        decay = min(ema, (1 + step) / (10 + step))
+        for name, x in model.state_dict().items():
+            averages[name] = decay * averages[name] + (1 - decay) * x if name in names else x.clone()
+
+    train(model, zoo, dataclasses.replace(SHORT, steps=4, ema=ema), progress=False, on_step=follow)
+    assert any("running_var" in name for name in averages)
+    for name, x in model.state_dict().items():
+        torch.testing.assert_close(x, averages[name], msg=name)
+
+
+@pytest.mark.parametrize("frozen", ["denoiser", "recurrent.layers.0", "denoiser.encoder_list.0"])
+@pytest.mark.parametrize("diffusion", [True, False])
+def test_what_the_caller_froze_stays_as_it_is(zoo, frozen, diffusion):
+    model = fresh(zoo, prediction="sample", prototype_skip=True)
+    part = model.get_submodule(frozen).requires_grad_(False)
+    learns, before = [p.requires_grad for p in model.parameters()], copy.deepcopy(part).state_dict()
+    denoiser = copy.deepcopy(dict(model.denoiser.named_parameters()))
+    config = dataclasses.replace(SHORT, steps=2, prototype_loss=1.0, diffusion=diffusion)
+    train(model, zoo, config, progress=False)
+    assert [p.requires_grad for p in model.parameters()] == learns
+    assert all(x.equal(before[name]) for name, x in part.named_parameters())
+    moved = not all(x.equal(denoiser[name]) for name, x in model.denoiser.named_parameters())
+    assert moved == (diffusion and frozen != "denoiser")
+
+
+def test_a_training_that_breaks_off_leaves_nothing_frozen(zoo):
+    def stop(step, model):
+        raise KeyboardInterrupt
+
+    model = fresh(zoo, prediction="sample", prototype_skip=True)
+    config = dataclasses.replace(SHORT, prototype_loss=1.0, diffusion=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, zoo, config, progress=False, on_step=stop)
+    assert all(p.requires_grad for p in model.denoiser.parameters())
+    with pytest.raises(InputError, match="every part of this generator is frozen"):
+        train(model.requires_grad_(False), zoo, SHORT, progress=False)
 
 
 def test_permutation_by_run_and_tasks(zoo):

@@ -7,8 +7,16 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.collect import CollectConfig, Schedule, batching_gain, collect, init_population, train_population
-from rpglib.zoo.images import Images, Split, load_images
+from rpglib.zoo.collect import (
+    CollectConfig,
+    Schedule,
+    _streamed,
+    batching_gain,
+    collect,
+    init_population,
+    train_population,
+)
+from rpglib.zoo.images import Images, Split, Stream, load_images
 from rpglib.zoo.store import Zoo
 
 VIT = Architecture("vit_small_digits", 10, 1, 8)
@@ -83,6 +91,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     rates = [recipe.rate(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and max(rates) == pytest.approx(2.0, abs=0.1) and rates[-1] < 0.01
     assert {Schedule(1, 2.0, 1).rate(step, 100) for step in range(100)} == {2.0}
+    assert 0 < recipe.rate(0, 1) <= 2.0, "a single step learns"
 
 
 def test_a_zoo_of_runs(digits, tmp_path):
@@ -143,6 +152,20 @@ def test_a_timm_model_is_collected_one_by_one(digits):
     assert zoo.runs.tolist() == [0, 0, 1, 1] and zoo[0].keys() == zoo.build().state_dict().keys()
 
 
+@pytest.mark.parametrize("maps", [None, torch.tensor([[5, 6, 7], [7, 6, 5]])])
+def test_an_incomplete_batch_of_a_stream_is_left_out(maps):
+    """Eight images in batches of three, twice: all members see the same."""
+    images, labels = torch.arange(8.0).view(8, 1, 1, 1), torch.arange(8) % 3
+    stream = Stream(8, (1, 1, 1), lambda size: zip(images.split(size), labels.split(size), strict=True))
+    schedule = Schedule(2, 1e-3, 3)
+    found = list(_streamed(stream, schedule, [0, 1], maps))
+    assert len(found) == schedule.steps(len(stream)) == 4
+    for step, (x, y) in enumerate(found):
+        own = labels[3 * (step % 2) :][:3]
+        assert x.flatten(1).tolist() == [[3 * (step % 2) + k for k in range(3)]] * 2
+        assert y.equal(own.expand(2, 3) if maps is None else maps[:, own])
+
+
 def test_the_gain_compares_equal_networks(digits):
     gain = batching_gain(VIT, digits, CollectConfig(epochs=1, learning_rate=1e-3), members=4)
     assert gain["members"] == 4 and gain["steps"] == 4 and gain["difference"] < 1e-4 and gain["agreement"] == 100
@@ -178,3 +201,8 @@ def test_the_gain_compares_equal_networks(digits):
 def test_bad_input_is_one_line(digits, architecture, change, extra, message):
     with pytest.raises(InputError, match=message):
         collect(architecture, digits, replace(BRIEF, **change), progress=False, **extra)
+
+
+def test_the_gain_wants_images_that_the_architecture_takes(digits):
+    with pytest.raises(InputError, match="takes 1 channels of 16 pixels, digits has 1 of 8"):
+        batching_gain(replace(VIT, image_size=16), digits, CollectConfig(epochs=1), members=2)

@@ -1,7 +1,9 @@
 """Data sets: sizes, fixed splits, both layouts of CIFAR-10, ImageNet and its coarse classes, remedies in errors."""
 
+import dataclasses
 import io
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from timm.data import ImageNetInfo
+from torchvision.datasets import CIFAR10
 from torchvision.io import ImageReadMode, decode_image
 
 from rpglib.errors import InputError
@@ -19,6 +22,8 @@ from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 from rpglib.zoo.images import (
     CIFAR10_MEAN,
     CIFAR10_STD,
+    Split,
+    Stream,
     _decode,
     coarse_imagenet,
     data_root,
@@ -78,6 +83,31 @@ def test_the_parquet_layout_is_read_and_its_encoding_named(tmp_path, encoding, s
     expected = (pixels[:20] / 255 - np.array(CIFAR10_MEAN)) / np.array(CIFAR10_STD)
     difference = np.abs(images.test.images.permute(0, 2, 3, 1).numpy() - expected)
     assert difference.max() < 1e-5 if encoding == "PNG" else difference.mean() < 1
+
+
+def test_torchvision_s_layout_is_read_and_normalised(tmp_path, monkeypatch):
+    """Ten training images in two files and four test images, by the published mean and deviation of every channel."""
+    monkeypatch.setattr("rpglib.zoo.images.CIFAR10_VALIDATION", 3)
+    monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", None], ["data_batch_2", None]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", None]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": None})
+    pixels = np.random.default_rng(0).integers(0, 256, (14, 3, 32, 32), dtype=np.uint8)
+    labels = [*range(10), 3, 1, 2, 0]
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["x"] * 10}))
+    for name, rows in {"data_batch_1": slice(6), "data_batch_2": slice(6, 10), "test_batch": slice(10, 14)}.items():
+        batch = {"data": pixels[rows].reshape(-1, 3072), "labels": labels[rows]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    images = load_images("cifar10", tmp_path)
+    assert images.source == "CIFAR-10" and [len(part) for part in (images.train, images.validation)] == [7, 3]
+    mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
+    expected = (torch.from_numpy(pixels).float() / 255 - mean) / deviation
+    torch.testing.assert_close(images.test.images, expected[10:])
+    assert images.test.labels.tolist() == [3, 1, 2, 0]
+    order = torch.cat((images.train.labels, images.validation.labels))
+    assert order.sort().values.tolist() == list(range(10))
+    torch.testing.assert_close(torch.cat((images.train.images, images.validation.images)), expected[order])
 
 
 def test_a_broken_parquet_file_is_one_line(tmp_path):
@@ -234,6 +264,24 @@ def test_imagenet_goes_through_timm(tmp_path):
         imagenet(tmp_path / "absent", model)
 
 
+def test_imagenet_s_training_images_come_shuffled_and_cropped_at_random_and_no_others_do(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 40, 50, 3), dtype=np.uint8)
+    for part in ("train", "val"):
+        for i, pixels in enumerate(noise):
+            folder = tmp_path / part / f"class {i:02}"
+            folder.mkdir(parents=True)
+            Image.fromarray(pixels).save(folder / "0.png")
+    model = Architecture("test_resnet", num_classes=20, image_size=160).build()
+    images = imagenet(tmp_path, model, workers=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        (one, first), (other, second) = (next(iter(images.train.batches(19))) for _ in range(2))
+    assert first.sort().values.equal(second.sort().values) and not first.equal(second)
+    assert not any(x.equal(y) for x, y in zip(one[first.argsort()], other[second.argsort()], strict=True))
+    (one, first), (other, second) = (next(iter(images.test.batches(20))) for _ in range(2))
+    assert first.equal(second) and first.tolist() == list(range(20)) and one.equal(other)
+
+
 def test_the_validation_images_of_imagenet_are_neither_trained_nor_tested_on(tmp_path):
     for part, count in (("train", 205), ("val", 1)):
         write_folder(tmp_path / part / "cat", 1)
@@ -364,3 +412,17 @@ def test_imagenet10_lies_below_the_root_and_needs_no_model(fake_imagenet, synset
         load_images("imagenet10", fake_imagenet)
     with pytest.raises(InputError, match="train lacks 395 of the 395 class folders"):
         load_images("imagenet10", fake_imagenet / "imagenet")
+
+
+def test_parts_that_are_none_are_refused():
+    with pytest.raises(InputError, match=r"Stream\.loader"):
+        Stream(3, (1, 8, 8), loader=[])
+    whole = load_images("digits")
+    with pytest.raises(InputError, match=r"Images\.name"):
+        dataclasses.replace(whole, name=3)
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(2, dtype=torch.int64), torch.zeros(3), [0, 1, 2], None])
+def test_a_split_has_a_label_for_every_image(labels):
+    with pytest.raises(InputError, match="labels"):
+        Split(torch.zeros(3, 1, 8, 8), labels)
