@@ -155,6 +155,7 @@ class RPG(nn.Module):
         chosen: Tensor | None = None,
         weighting: str = "value",
         prototype_loss: float = 0.0,
+        diffusion: bool = True,
         recompute: bool = False,
     ) -> Tensor:
         """The diffusion loss (paper v1, equation 5): mean squared error over the real values of some or all tokens.
@@ -163,8 +164,9 @@ class RPG(nn.Module):
         tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those. t (B,)
         int64 and noise (B, D), standard normal: at which diffusion step, and noised by what. weighting: "value" counts
         every value alike, "token" every token. prototype_loss: weight of the error, over all tokens (N, L, D), of what
-        the prototype's linear skip alone says of the clean token. recompute: what recurrent layers and denoiser blocks
-        compute inside is not kept for the way back but computed again.
+        the prototype's linear skip alone says of the clean token. diffusion: False leaves a denoiser out that is at
+        zero. recompute: what recurrent layers and denoiser blocks compute inside is not kept for the way back but
+        computed again.
         """
         length = len(mask)
         n = next((len(x) for x in (permutation, task) if x is not None), tokens.shape[0] if tokens.ndim == 3 else 1)
@@ -184,7 +186,7 @@ class RPG(nn.Module):
             weights = weights.repeat(n, 1)
         schedule = self.config.schedule
         noisy = schedule.add_noise(clean, noise, t)
-        output = self.denoiser(noisy, t, prototypes, recompute)
+        output = self.denoiser(noisy, t, prototypes, recompute) if diffusion else torch.zeros_like(noisy)
         if self.skip is not None:
             output = output + (self.skip(prototypes) if said is None else said)
         target = schedule.target(clean, noise, t, self.config.prediction)

@@ -213,11 +213,13 @@ def _train(
         accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
     elif alone:
         model.to(device)
+    # A denoiser that stays at zero need not be computed.
+    denoises = config.diffusion or not learner.denoiser.at_zero
     asked = learner
     if behaviour is not None:
         if sharded:
             raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
-        asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, config.diffusion)
+        asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, denoises)
     optimizer = _optimizer(learner, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
     wrapped, optimizer = accelerator.prepare(asked, optimizer)
@@ -250,6 +252,7 @@ def _train(
         "mask": model.tokenizer.mask.to(device),
         "weighting": config.weighting,
         "prototype_loss": config.prototype_loss,
+        "diffusion": denoises,
         "recompute": config.gradient_checkpointing,
     }
     loss_of = partial(wrapped, **options)
