@@ -147,7 +147,10 @@ class Longer(Job):
         seconds = time.process_time() - began
         ruler = Ruler.of(self.zoo())
         networks = [one[0]]
-        return {"rows": {"one": row(ruler, networks, images.test, self.good(ruler))}, "cpu_seconds": {"train": seconds}}
+        return {
+            "rows": {"one network, trained longer": row(ruler, networks, images.test, self.good(ruler))},
+            "cpu_seconds": {"train": seconds},
+        }
 
 
 def over_seeds(found: list[dict]) -> dict[str, list[dict]]:
