@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
-from rpglib.baselines import autoregressive, kernel_ridge, majority, mean, nearest, ridge
+from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
 from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
@@ -55,7 +55,8 @@ UNSEARCHED = {
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
-         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer")),
+         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer",
+          "baselines.deep_weight_flow.DeepWeightFlow")),
         "results",
     ),
 }  # fmt: skip
@@ -70,6 +71,7 @@ INNER = {
     ),
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
     "rpglib.training.behaviour.WithBehaviour",
+    "rpglib.baselines.deep_weight_flow.FlowNetwork",
     *(f"rpglib.zoo.architectures.{name}" for name in ("Attention", "Block", "SmallViT", "CentreCrop")),
     *(f"rpglib.zoo.architectures.{name}" for name in ("cnn_digits", "cnn_m", "cnn_s")),
 }
@@ -96,10 +98,12 @@ def material() -> dict:
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
         "model": model, "plain": plain, "tokens": tokens, "module": architecture.build(), "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
+        "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
         "state": collect.init_population(architecture, [0, 1]),
     }  # fmt: skip
 
@@ -272,6 +276,11 @@ def cases() -> dict[str, tuple]:
         "rpglib.baselines.autoregressive.teacher_forced_error": (autoregressive.teacher_forced_error,
             {"decoder": decoder, "generated": tokens[:2], "originals": tokens, "permutation": torch.tensor([0, 2]),
             "seed": 0, "temperature": 1.0}),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlowConfig": (deep_weight_flow.DeepWeightFlowConfig,
+            fields(it["flow_config"])),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlow.generate": (it["flow"].generate, {"n": 2, "seed": 0}),
+        "rpglib.baselines.deep_weight_flow.fit_deep_weight_flow": (deep_weight_flow.fit_deep_weight_flow, {"zoo": zoo,
+            "config": it["flow_config"], "images": small.train, "seed": 0, "progress": False}),
         "rpglib.baselines.kernel_ridge.kernel_ridge": (kernel_ridge.kernel_ridge, seen),
         "rpglib.baselines.ridge.ridge": (ridge.ridge, seen | {"order": 2, "columns": torch.arange(5) > 2}),
         "rpglib.baselines.mean.mean_network": (mean.mean_network, seen),

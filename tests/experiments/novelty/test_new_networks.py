@@ -209,6 +209,15 @@ def test_a_broken_training_goes_on(study, tmp_path, monkeypatch):
     assert job.compute(tmp_path / "broken")["rows"] == whole["rows"]
 
 
+@pytest.mark.parametrize("method", jobs.FLOWS)
+def test_a_flow_is_measured_as_the_rest_is(study, method, tmp_path):
+    settings = jobs.FLOWS[method] | {"steps": 2}
+    found = study._job(jobs.Flow, 0, method=method, settings=settings).compute(tmp_path)
+    one = found["rows"][method]
+    assert one["n"] == 4 and one["apart"]["median"] > 0 and len(found["loss"]["losses"]) == 2
+    assert {"train", "step", "network"} == found["cpu_seconds"].keys() and found["generator_parameters"] > 10**5
+
+
 def test_tables_and_figures_show_the_numbers(record, home):
     numbers = json.loads((records.results_dir("smoke") / "new_networks.json").read_text())["numbers"]
     table = tables.methods(numbers)
