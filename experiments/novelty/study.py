@@ -1,13 +1,13 @@
 """From zoos, variants and seeds to the record of `21_new_networks`."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.novelty.jobs import Baselines, Flow, Generated, Job, Longer, generated, over_seeds, spread
 from experiments.novelty.measures import MULTIPLES, accuracies
 from experiments.novelty.mixing import MIXTURES
-from experiments.pipeline import images_of, obtain_zoo, pick, seeded
+from experiments.pipeline import images_of, seeded
 from experiments.profiles import Recipe
 from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
@@ -32,16 +32,16 @@ class Part:
     """A zoo, and what is made of it: generators by name, and beside them all that needs none.
 
     seeds move the trainings of generators and all that is drawn, not the zoo, which all of them share. networks: of
-    each group; epochs: of the one network that is trained longer; flow: training steps of DeepWeightFlow. Without these
-    (0) the two are left out.
+    each group; flows: settings of DeepWeightFlow by method; epochs: of the one network that is trained longer, 0 for
+    none.
     """
 
     recipe: Recipe
     variants: Mapping[str, Variant]
     seeds: Sequence[int]
     networks: int
+    flows: Mapping[str, Mapping] = field(default_factory=dict)
     epochs: int = 0
-    flow: int = 0
 
     def jobs(self, profile: str, seed: int, device: str) -> dict[str, list[Job]]:
         """The jobs of every row, one per seed; `seed` moves the zoo, too."""
@@ -54,8 +54,7 @@ class Part:
             for name, one in self.variants.items()
         }
         found[ORIGINALS] = each(Baselines, self.recipe)
-        if self.flow:
-            found["DeepWeightFlow"] = each(Flow, self.recipe, steps=self.flow)
+        found |= {name: each(Flow, self.recipe, method=name, settings=own) for name, own in self.flows.items()}
         if self.epochs:
             found[LONGER] = each(Longer, self.recipe, epochs=self.epochs)
         return found
@@ -101,16 +100,17 @@ class Study:
         return {name: part.jobs(self.profile, self.seed, self.device) for name, part in self.parts.items()}
 
     def _run(self) -> dict:
-        began, jobs, collected = time.perf_counter(), self._jobs(), {}
-        for name, part in self.parts.items():
-            # First and once: all jobs want it.
-            collecting = time.process_time()
-            recipe = seeded(part.recipe, self.seed)
-            obtain_zoo(recipe, self.profile, images_of(recipe.images), pick(self.device))
-            collected[name] = time.process_time() - collecting
+        began, jobs = time.perf_counter(), self._jobs()
+        # First: all others want them.
+        zoos = run([rows[ORIGINALS][0].collecting() for rows in jobs.values()], "zoos")
+        collected = {name: zoo["cpu_seconds"] for name, zoo in zip(jobs, zoos, strict=True)}
         found = iter(run([job for rows in jobs.values() for row in rows.values() for job in row], EXPERIMENT))
         numbers = {
-            name: _numbers({method: [next(found) for _ in row] for method, row in rows.items()}, collected[name])
+            name: _numbers(
+                self.parts[name].variants,
+                {method: [next(found) for _ in row] for method, row in rows.items()},
+                collected[name],
+            )
             for name, rows in jobs.items()
         }
         first = next(iter(self.parts.values()))
@@ -124,7 +124,7 @@ class Study:
                 seeds=self._seeds(),
                 n=len(first.seeds),
                 wall_seconds=time.perf_counter() - began,
-                data_source=", ".join({part.recipe.images: 0 for part in self.parts.values()}),
+                data_source=", ".join({images_of(part.recipe.images).source: 0 for part in self.parts.values()}),
                 generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT)),
             )
 
@@ -149,12 +149,12 @@ class Study:
         return f"{len(networks)} {kind} states generated and evaluated again; they agree with the record"
 
 
-def _numbers(found: dict[str, list[dict]], collected: float) -> dict:
+def _numbers(variants: Iterable[str], found: dict[str, list[dict]], collected: float) -> dict:
     """A part's numbers, from what its jobs found; collected: seconds of the zoo's collection."""
     originals = found[ORIGINALS][0]
     rows = {}
     for name, row in found.items():
-        prefix = f"{name}: " if name not in (ORIGINALS, LONGER, "DeepWeightFlow") else ""
+        prefix = f"{name}: " if name in variants else ""
         rows |= {f"{prefix}{kind}": each for kind, each in over_seeds(row).items()}
     # They do not depend on the seed.
     rows[ORIGINALS] = rows[ORIGINALS][:1]
