@@ -20,6 +20,7 @@ from experiments.novelty.mixing import MIXTURES, averages, mixtures
 from experiments.pipeline import fit, images_of, obtain_zoo, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import plain
+from experiments.sweeps.cells import run
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.connectivity import recalibrated
@@ -29,7 +30,6 @@ from rpglib.model.rpg import RPG
 from rpglib.runtime.state_dicts import unflatten
 from rpglib.training.behaviour import ClassificationBehaviour
 from rpglib.training.loop import TrainResult
-from rpglib.zoo.collect import collect
 from rpglib.zoo.images import take
 from rpglib.zoo.store import Zoo
 
@@ -186,22 +186,30 @@ class Flow(Job):
 
 @dataclass(frozen=True)
 class Longer(Job):
-    """One more network, trained from scratch for `epochs`, about as long as a generator is."""
+    """One more network, trained from scratch for `epochs`.
+
+    It is number `place` of so many that are trained `together`, as the zoo's networks are; its seconds are its share.
+    """
 
     epochs: int = 1
+    place: int = 0
+    together: int = 1
+
+    def collecting(self) -> Collecting:
+        own = self.recipe.collect
+        # The seed of no run of the zoo.
+        config = replace(own, runs=self.together, checkpoints=1, epochs=self.epochs, seed=own.seed + 1000)
+        recipe = replace(self.recipe, name=f"{self.recipe.name}_longer", collect=config)
+        return replace(super().collecting(), recipe=recipe)
 
     def compute(self, folder: Path) -> dict:
-        images, device = images_of(self.recipe.images), pick(self.device)
-        seed = self.recipe.collect.seed + 1000 + self.seed  # of no run of the zoo
-        config = replace(self.recipe.collect, runs=1, checkpoints=1, epochs=self.epochs, seed=seed)
-        began = time.process_time()
-        one = collect(self.recipe.architecture, images, config, device=device, progress=False)
-        seconds = time.process_time() - began
-        ruler = Ruler.of(self.zoo())
-        networks = [one[0]]
+        ruler, collecting = Ruler.of(self.zoo()), self.collecting()
+        one = collecting.zoo()[self.place]
         return {
-            "rows": {"one network, trained longer": row(ruler, networks, images.test, self.good(ruler))},
-            "cpu_seconds": {"train": seconds},
+            "rows": {
+                "one network, trained longer": row(ruler, [one], images_of(self.recipe.images).test, self.good(ruler))
+            },
+            "cpu_seconds": {"train": run([collecting])[0]["cpu_seconds"] / self.together},
         }
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from experiments.novelty.jobs import Baselines, Flow, Generated, Job, Longer, generated, over_seeds, spread
 from experiments.novelty.measures import MULTIPLES, accuracies
@@ -56,7 +56,8 @@ class Part:
         found[ORIGINALS] = each(Baselines, self.recipe)
         found |= {name: each(Flow, self.recipe, method=name, settings=own) for name, own in self.flows.items()}
         if self.epochs:
-            found[LONGER] = each(Longer, self.recipe, epochs=self.epochs)
+            together = each(Longer, self.recipe, epochs=self.epochs, together=len(self.seeds))
+            found[LONGER] = [replace(job, place=k) for k, job in enumerate(together)]
         return found
 
 
@@ -101,8 +102,9 @@ class Study:
 
     def _run(self) -> dict:
         began, jobs = time.perf_counter(), self._jobs()
-        # First: all others want them.
-        zoos = run([rows[ORIGINALS][0].collecting() for rows in jobs.values()], "zoos")
+        # First: others want them. The longest one before all.
+        longer = [rows[LONGER][0].collecting() for rows in jobs.values() if LONGER in rows]
+        zoos = run([*longer, *(rows[ORIGINALS][0].collecting() for rows in jobs.values())], "zoos")[len(longer) :]
         collected = {name: zoo["cpu_seconds"] for name, zoo in zip(jobs, zoos, strict=True)}
         found = iter(run([job for rows in jobs.values() for row in rows.values() for job in row], EXPERIMENT))
         numbers = {
