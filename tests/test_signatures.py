@@ -36,7 +36,7 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.store import Zoo
 
 SEARCHED = [
-    "rpglib.tokenizer",
+    "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
     "rpglib.prompts.task",
     "rpglib.training.loop",
@@ -50,7 +50,7 @@ UNSEARCHED = {
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
-    "rpglib.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
+    "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
     "rpglib.zoo.store.Zoo": "made by `write`, `open` and `from_checkpoints`",
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
@@ -64,8 +64,6 @@ UNSEARCHED = {
 
 INNER = {
     *(
-        "rpglib.tokenizer.Layer",
-        "rpglib.tokenizer.Segment",
         "rpglib.zoo.images.Files",
         "rpglib.analysis.alignment.Axis",
     ),
@@ -154,15 +152,17 @@ def cases() -> dict[str, tuple]:
     tokenizer.save(tokenizer_path)
     written(zoo, **facts_of)
     return {
-        "rpglib.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
             "token_size": 512, "slicing": "layer", "normalisation": "layer"}),
-        "rpglib.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
-        "rpglib.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
             {"state_dict": network, "rows": torch.tensor([0, 2])}),
-        "rpglib.tokenizer.ParameterTokenizer.decode": (tokenizer.decode, {"tokens": tokens[0], "reuse": False}),
-        "rpglib.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together, {"tokens": tokens[:2]}),
-        "rpglib.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
-        "rpglib.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode": (tokenizer.decode,
+            {"tokens": tokens[0], "reuse": False}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together,
+            {"tokens": tokens[:2]}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
         "rpglib.tasks.check_task": (check_task, {"task": [0, 1, 1], "bits": 3}),
         "rpglib.tasks.check_tasks": (check_tasks, {"tasks": BITS, "bits": 3}),
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
@@ -178,7 +178,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.behaviour.Behaviour": (behaviour.Behaviour, options),
         "rpglib.training.behaviour.ClassificationBehaviour": (behaviour.ClassificationBehaviour, options | {
             "images": small.train, "architecture": it["architecture"], "disagreement": 0.3, "batch_size": 4,
-            "noise": 0.1}),
+            "noise": 0.1, "augment": lambda images, generator: images}),
         "rpglib.training.behaviour.with_gradient": (behaviour.with_gradient, {"module": it["architecture"].build()}),
         "rpglib.training.behaviour.random_mixtures": (behaviour.random_mixtures, {"n": 2, "states": 3, "count": 2,
             "generator": torch.Generator()}),
@@ -395,7 +395,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "loader", "backend"}
+FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "loader", "backend", "augment"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 

@@ -14,6 +14,7 @@ import torch
 
 from experiments import baselines
 from experiments.baselines import CALIBRATION, Networks, arranged, learned, points
+from experiments.novelty import images as augmenting
 from experiments.novelty import measures, mixing
 from experiments.novelty.measures import Ruler, row
 from experiments.novelty.mixing import MIXTURES, averages, mixtures
@@ -54,7 +55,7 @@ class Job:
     device: str = "auto"
 
     def facts(self) -> dict:
-        code = source_digest(sys.modules[__name__], measures, mixing, baselines)
+        code = source_digest(sys.modules[__name__], measures, mixing, augmenting, baselines)
         own = {key: value for key, value in vars(self).items() if key not in ("profile", "device", "recipe")}
         return plain({**own, "recipe": replace(self.recipe, name=""), "novelty_code": code})
 

@@ -11,6 +11,7 @@ import torch
 
 from experiments import records
 from experiments.novelty import figures, jobs, tables
+from experiments.novelty.images import Moved
 from experiments.novelty.measures import (
     KINDS,
     MULTIPLES,
@@ -40,7 +41,7 @@ CHANGES = {
     "train.diffusion": False,
     "sampling_steps": 1,
 }
-OURS = Variant({"networks": 2, "batch_size": 8})
+OURS = Variant({"networks": 2, "batch_size": 8, "augment": Moved(5.0, 0.1, 0.1)})
 VARIANTS = {"ours": OURS, "without behaviour": Variant(None), "short": Variant(None, {"train.steps": 1})}
 
 
@@ -124,6 +125,27 @@ def test_calibration_compares_confidence_with_accuracy():
 def test_a_network_that_answers_nan_is_never_sure(zoo, digits):
     broken = {name: x * math.nan if x.is_floating_point() else x for name, x in zoo[0].items()}
     assert probabilities(zoo.build(), [broken], digits.test.images).eq(0).all()
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_images_are_moved_within_their_bounds(digits):
+    images = digits.train.images[:50]
+    still = Moved(0.0, 0.0, 0.0)(images, torch.Generator())
+    torch.testing.assert_close(still, images, rtol=0, atol=1e-5)
+    moved = Moved(15.0, 0.1, 0.1)(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape and moved.amin() >= images.amin() - 1e-5 and moved.amax() <= images.amax() + 1e-5
+    change = (moved - images).flatten(1).norm(dim=1) / images.flatten(1).norm(dim=1)
+    assert 0.1 < change.median() < 1 and len(change.unique()) == 50
+    # One pixel in the middle of nine: by a third of the width it moves to another pixel, and no further.
+    dot = torch.zeros(200, 1, 3, 3)
+    dot[:, :, 1, 1] = 1
+    shifted = Moved(0.0, 0.0, 1 / 3)(dot, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(shifted.sum((1, 2, 3)), torch.ones(200), rtol=0, atol=1e-4)
+    assert (shifted.mean(0) > 0.02).all()
+    turned = Moved(180.0, 0.0, 0.0)(dot, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(turned[:, 0, 1, 1], torch.ones(200))
 
 
 # ---- mixtures --------------------------------------------------------------------------------------------------------
