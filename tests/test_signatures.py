@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rpglib import conditions
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
 from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
@@ -38,6 +39,7 @@ from rpglib.zoo.store import Zoo
 SEARCHED = [
     "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
+    "rpglib.conditions",
     "rpglib.prompts.task",
     "rpglib.training.loop",
     "rpglib.training.behaviour",
@@ -47,6 +49,10 @@ SEARCHED = [
 ]  # fmt: skip
 
 UNSEARCHED = {
+    **dict.fromkeys(
+        ("rpglib.training.behaviour.Behaviour.conditions", "rpglib.training.behaviour.ClassificationBehaviour.see"),
+        "what a subclass says, checked where it is called",
+    ),
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
@@ -78,6 +84,9 @@ INNER = {
 
 BITS = all_tasks(3)
 BATCH = torch.arange(12.0).view(2, 6)
+CONDITIONS = (conditions.Condition("angle", -180, 180, "angle"), conditions.Condition("camera", 0, 3, "identity"),
+              conditions.Condition("blur", 0, 2))  # fmt: skip
+ROWS = torch.tensor([[30.0, 1, 0.5], [0.0, 3, 2.0], [-90.0, 0, 1.0]])
 
 
 @cache
@@ -93,13 +102,15 @@ def material() -> dict:
     tokenizer = ParameterTokenizer.fit(zoo, 512)
     sizes = {"token_size": 512, "widths": (16,), "d_state": 4, "headdim": 8, "channels": (1, 2, 1)}
     model = RPG(RPGConfig(**sizes, permutation_states=3, task_bits=3), tokenizer).eval()
+    told = RPG(RPGConfig(**sizes, conditions=CONDITIONS, condition_dropout=0.1), tokenizer).eval()
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
     flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
-        "model": model, "plain": plain, "tokens": tokens, "module": architecture.build(), "decoder_config": decoder,
+        "model": model, "plain": plain, "told": told, "tokens": tokens, "module": architecture.build(),
+        "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
         "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
         "state": collect.init_population(architecture, [0, 1]),
@@ -133,7 +144,8 @@ def cases() -> dict[str, tuple]:
     errors = torch.arange(12).view(3, 4) % 3 == 0
     schedule, fast = diffusion.NoiseSchedule(20), collect.Schedule(1, 1e-3, 4)
     facts_of = {"architecture": it["architecture"], "runs": [0, 0, 0], "accuracies": [1.0, 2.0, None],
-                "tasks": [[0, 1], [1, 0], [0, 1]], "images": "digits", "config": {"a": 1}}  # fmt: skip
+                "tasks": [[0, 1], [1, 0], [0, 1]], "images": "digits", "config": {"a": 1},
+                "conditions": ROWS.tolist(), "described_by": CONDITIONS}  # fmt: skip
     sampling = {"predict": lambda x, t: x, "x": BATCH, "schedule": schedule, "steps": 2, "prediction": "sample"}
     noise = partial(torch.randn, 2, 6)
     forward = {"x0": BATCH, "noise": BATCH, "t": torch.tensor([0, 19])}
@@ -142,6 +154,7 @@ def cases() -> dict[str, tuple]:
                   "inference": "partial", "part": 4, "first": 0, "precision": "fp32", "kernel": "auto",
                   "distributed": False}  # fmt: skip
     mixed = {k: v for k, v in generation.items() if k != "permutation"} | {"mixture": torch.eye(3)[:2]}
+    told = {"n": 2, "condition": ROWS[:2], "guidance": 2.0, "eta": 0.5, "temperature": 0.5, "steps": 1}
     options = {"weight": 1.0, "networks": 2, "mixture": 2, "reconstruction": 1.0}
     compared = {"generated": tokens[:2], "originals": tokens, "mask": tokenizer.mask}
     learning = {"module": module, "state": state, "split": small.train, "schedule": fast, "seeds": [0, 1],
@@ -168,6 +181,13 @@ def cases() -> dict[str, tuple]:
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
         "rpglib.tasks.split_tasks": (split_tasks, {"count": 6, "seed": 0, "seen": 0.8}),
         "rpglib.tasks.name_of": (name_of, {"task": [0, 1, 1]}),
+        "rpglib.conditions.Condition": (conditions.Condition, fields(CONDITIONS[0])),
+        "rpglib.conditions.described": (conditions.described, {"name": "conditions", "value": CONDITIONS}),
+        "rpglib.conditions.check_conditions": (conditions.check_conditions, {"conditions": CONDITIONS,
+            "given": ROWS, "n": 3, "strict": False}),
+        "rpglib.conditions.features": (conditions.features, {"conditions": CONDITIONS, "rows": ROWS}),
+        "rpglib.conditions.random_conditions": (conditions.random_conditions, {"conditions": CONDITIONS, "n": 2,
+            "generator": torch.Generator()}),
         "rpglib.prompts.task.task_from_prompt": (task_from_prompt, {"prompt": "even digits", "images": "digits",
             "backend": "table"}),
         "rpglib.training.loop.TrainConfig": (loop.TrainConfig, fields(loop.TrainConfig())),
@@ -186,7 +206,9 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.loop.batches_of": (loop.batches_of, {"model": it["plain"], "zoo": zoo,
             "config": loop.TrainConfig()}),
         "rpglib.training.loop.rate": (loop.rate, {"step": 3, "steps": 10, "warmup": 0.1}),
-        "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig())),
+        "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig(conditions=CONDITIONS))),
+        "rpglib.model.config.RPGConfig.features": (it["told"].config.features, {"rows": ROWS}),
+        "rpglib.model.config.RPGConfig.left_out": (it["told"].config.left_out, {"n": 2}),
         "rpglib.model.config.RPGConfig.preset": (RPGConfig.preset, {"name": "tiny"}),
         "rpglib.model.rpg.RPG": (RPG, {"config": it["plain"].config, "tokenizer": tokenizer}),
         "rpglib.model.rpg.RPG.offload": (lambda device: RPG(it["plain"].config, tokenizer).offload(device),
@@ -194,6 +216,8 @@ def cases() -> dict[str, tuple]:
         "rpglib.model.rpg.RPG.generate_tokens": (partial(first_of, model.generate_tokens), generation),
         "rpglib.model.rpg.RPG.generate": (model.generate, generation),
         "rpglib.model.rpg.RPG.generate_each": (partial(first_of, model.generate_each), mixed),
+        "rpglib.model.rpg.RPG.condition_rows": (it["told"].condition_rows, {"condition": ROWS[:2], "n": 2}),
+        "rpglib.model.rpg.RPG.generate, told": (it["told"].generate, told),
         "rpglib.model.rpg.RPG.task_rows": (model.task_rows, {"task": [0, 1, 1], "n": 2}),
         "rpglib.model.rpg.RPG.permutation_rows": (model.permutation_rows, {"permutation": [0, 1], "n": 2, "seed": 0,
             "first": 0}),
@@ -461,6 +485,7 @@ def test_the_valid_arguments_are_valid():
 
 SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
 SLOW |= dict.fromkeys((f"rpglib.model.rpg.RPG.{name}" for name in ("read", "from_pretrained", "generate")), 3)
+SLOW |= {"rpglib.model.rpg.RPG.generate, told": 3}
 SLOW |= {"rpglib.zoo.collect.collect": 4, "rpglib.analysis.connectivity.line": 3, "rpglib.zoo.store.Zoo.write": 3}
 """Of what is handed to these, every so many-th is tried."""
 

@@ -83,6 +83,8 @@ class RecurrentModel(nn.Module):
     ) -> Tensor:
         """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64 or weights (N, P), `task` (N, bits) of 0, 1.
 
+        Or `task` (N, F) holds the features of conditions, from 0 to 1, instead of bits.
+
         recompute: keep no more than each layer's input for the way back.
         """
         calls = [partial(call, layer, recompute=recompute) for layer in self.layers]

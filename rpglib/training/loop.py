@@ -8,7 +8,6 @@ import hashlib
 import math
 import os
 import time
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rpglib.errors import InputError, check_types, choice, whole_number
+from rpglib.errors import InputError, check_types, choice, warn, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import flag, function, number, of, path, takes, whole
 from rpglib.runtime.files import atomic
@@ -147,7 +146,7 @@ def train(
     the same weights as an unbroken one. A state of other arguments, checkpoints or code is set aside, with a warning.
     `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate. `on_step` is called
     after every step with its number and the model. `behaviour` adds a loss of what generated networks do, of mixtures
-    of permutation states; such a step is not captured in a CUDA graph, and not sharded.
+    of permutation states or of conditions; such a step is not captured in a CUDA graph, and not sharded.
 
     Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
     gradients are averaged, as are BatchNorm's statistics: all end with the same generator. With `--use_fsdp
@@ -199,7 +198,9 @@ def _train(
     except ValueError as error:  # such as after an Accelerator of the caller's own with another precision
         reason = str(error).splitlines()[0]
         raise InputError(f"Accelerate is set up otherwise in this process ({reason}); train in a new one") from None
-    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device)
+    # With the behaviour alone nothing is learned from the zoo's weights.
+    learns = behaviour is None or behaviour.reconstruction > 0
+    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device) if learns else None
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and not accelerator.is_fsdp2:
         raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
@@ -260,7 +261,10 @@ def _train(
     if on_gpu and alone and behaviour is None and not config.gradient_checkpointing and start < config.steps:
         loss_of = graphed(wrapped, batches(start), options, autocast)
     # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
-    loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
+    if batches is None:
+        loaded = ({} for _ in steps)
+    else:
+        loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
     with closing(loaded):
         for step, batch in zip(bar, loaded, strict=True):
             if behaviour is not None:
@@ -384,7 +388,7 @@ def _identity(
     tokenizer = model.tokenizer
     statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
     return {
-        "model": dataclasses.asdict(model.config),
+        "model": model.config.to_dict(),
         "train": dataclasses.asdict(config),
         "tokenizer": [repr(tokenizer), statistics],
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
@@ -397,9 +401,10 @@ def _identity(
 
 
 def _fingerprint(zoo: Checkpoints) -> str:
-    """A fingerprint of runs, tasks and checkpoints in their order; of each tensor the ends only, which is soon done."""
+    """A fingerprint of runs, tasks, conditions and checkpoints in their order; of each tensor the ends, soon done."""
     found = hashlib.sha256(str([torch.as_tensor(zoo.runs).tolist(), len(zoo)]).encode())
-    found.update(b"" if zoo.tasks is None else zoo.tasks.cpu().numpy().tobytes())
+    for rows in (zoo.tasks, getattr(zoo, "conditions", None)):
+        found.update(b"" if rows is None else rows.cpu().numpy().tobytes())
     for i in range(len(zoo)):
         for name, x in sorted(zoo[i].items()):
             found.update(repr((name, x.dtype, tuple(x.shape))).encode())
@@ -438,7 +443,7 @@ def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict)
         differs = sorted(name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name])
         with suppress(FileNotFoundError):  # another process of this training did it
             os.replace(path, path.with_name(ASIDE))
-        warnings.warn(f"{path} is of a run with another {', '.join(differs)}; it is now {ASIDE}", stacklevel=3)
+        warn(f"{path} is of a run with another {', '.join(differs)}; it is now {ASIDE}")
         return 0
     for name, part in parts.items():
         part.load_state_dict(state[name])

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from rpglib.conditions import Condition, described
 from rpglib.errors import InputError
 from rpglib.runtime.arguments import dense, each
 from rpglib.runtime.files import read_json, save_tensors, write_json
@@ -33,7 +34,8 @@ class Zoo:
     """N checkpoints of one architecture; `zoo[i]` is a state dict, read from the memory-mapped shard when asked for.
 
     runs (N,) int64, from 0: which independent run a checkpoint comes from (its permutation state); tasks (N, bits)
-    int64 of 0 and 1, or None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test
+    int64 of 0 and 1, or None: what its run had to tell apart; conditions (N, C) float64, or None: what it is for, as
+    the `described_by` say, a `Condition` for each column; accuracies (N,) float64: percent on the unaugmented test
     images, NaN where not known; architecture: what it is a checkpoint of; images: the data set's name; config: how it
     was collected (JSON values). Shards are compared with their checksums when they are first read.
     Make one with `collect`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
@@ -53,6 +55,9 @@ class Zoo:
         self.accuracies = torch.tensor(known, dtype=torch.float64)[self._rows]
         tasks = facts["tasks"]
         self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
+        rows = facts.get("conditions")
+        self.conditions = None if rows is None else torch.tensor(rows, dtype=torch.float64)[self._rows]
+        self.described_by = described("described_by", facts.get("described_by", ()))
         self._ends = torch.tensor([shard.count for shard in shards]).cumsum(0)
 
     @classmethod
@@ -67,6 +72,8 @@ class Zoo:
         tasks: Sequence[Sequence[int]] | None = None,
         images: str = "digits",
         config: Mapping | None = None,
+        conditions: Sequence[Sequence[float]] | None = None,
+        described_by: Sequence[Condition] = (),
     ) -> "Zoo":
         """Store checkpoints in the folder `path` and return the zoo that reads them from there.
 
@@ -78,7 +85,7 @@ class Zoo:
         manifest's place. Where more or fewer checkpoints come than there are facts, what came stays in the folder.
         """
         folder, check = _folder(path), _Check()
-        facts = checked(architecture, runs, accuracies, tasks, images, config)
+        facts = checked(architecture, runs, accuracies, tasks, images, config, conditions, described_by)
         count, measured = len(facts["runs"]), []
         given = _each(checkpoints, count, None if accuracies is not None else measured)
         _shard_files(folder)  # refuses before the first checkpoint is made, which may take hours
@@ -120,10 +127,12 @@ class Zoo:
         tasks: Sequence[Sequence[int]] | None = None,
         images: str = "digits",
         config: Mapping | None = None,
+        conditions: Sequence[Sequence[float]] | None = None,
+        described_by: Sequence[Condition] = (),
     ) -> "Zoo":
         """Return a zoo that is kept in memory; the same facts and errors as `Zoo.write`."""
         check, measured = _Check(), []
-        facts = checked(architecture, runs, accuracies, tasks, images, config)
+        facts = checked(architecture, runs, accuracies, tasks, images, config, conditions, described_by)
         count = len(facts["runs"])
         given = _each(checkpoints, count, None if accuracies is not None else measured)
         shards = [_MemoryShard(_count(x), x) for x in _stacked_shards(islice(given, count), check)]
@@ -395,6 +404,7 @@ def _recorded(folder: Path, manifest: Mapping) -> dict:
         if not isinstance(manifest["architecture"], dict) or manifest["accuracies"] is None:
             raise InputError("its architecture or its accuracies are none")
         given = {field: manifest[field] for field in ("runs", "accuracies", "tasks", "images", "config")}
+        given |= {field: manifest[field] for field in ("conditions", "described_by") if field in manifest}
         facts = checked(Architecture.from_dict(manifest["architecture"]), **given)
         texts = isinstance(names, list) and isinstance(tied, dict) and all(isinstance(name, str) for name in names)
         if not texts or len(set(names)) < len(names) or not {*tied, *map(str, tied.values())} <= set(names):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
@@ -228,6 +229,182 @@ def test_in_bf16_the_networks_themselves_compute_in_fp32(zoo):
     config = dataclasses.replace(TRAIN, steps=2, precision="bf16")
     result = train(fresh(zoo), zoo, config, progress=False, device="cpu", behaviour=Watched())
     assert seen == [(False, torch.float32)] * 2 and all(map(math.isfinite, result.losses))
+
+
+# ---- conditions ------------------------------------------------------------------------------------------------------
+
+SHIFT = Condition("shift", 0, 4)
+TOLD = {"permutation_states": 0, "conditions": (SHIFT,)}
+
+
+class Darkened(ClassificationBehaviour):
+    """Images come darker by the condition: a network must know by how much."""
+
+    def see(self, images, labels, rows, generator):
+        return images - rows[:, 0].view(-1, 1, 1, 1, 1), labels
+
+
+class Selecting(ClassificationBehaviour):
+    """Networks answer the bits of their task, two of which are asked about."""
+
+    def conditions(self, n, generator):
+        return torch.tensor([[0, 1] * 5, [1, 1, 0, 0, 0] * 2])[torch.randint(2, (n,), generator=generator)]
+
+    def see(self, images, labels, rows, generator):
+        return images, rows.gather(1, labels)
+
+
+def test_each_network_classifies_what_is_seen_under_its_condition(digits, zoo):
+    own = Darkened(digits.train, DIGITS, batch_size=16, networks=3)
+    rows = torch.tensor([[0.0], [1.0], [3.0]])
+    found = own(zoo.stacked([0, 1, 2]), torch.Generator().manual_seed(3), rows)
+    chosen = torch.randint(len(digits.train), (3, 16), generator=torch.Generator().manual_seed(3))
+    module, losses = DIGITS.build().eval(), []
+    for k in range(3):
+        module.load_state_dict(zoo[k])
+        answers = module(digits.train.images[chosen[k]] - float(rows[k]))
+        losses.append(torch.nn.functional.cross_entropy(answers, digits.train.labels[chosen[k]]))
+    torch.testing.assert_close(found, torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_asks_about_the_conditions_that_are_drawn(zoo):
+    seen = []
+
+    class Watched(Small):
+        def __call__(self, networks, generator, rows):
+            seen.append(rows)
+            return super().__call__(networks, generator)
+
+    class Chosen(Watched):
+        def conditions(self, n, generator):
+            return torch.full((n, 1), 1.5)
+
+    config = dataclasses.replace(TRAIN, steps=3)
+    for own in (Watched(networks=4, reconstruction=0.0), Chosen(networks=4, reconstruction=0.0)):
+        train(fresh(zoo, **TOLD), zoo, config, progress=False, behaviour=own)
+    # Once before training, on trial, is what `conditions` draws; the loss is not asked then.
+    drawn = torch.stack(seen[:3])
+    assert drawn.shape == (3, 4, 1) and 0 <= drawn.min() < drawn.max() <= 4 and len(drawn.unique()) == 12
+    assert torch.stack(seen[3:]).eq(1.5).all() and len(seen) == 6
+
+
+def test_conditions_learn_to_work_without_a_zoo_that_knows_of_them(zoo, digits):
+    own = Darkened(digits.train, DIGITS, reconstruction=0.0, networks=4)
+    model = fresh(zoo, **TOLD)
+    config = dataclasses.replace(TRAIN, steps=150, learning_rate=5e-3)
+    train(model, zoo, config, progress=False, behaviour=own)
+    networks = model.generate(2, condition=[[0.5], [3.5]], steps=1)
+    images, labels = digits.test.images, digits.test.labels
+
+    def right(darker):
+        return accuracy(predictions(zoo.build(), networks, images - darker), labels).tolist()
+
+    (own, other), (another, own_too) = right(0.5), right(3.5)
+    assert min(own, own_too) > 35  # a chance of 10
+    assert own > other and own_too > another, "each is best at what it was written for"
+
+
+def test_tasks_are_asked_about_where_the_behaviour_says_which(zoo, digits):
+    binary = Architecture("cnn_digits", 2, 1, 8)
+    own = Selecting(digits.train, binary, reconstruction=0.0, networks=4)
+    torch.manual_seed(0)
+    tokenizer = ParameterTokenizer.fit([binary.build().state_dict() for _ in range(3)], 64)
+    model = RPG(dataclasses.replace(MODEL, permutation_states=0, task_bits=10), tokenizer)
+    train(model, zoo, dataclasses.replace(TRAIN, steps=150, learning_rate=5e-3), progress=False, behaviour=own)
+    task = [0, 1] * 5
+    networks = model.generate(1, task, steps=1)
+    labels = torch.tensor(task)[digits.test.labels]
+    assert float(accuracy(predictions(binary.build(), networks, digits.test.images), labels)) > 60
+    for bad, message in (
+        (lambda n, generator: None, "a behaviour for tasks says which"),
+        (lambda n, generator: torch.ones(n, 10), "selects every class"),
+        (lambda n, generator: torch.ones(n, 9), "tasks have 10 bits"),
+        (lambda n, generator: [[0, 1] * 5] * n, "takes a tensor"),
+    ):
+        own.conditions = bad
+        with pytest.raises(InputError, match=message):
+            train(model, zoo, TRAIN, progress=False, behaviour=own)
+
+
+def test_states_and_conditions_are_asked_about_together(zoo, digits):
+    told = zoo_of(zoo)
+    own = Darkened(digits.train, DIGITS, networks=3, batch_size=8)
+    model = fresh(zoo, conditions=(SHIFT,), condition_dropout=0.5)
+    losses = train(model, told, TRAIN, progress=False, behaviour=own).losses
+    assert all(map(math.isfinite, losses))
+    networks = model.generate(1, permutation=[2], condition=[1.0], steps=1) + model.generate(
+        1, permutation=[2], steps=1
+    )
+    assert not torch.equal(networks[0]["12.bias"], networks[1]["12.bias"])
+
+
+def zoo_of(zoo):
+    facts = {"architecture": DIGITS, "runs": zoo.runs.tolist(), "accuracies": None}
+    rows = torch.linspace(0, 4, len(zoo))[:, None]
+    return Zoo.from_checkpoints(list(zoo), **facts, conditions=rows, described_by=(SHIFT,))
+
+
+@pytest.mark.parametrize("reconstruction", [1.0, 0.0])
+def test_a_training_for_conditions_resumes_to_the_same_weights(zoo, digits, tmp_path, reconstruction):
+    own = Darkened(digits.train, DIGITS, networks=3, batch_size=8, noise=0.3, reconstruction=reconstruction)
+    unbroken, told = fresh(zoo, **TOLD, condition_dropout=0.3), zoo_of(zoo)
+    losses = train(unbroken, told, TRAIN, progress=False, behaviour=own).losses
+
+    def kill(step, model):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    resumed = fresh(zoo, **TOLD, condition_dropout=0.3)
+    with pytest.raises(KeyboardInterrupt):
+        train(resumed, told, TRAIN, tmp_path, progress=False, on_step=kill, behaviour=own)
+    resumed = fresh(zoo, **TOLD, condition_dropout=0.3)
+    assert train(resumed, told, TRAIN, tmp_path, progress=False, behaviour=own).losses == losses
+    assert same(unbroken, resumed)
+    with pytest.warns(UserWarning, match="of a run with another zoo"):
+        other = Zoo.from_checkpoints(
+            list(zoo),
+            architecture=DIGITS,
+            runs=range(6),
+            accuracies=None,
+            conditions=[[1.0]] * 6,
+            described_by=(SHIFT,),
+        )
+        train(fresh(zoo, **TOLD, condition_dropout=0.3), other, TRAIN, tmp_path, progress=False, behaviour=own)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "message"),
+    [
+        (lambda n, generator: torch.full((n, 1), 4.5), "shift: 4.5 is outside of 0 to 4"),
+        (lambda n, generator: torch.full((n, 1), math.nan), "shift: nan is no finite number"),
+        (lambda n, generator: torch.zeros(n, 2), r"not of the shape \(3, 2\)"),
+        (lambda n, generator: torch.zeros(n + 1, 1), "takes a tensor"),
+        (lambda n, generator: "many", "takes a tensor"),
+    ],
+)
+def test_conditions_that_the_generator_has_not_are_told_before_training(zoo, drawn, message):
+    own = Small(networks=3, reconstruction=0.0)
+    own.conditions = drawn
+    with pytest.raises(InputError, match=message) as caught:
+        train(fresh(zoo, **TOLD), zoo, TRAIN, progress=False, behaviour=own, on_step=lambda *_: pytest.fail("too late"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("see", "message"),
+    [
+        (lambda images, labels, *_: (images[0], labels), "see returns images of the shape"),
+        (lambda images, labels, *_: (images.double(), labels), "see returns images of the shape"),
+        (lambda images, labels, *_: (images, labels.float()), "see returns images of the shape"),
+        (lambda images, labels, *_: (images, None), "see returns images of the shape"),
+        (lambda images, labels, *_: (images, labels + 1), r"labels that see returns must lie in 0\.\.9"),
+    ],
+)
+def test_what_is_seen_must_be_images_and_labels(zoo, digits, see, message):
+    own = ClassificationBehaviour(digits.train, DIGITS, networks=3, reconstruction=0.0)
+    own.see = see
+    with pytest.raises(InputError, match=message):
+        train(fresh(zoo, **TOLD), zoo, TRAIN, progress=False, behaviour=own)
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
