@@ -45,9 +45,10 @@ def card(name: str) -> str:
     """The text of one card."""
     record_name = RECORDS.get(name, name)
     record = pages.records()[record_name]
-    recipe, measured = _measured(record)
+    mixed = name == MIXED
+    recipe, measured = _mixed(record) if mixed else _measured(record)
     network, model, zoo = recipe["architecture"]["name"], recipe["model"], recipe["collect"]
-    tasks, mixed = model["task_bits"] > 0, name == MIXED
+    tasks = model["task_bits"] > 0
     if tasks:
         of = f"{measured['seen_tasks']} of {record['numbers']['zoo']['tasks']:,} selections of ten classes"
         trained_on = f"{zoo['checkpoints']} checkpoints for each of {of}"
@@ -87,16 +88,18 @@ def card(name: str) -> str:
 def _measured(record: dict) -> tuple[dict, dict]:
     """The recipe and the numbers of the generator that a record keeps: of a sweep, its base with the first seed."""
     numbers, config = record["numbers"], record["config"]
-    if record["experiment"] == MIXED:
-        own = numbers["cnn_digits"]
-        measured = {"original": "originals", "generated": f"ours: {MIXTURES[0]}"}
-        measured = {kind: own["rows"][row][0]["accuracy"] for kind, row in measured.items()}
-        measured["generator_parameters"] = own["cost"]["ours"]["generator_parameters"]
-        return config["cnn_digits"]["recipe"], measured
     if "variants" in numbers:
         base = next(variant for variant, row in numbers["variants"].items() if not row["changes"])
         return config[base], numbers["variants"][base]["cells"][0]
     return config, numbers["splits"][0] if "splits" in numbers else numbers
+
+
+def _mixed(record: dict) -> tuple[dict, dict]:
+    """The recipe of the generator of mixed states, and the numbers of its midpoints."""
+    own, rows = record["numbers"]["cnn_digits"], {"original": "originals", "generated": f"ours: {MIXTURES[0]}"}
+    measured = {kind: own["rows"][row][0]["accuracy"] for kind, row in rows.items()}
+    measured["generator_parameters"] = own["cost"]["ours"]["generator_parameters"]
+    return record["config"]["cnn_digits"]["recipe"], measured
 
 
 def _size(measured: dict) -> str:
@@ -122,13 +125,15 @@ def _record_line(name: str) -> str:
 def _snippet(name: str, recipe: dict, tasks: bool, mixed: bool) -> str:
     settings = f'sampler="{recipe["sampler"]}", steps={recipe["sampling_steps"]}'
     task = "task=[0, 1] * 5, " if tasks else "mixture=mixture, " if mixed else ""
-    states = recipe["model"]["permutation_states"]
-    mixture = [f"mixture = [[0.5 * (k in pair) for k in range({states})] for pair in ((0, 1), (2, 3), (4, 5))]"]
+    mixture = []
+    if mixed:
+        states = recipe["model"]["permutation_states"]
+        mixture = [f"mixture = [[0.5 * (k in pair) for k in range({states})] for pair in ((0, 1), (2, 3), (4, 5))]"]
     return "\n".join(
         (
             "from rpglib import RPG\n",
             f'generator = RPG.from_pretrained("data/generators/{DEFAULT_PROFILE}/{name}")',
-            *(mixture if mixed else ()),
+            *mixture,
             f"networks = generator.generate(3, {task}{settings})  # state dicts",
         )
     )
