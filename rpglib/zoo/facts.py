@@ -15,15 +15,18 @@ RUNS = 2**31
 """Runs have numbers below this: each has a learned vector of a generator's."""
 
 
-def checked(architecture: Architecture, runs, accuracies, tasks, images: str, config: Mapping | None) -> dict:
+def checked(
+    architecture: Architecture | None, runs, accuracies, tasks, images: str | None, config: Mapping | None
+) -> dict:
     """Return the facts of N checkpoints as JSON values: runs (N,), accuracies (N,) or None, tasks (N, bits) or None.
 
     Raises `InputError` where one is not what a generator can use or a manifest can hold, and where they differ in N.
     """
-    if not isinstance(architecture, Architecture):
+    if not isinstance(architecture, Architecture | None):
         raise InputError(f"architecture is a {type(architecture).__name__}; give Architecture(name, num_classes, ...)")
-    check_types(architecture)
-    if not isinstance(images, str):
+    if architecture is not None:
+        check_types(architecture)
+    if not isinstance(images, str | None):
         raise InputError(f"images is the name of a data set, not a {type(images).__name__}")
     if not isinstance(config, Mapping | None):
         raise InputError(f"config is a dict of names and JSON values, not a {type(config).__name__}")
@@ -42,7 +45,7 @@ def checked(architecture: Architecture, runs, accuracies, tasks, images: str, co
         if values is not None and len(values) != len(runs):
             raise InputError(f"{len(values)} {what} for {len(runs)} runs; give one for each checkpoint")
     return {
-        "architecture": _json("architecture", architecture.to_dict()),
+        "architecture": None if architecture is None else _json("architecture", architecture.to_dict()),
         "images": images,
         "config": _json("config", config or {}),
         "runs": runs.tolist(),
