@@ -31,8 +31,10 @@ from rpglib.prompts.task import task_from_prompt
 from rpglib.tasks import all_tasks, check_task, check_tasks, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import loop
+from rpglib.training.suggestion import suggest
 from rpglib.zoo import collect, facts, images
 from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.description import describe, mean_network
 from rpglib.zoo.store import Zoo
 
 SEARCHED = [
@@ -40,6 +42,7 @@ SEARCHED = [
     "rpglib.tasks",
     "rpglib.prompts.task",
     "rpglib.training.loop",
+    "rpglib.training.suggestion",
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
       for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
@@ -54,7 +57,8 @@ UNSEARCHED = {
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
-         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer")),
+         ("training.loop.TrainResult", "training.suggestion.Suggestion",
+         "zoo.description.TensorFacts", "zoo.description.Description", "zoo.description.score", "analysis.geometry.Components", "analysis.alignment.HiddenLayer")),
         "results",
     ),
 }  # fmt: skip
@@ -239,10 +243,16 @@ def cases() -> dict[str, tuple]:
             for name in ("imagenet", "coarse_imagenet", "imagenet_1k")},
         "rpglib.zoo.store.Zoo.write": (partial(written, zoo), facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.open": (Zoo.open, {"path": zoo_path}),
+        "rpglib.zoo.description.describe": (describe, {"zoo": zoo, "evaluate": lambda network: 1.0}),
+        "rpglib.zoo.description.mean_network": (mean_network, {"zoo": zoo}),
+        "rpglib.training.suggestion.suggest": (suggest, {"zoo": zoo, "description": describe(zoo), "steps": 3,
+            "states": 3, "seed": 0}),
+        "rpglib.training.suggestion.Suggestion.generator": (suggest(zoo).generator, {"zoo": zoo}),
         "rpglib.zoo.store.Zoo.read": (Zoo.read, {"source": [network, other], "table": [{"run": 0}, {"run": 1}],
             "include": "*", "exclude": ["*bias"], "key": None, "architecture": it["architecture"], "images": "digits",
             "revision": None}),
-        "rpglib.zoo.store.Zoo.complete": (zoo.complete, {"network": network, "index": 1}),
+        "rpglib.zoo.store.Zoo.complete": (zoo.complete, {"network": network, "index": 1,
+            "own_names": True}),
         "rpglib.zoo.store.Zoo.from_checkpoints": (Zoo.from_checkpoints, facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.stacked": (zoo.stacked, {"indices": [0, 2], "names": list(network)[:2]}),
         "rpglib.zoo.store.Zoo.subset": (zoo.subset, {"indices": [0, 2]}),
@@ -375,7 +385,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "loader", "backend"}
+FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "loader", "backend"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 

@@ -17,11 +17,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import dense, each, network, takes, whole
+from rpglib.runtime.arguments import dense, each, flag, network, takes, whole
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
+from rpglib.zoo.files import COUNTER
 from rpglib.zoo.layouts import find, local
 from rpglib.zoo.reading import Places, joined, patterns, report, selected, table_of
 
@@ -276,11 +277,12 @@ class Zoo:
             )
         return self.architecture.build()
 
-    @takes(network=network, index=whole(0))
-    def complete(self, network: Checkpoint, index: int = 0) -> dict[str, Tensor]:
+    @takes(network=network, index=whole(0), own_names=flag)
+    def complete(self, network: Checkpoint, index: int = 0, own_names: bool = True) -> dict[str, Tensor]:
         """The network as the files had it: by their own names, with what the zoo left out of checkpoint `index`.
 
-        So a generated part becomes a whole network again. Raises `InputError` where its tensors are not the zoo's.
+        So a generated part becomes a whole network again. own_names=False keeps the zoo's names, without what was taken
+        off, an averaged model's counter too. Raises `InputError` where its tensors are not the zoo's.
         """
         if index >= len(self):
             raise InputError(f"there is no checkpoint {index} of {len(self)}")
@@ -288,9 +290,10 @@ class Zoo:
             name = sorted(network.keys() ^ {*self._facts["names"]})[0]
             raise InputError(f"the network and this zoo differ in the tensor {name!r}; give what was generated from it")
         own = self._facts.get("own", {})
-        left = [name for name in own if name not in network]
+        left = [name for name in own if name not in network and (own_names or name != COUNTER)]
         rest = self._read(self._rows[index].view(1), left) if left else {}
-        return {own.get(name, name): x for name, x in {**network, **{name: x[0] for name, x in rest.items()}}.items()}
+        found = {**network, **{name: x[0] for name, x in rest.items()}}
+        return {own.get(name, name): x for name, x in found.items()} if own_names else found
 
 
 @dataclass(frozen=True)
