@@ -57,10 +57,11 @@ UNSEARCHED = {
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
-         ("training.loop.TrainResult", "training.suggestion.Suggestion",
-         "zoo.description.TensorFacts", "zoo.description.Description", "zoo.description.score", "analysis.geometry.Components", "analysis.alignment.HiddenLayer")),
+         ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
+          "analysis.alignment.HiddenLayer", "zoo.description.Description", "zoo.description.TensorFacts")),
         "results",
     ),
+    "rpglib.zoo.description.score": "what asks a function of the caller's own",
 }  # fmt: skip
 """Public names that nobody hands arguments to."""
 

@@ -38,7 +38,8 @@ class Found:
 
     label: how messages and tables name it; kind: of what it is, in words; files: where its tensors lie, and which of
     them each file is to hold, None for all; content: what it is in memory, instead; folder: whose settings belong to
-    it; run, accuracy (percent): what the layout tells.
+    it; run, accuracy (percent): what the layout tells; weights: what its weights are called as one safetensors file,
+    where it is a folder with settings of its own.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Found:
     folder: Path | None = None
     run: str | None = None
     accuracy: float | None = None
+    weights: str | None = None
 
 
 def local(source, revision: str | None = None):
@@ -196,9 +198,18 @@ def _one_of(folder: Path, names: set[str], known: tuple[str, ...], root: Path, k
     chosen = next((name for name in known if name in names), None)
     if chosen is None:
         raise InputError(f"{folder} is {kind} without its weights ({_or(known)}); copy the whole folder")
+    weights = f"{chosen.split('.')[0].replace('pytorch_model', 'model')}.safetensors"
+    if chosen.startswith(("diffusion", "open_clip")):
+        weights = f"{chosen.split('.')[0]}.safetensors"
     if chosen.endswith(".index.json"):
-        return _sharded(folder / chosen, _label(folder, root), f"{kind} in shards")
-    return Found(_label(folder, root), kind, {folder / chosen: None}, folder=folder)
+        return replace(_sharded(folder / chosen, _label(folder, root), f"{kind} in shards"), weights=weights)
+    return Found(_label(folder, root), kind, {folder / chosen: None}, folder=folder, weights=weights)
+
+
+def settings_of(folder: Path) -> list[Path]:
+    """The small files of text that lie beside weights and say what they are of, such as config.json."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model") and path.is_file())
+    return [path for path in found if not path.name.endswith(".index.json")]
 
 
 def _sharded(index: Path, label: str, kind: str) -> Found:

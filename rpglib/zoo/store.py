@@ -61,6 +61,8 @@ class Zoo:
         self.accuracies = torch.tensor(known, dtype=torch.float64)[self._rows]
         tasks = facts["tasks"]
         self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
+        # What the weights of a checkpoint are called in its folder, and where settings lie beside them.
+        self.settings: tuple[str, Path] | None = facts.get("settings")
         sources = facts.get("sources")
         self.sources = None if sources is None else [sources[i] for i in self._rows.tolist()]
         self._ends = torch.tensor([shard.count for shard in shards]).cumsum(0)
@@ -122,7 +124,10 @@ class Zoo:
         config = {"read": report(notes, first)}
         facts = checked(first.architecture, known.runs, known.accuracies, known.tasks, images, config)
         own = {name: place.name for name, place in {**first.places.names, **first.places.rest}.items()}
-        return cls(shards, facts | check.facts(facts, []) | {"sources": known.sources, "own": own})
+        lies = {"sources": known.sources, "own": own}
+        if first.found.weights is not None:
+            lies["settings"] = (first.found.weights, first.found.folder)
+        return cls(shards, facts | check.facts(facts, []) | lies)
 
     @classmethod
     def write(
