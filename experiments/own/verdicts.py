@@ -1,4 +1,4 @@
-"""Whether one's own generator works, is more than the mean and is new: what the claims are about, and in plain words."""
+"""Whether a generator works, is more than the mean and is new: what the claims are about, and in plain words."""
 
 import statistics
 from collections.abc import Sequence
