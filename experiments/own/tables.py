@@ -24,7 +24,7 @@ def zoo(found: dict) -> pd.DataFrame:
         f"{tied} tied",
         "equal checkpoints": "; ".join(", ".join(map(str, x)) for x in described["duplicates"]) or "none",
         "outliers": ", ".join(map(str, described["outliers"])) or "none",
-        "basins": f"{len(sizes)}, of {_some(sizes)} checkpoints",
+        "basins": f"{len(sizes)}, of {_some(sizes)}",
         "nearest other checkpoint": "-" if described["nearest"] is None else f"{described['nearest']:.3g} (median)",
         "spread": "-" if described["spread"] is None else f"{described['spread']:.2f}",
     }
@@ -96,8 +96,6 @@ def _count(kinds: list[str], *wanted: str) -> int:
 
 
 def _some(sizes: list[int]) -> str:
-    return (
-        ", ".join(map(str, sizes[:6])) + (", ..." if len(sizes) > 6 else "")
-        if len({*sizes}) > 1
-        else f"{sizes[0]} each"
-    )
+    if len({*sizes}) == 1:
+        return f"{sizes[0]} checkpoint{'s' if sizes[0] > 1 else ''}{' each' if len(sizes) > 1 else ''}"
+    return f"{', '.join(map(str, sizes[:6]))}{', ...' if len(sizes) > 6 else ''} checkpoints"

@@ -52,8 +52,9 @@ def in_words(verdicts: Sequence[Verdict], found: dict) -> str:
             lines.append(
                 {"holds": yes, "does not hold": no}.get(word, f"{question} is not decided by so few networks.")
             )
-    if said.get("it is new") == "holds" and said.get("it works") == "does not hold":
-        lines.append("New and not working, they are no better than noise.")
+    if said.get("it works") == "does not hold":
+        # What does not work is neither a copy nor anything new worth having.
+        lines[2] = "How far they lie from the checkpoints means nothing, as they do not work."
     return "\n".join(lines)
 
 

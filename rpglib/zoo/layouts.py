@@ -81,15 +81,17 @@ def _fetched(name: str, revision: str | None) -> Path:
     kinds = ("dataset",) if name.startswith("datasets/") else ("model", "dataset")
     name, reason = name.removeprefix("datasets/"), ""
     for kind in kinds:
-        try:
-            for wanted in WANTED:
+        folder = None
+        for wanted in WANTED:
+            try:
                 options = {"repo_type": kind, "revision": revision, "allow_patterns": wanted}
                 folder = Path(snapshot_download(name, **options))
-                if any(file.name.endswith(SUFFIXES) for file in folder.rglob("*")):
-                    break
+            except (OSError, ValueError) as error:
+                reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
+            if folder is not None and any(file.name.endswith(SUFFIXES) for file in folder.rglob("*")):
+                break
+        if folder is not None:
             return folder
-        except (OSError, ValueError) as error:
-            reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
     raise InputError(f"{shown(name)} is neither a file or folder here nor to be had from the hub ({reason})")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 import operator
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from itertools import islice
@@ -19,12 +20,14 @@ from torch import Tensor, nn
 from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import dense, each, flag, network, takes, whole
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
 from rpglib.zoo.files import COUNTER
 from rpglib.zoo.layouts import find, local
 from rpglib.zoo.reading import Places, joined, patterns, report, selected, table_of
+from rpglib.zoo.sharing import write_card, write_manifest
 
 MANIFEST = "manifest.json"
 FORMAT = "rpglib zoo 2"
@@ -272,6 +275,34 @@ class Zoo:
         if rows.ndim != 1 or not len(rows):
             raise InputError(f"choose at least one of {len(self)} checkpoints, by a list of numbers or a mask")
         return rows
+
+    @takes(private=flag)
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, licence: str = "other", token: str | None = None
+    ) -> str:
+        """Push the zoo to the hub, as a data set that `Zoo.read("datasets/owner/name")` opens; returns the address.
+
+        Its shards are written anew: what was read where it lies is copied. Beside them stand a manifest in parquet and
+        a card with that licence. Raises `InputError` with the hub's reason where that is refused.
+        """
+        check_name(repo_id)
+        known = [None if math.isnan(x) else x for x in self.accuracies.tolist()]
+        tasks = None if self.tasks is None else self.tasks.tolist()
+        with tempfile.TemporaryDirectory(prefix="rpglib-") as folder:
+            facts = {"architecture": self.architecture, "images": self.images, "config": self.config}
+            stored = Zoo.write(folder, self, runs=self.runs, accuracies=known, tasks=tasks, **facts)
+            rows = [
+                {"checkpoint": i, "run": run, "accuracy": known[i]}
+                | ({} if tasks is None else {"task": " ".join(map(str, tasks[i]))})
+                | ({} if self.sources is None else self.sources[i])
+                for i, run in enumerate(self.runs.tolist())
+            ]
+            write_manifest(Path(folder), rows)
+            of = f" of {self.architecture.name}" if self.architecture is not None else ""
+            values = sum(x.numel() for x in stored[0].values())
+            numbers = {"count": len(self), "of": of, "values": values, "runs": len(self.runs.unique())}
+            write_card(Path(folder), repo_id, licence, **numbers)
+            return push(Path(folder), repo_id, "dataset", private, token, "A zoo of rpglib")
 
     def build(self) -> nn.Module:
         """Return an untrained network that the checkpoints fit; `InputError` where their architecture is not known."""
