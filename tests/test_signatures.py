@@ -36,6 +36,10 @@ from rpglib.zoo import collect, facts, images
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.description import describe, mean_network
 from rpglib.zoo.store import Zoo
+from rpglib.zoo.writing import write_networks
+
+OF_A_ZOO = ("files", "layouts", "public", "reading", "sharing")
+"""Modules of which `Zoo.read` and `Zoo.push_to_hub` are the face."""
 
 SEARCHED = [
     "rpglib.tokenizer",
@@ -46,10 +50,11 @@ SEARCHED = [
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
       for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
-      if f"{part}.{module.name}" not in {"zoo.files", "zoo.layouts", "zoo.public", "zoo.reading"}),  # of `Zoo.read`
+      if f"{part}.{module.name}" not in {f"zoo.{name}" for name in OF_A_ZOO}),
 ]  # fmt: skip
 
 UNSEARCHED = {
+    "push_to_hub": "an upload",
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
     "rpglib.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
@@ -186,7 +191,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.model.rpg.RPG.permutation_rows": (model.permutation_rows, {"permutation": [0, 1], "n": 2, "seed": 0,
             "first": 0}),
         "rpglib.model.rpg.RPG.save_pretrained": (model.save_pretrained, {"path": Path("saved"),
-            "companions": {"originals.safetensors": network}}),
+            "companions": {"originals.safetensors": network}, "card": "# A card"}),
         "rpglib.model.rpg.RPG.from_pretrained": (RPG.from_pretrained, {"path": model_path, "device": "cpu",
             "revision": None}),
         "rpglib.model.rpg.RPG.read": (RPG.read, {"folder": model_path, "device": "cpu", "companions": []}),
@@ -254,6 +259,8 @@ def cases() -> dict[str, tuple]:
             "revision": None}),
         "rpglib.zoo.store.Zoo.complete": (zoo.complete, {"network": network, "index": 1,
             "own_names": True}),
+        "rpglib.zoo.writing.write_networks": (write_networks, {"zoo": zoo, "networks": [network, other],
+            "folder": Path("networks"), "indices": [0, 1]}),
         "rpglib.zoo.store.Zoo.from_checkpoints": (Zoo.from_checkpoints, facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.stacked": (zoo.stacked, {"indices": [0, 2], "names": list(network)[:2]}),
         "rpglib.zoo.store.Zoo.subset": (zoo.subset, {"indices": [0, 2]}),

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments import pipeline
-from experiments.own import measures
+from experiments.own import measures, tables
 from experiments.own.evaluation import Evaluation, evaluation
 from experiments.profiles import CNN_DIGITS, SMOKE_COLLECT, Recipe
 from experiments.records import generator_dir, home, key, plain, read_record, storing, working_dir, write_record
-from experiments.report import figures
+from experiments.report import figures, pages
 from rpglib.analysis.accuracy import predictions
 from rpglib.errors import InputError, shown, whole_number
+from rpglib.model.card import card
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.training.loop import TrainResult
@@ -33,6 +34,10 @@ from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
 NAME = "your_networks"
+SAYS = """
+Scores are what the evaluation says, the higher the better; distances are those to the nearest checkpoint, in units of
+the checkpoints' own median leave-one-out distance (LOO). What needs no trained generator stands beside it.
+"""
 MOST_SHOWN = 200
 """Checkpoints whose distances are kept; of more, evenly spaced ones."""
 
@@ -205,9 +210,8 @@ class Study:
         }
         own = measures.evaluated(zoo)
         originals = measures.measured(zoo, description, [zoo[i] for i in own], self.evaluation, own, originals=True)
-        model.save_pretrained(self.generator_folder)
         write_networks(zoo, generated, self.folder / "networks", rest)
-        return {
+        numbers = {
             "description": told(description, zoo),
             "suggestion": {
                 "reasons": suggestion.reasons,
@@ -223,6 +227,15 @@ class Study:
             "groups": {measures.CHECKPOINTS: originals} | several,
             "layers": measures.layers(zoo, generated),
         }
+        model.save_pretrained(self.generator_folder, card=self.card(model, numbers))
+        return numbers
+
+    def card(self, model: RPG, numbers: dict, name: str = NAME) -> str:
+        """The generator's model card, with the table of the notebook."""
+        found = tables.groups(numbers)
+        measured = pages.table(("networks", *found.columns), [(group, *row) for group, row in found.iterrows()])
+        said = numbers["description"]["read"] or "a zoo of this library"
+        return card(name, f"{model.told()} Learned from: {said}.", f"{measured}\n{SAYS}".rstrip())
 
     def rest_of(self, model: RPG, zoo: Zoo, n: int) -> list[int]:
         """Of which checkpoint each generated network takes what the zoo left out: of its state's or its task's."""
@@ -255,7 +268,8 @@ class Study:
             return f"kept in {_shown(self.folder)}; nothing was pushed: parameter hub names no repository"
         if not os.environ.get("HF_TOKEN"):
             raise InputError("parameter hub needs a token of the hub in HF_TOKEN; set it, or leave hub empty")
-        return f"pushed to {RPG.from_pretrained(self.generator_folder).push_to_hub(hub)}"
+        model = RPG.from_pretrained(self.generator_folder)
+        return f"pushed to {model.push_to_hub(hub, card=self.card(model, numbers, hub))}"
 
 
 def _shown(folder: Path) -> str:
