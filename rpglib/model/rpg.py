@@ -366,10 +366,14 @@ class RPG(nn.Module):
             for name, tensors in (companions or {}).items():
                 save_tensors(place / name, dict(tensors))
 
+        try:
+            text = None if card is None else card.encode()
+        except UnicodeEncodeError:
+            raise InputError("the card holds half a character, which no file can; write its text anew") from None
         digest = write_bundle(folder, CONFIG, dataclasses.asdict(self.config), write)
-        if card is not None:
+        if text is not None:
             with atomic(folder / CARD) as part:
-                part.write_text(card, encoding="utf-8")
+                part.write_bytes(text)
         return digest
 
     @takes(card=of(str), private=flag)
