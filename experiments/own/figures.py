@@ -2,8 +2,9 @@
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
-from experiments.report.figures import BLUE, COLOURS, GREY, RED
+from experiments.report.figures import BLACK, BLUE, COLOURS, GREY, RED
 
 MOST_BARS = 24
 
@@ -16,6 +17,8 @@ def alike(ax: plt.Axes, found: dict) -> None:
     order = np.argsort(np.array(described["basins"])[shown], kind="stable")
     image = ax.imshow(correlations[order][:, order], vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
     ax.set(xlabel="checkpoint", ylabel="checkpoint", title="correlation of weights")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(visible=False)
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
 
@@ -40,8 +43,8 @@ def scores(ax: plt.Axes, found: dict) -> None:
         if x["distances"] is None:
             continue
         heights = x["scores"] if x["scores"] is not None else np.full(x["n"], -k)
-        style = {"s": 14, "alpha": 0.7, "linewidths": 0, "color": COLOURS[k % len(COLOURS)], "label": name}
-        ax.scatter(x["distances"], heights, marker="o" if k < len(COLOURS) else "^", **style)
+        style = {"s": 14, "alpha": 0.7, "linewidths": 0, "color": [*COLOURS, BLACK, GREY][k], "label": name}
+        ax.scatter(x["distances"], heights, marker="o^s"[k % 3], **style)
     ax.axvline(1, color=GREY, linewidth=0.8)
     ax.set_xscale("symlog", linthresh=0.1)
     ax.set(xlabel="distance to the nearest checkpoint (LOO)", ylabel="score")
