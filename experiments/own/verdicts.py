@@ -13,18 +13,19 @@ GAP = 1e-9
 def shares(found: dict) -> tuple[list[float] | None, list[float] | None, list[float] | None]:
     """What each generated network has closed of the gap (percent), how much more than the mean network, its distance.
 
-    None for what cannot be told: without scores, or where they do not tell checkpoints from an untrained generator's
-    networks; with one checkpoint.
+    Networks of one permutation state are nearly the same, so each state counts once. None for what cannot be told:
+    without scores, or where they do not tell checkpoints from an untrained generator's networks; with one checkpoint.
     """
-    groups = found["groups"]
+    groups, states = found["groups"], found["suggestion"]["states"] or None
     works = beyond = None
     if groups[GENERATED]["scores"] is not None:
         low, high = (statistics.fmean(groups[name]["scores"]) for name in (UNTRAINED, CHECKPOINTS))
         if high - low > GAP:
-            works = [100 * (s - low) / (high - low) for s in groups[GENERATED]["scores"]]
+            works = [100 * (s - low) / (high - low) for s in groups[GENERATED]["scores"][:states]]
             (mean,) = groups[MEAN]["scores"]
             beyond = [x - 100 * (mean - low) / (high - low) for x in works]
-    return works, beyond, groups[GENERATED]["distances"]
+    distances = groups[GENERATED]["distances"]
+    return works, beyond, None if distances is None else distances[:states]
 
 
 def in_words(verdicts: Sequence[Verdict], found: dict) -> str:
