@@ -1,6 +1,6 @@
 """The model card of a generator: what it writes, how to load it, and what it is not; YAML on top, as on the hub."""
 
-FRONT = """\
+_FRONT = """\
 ---
 license: {licence}
 library_name: rpglib
@@ -17,7 +17,7 @@ def card(name: str, facts: str, numbers: str = "", licence: str = "mit") -> str:
     measured = (
         numbers or "Nothing was measured when it was saved: compare its networks with the mean of the checkpoints."
     )
-    return f"""{FRONT.format(licence=licence)}
+    return f"""{_FRONT.format(licence=licence)}
 
 # {name}
 

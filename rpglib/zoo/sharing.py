@@ -11,7 +11,7 @@ from rpglib.runtime.files import atomic
 
 MANIFEST = "checkpoints.parquet"
 
-CARD = """\
+_CARD = """\
 ---
 license: {licence}
 library_name: rpglib
@@ -54,4 +54,4 @@ def write_manifest(folder: Path, rows: Sequence[dict]) -> None:
 
 def write_card(folder: Path, name: str, licence: str, **facts) -> None:
     with atomic(folder / "README.md") as part:
-        part.write_text(CARD.format(name=name, licence=licence, manifest=MANIFEST, **facts), encoding="utf-8")
+        part.write_text(_CARD.format(name=name, licence=licence, manifest=MANIFEST, **facts), encoding="utf-8")
