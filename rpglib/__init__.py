@@ -32,7 +32,7 @@ __all__ = [
 
 _MODULES = {
     "Architecture": "rpglib.zoo.architectures",
-    "ParameterTokenizer": "rpglib.tokenizer",
+    "ParameterTokenizer": "rpglib.tokenizer.tokenizer",
     "RPG": "rpglib.model.rpg",
     "RPGConfig": "rpglib.model.config",
     "TrainConfig": "rpglib.training.loop",

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import sys
+import warnings
 from numbers import Integral, Real
 
 LARGEST = 2**63 - 1
@@ -17,6 +19,14 @@ class InputError(ValueError):
     def __init__(self, message: str):
         # What a message names, such as a path, may have line breaks of its own.
         super().__init__(" ".join(str(message).splitlines()))
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the caller's own that led here, whatever of this library and of PyTorch lies between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("rpglib", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def shown(value) -> str:

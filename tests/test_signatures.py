@@ -21,8 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, similarity
-from rpglib.baselines import autoregressive, kernel_ridge, majority, mean, nearest, ridge
+from rpglib import conditions
+from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
+from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
 from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
@@ -30,7 +31,7 @@ from rpglib.model.rpg import RPG
 from rpglib.prompts.task import task_from_prompt
 from rpglib.tasks import all_tasks, check_task, check_tasks, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training import loop
+from rpglib.training import behaviour, loop
 from rpglib.training.suggestion import suggest
 from rpglib.zoo import collect, facts, images
 from rpglib.zoo.architectures import Architecture
@@ -42,10 +43,12 @@ OF_A_ZOO = ("files", "layouts", "public", "reading", "sharing")
 """Modules of which `Zoo.read` and `Zoo.push_to_hub` are the face."""
 
 SEARCHED = [
-    "rpglib.tokenizer",
+    "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
+    "rpglib.conditions",
     "rpglib.prompts.task",
     "rpglib.training.loop",
+    "rpglib.training.behaviour",
     "rpglib.training.suggestion",
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
@@ -55,15 +58,21 @@ SEARCHED = [
 
 UNSEARCHED = {
     "push_to_hub": "an upload",
+    **dict.fromkeys(
+        ("rpglib.training.behaviour.Behaviour.conditions", "rpglib.training.behaviour.ClassificationBehaviour.see"),
+        "what a subclass says, checked where it is called",
+    ),
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
+    "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
-    "rpglib.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
+    "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
     "rpglib.zoo.store.Zoo": "made by `write`, `open` and `from_checkpoints`",
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
          ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
-          "analysis.alignment.HiddenLayer", "zoo.description.Description", "zoo.description.TensorFacts")),
+          "analysis.alignment.HiddenLayer", "baselines.deep_weight_flow.DeepWeightFlow", "zoo.description.Description",
+          "zoo.description.TensorFacts")),
         "results",
     ),
     "rpglib.zoo.description.score": "what asks a function of the caller's own",
@@ -72,12 +81,12 @@ UNSEARCHED = {
 
 INNER = {
     *(
-        "rpglib.tokenizer.Layer",
-        "rpglib.tokenizer.Segment",
         "rpglib.zoo.images.Files",
         "rpglib.analysis.alignment.Axis",
     ),
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
+    "rpglib.training.behaviour.WithBehaviour",
+    "rpglib.baselines.deep_weight_flow.FlowNetwork",
     *(f"rpglib.zoo.architectures.{name}" for name in ("Attention", "Block", "SmallViT", "CentreCrop")),
     *(f"rpglib.zoo.architectures.{name}" for name in ("cnn_digits", "cnn_m", "cnn_s")),
 }
@@ -86,6 +95,9 @@ INNER = {
 
 BITS = all_tasks(3)
 BATCH = torch.arange(12.0).view(2, 6)
+CONDITIONS = (conditions.Condition("angle", -180, 180, "angle"), conditions.Condition("camera", 0, 3, "identity"),
+              conditions.Condition("blur", 0, 2))  # fmt: skip
+ROWS = torch.tensor([[30.0, 1, 0.5], [0.0, 3, 2.0], [-90.0, 0, 1.0]])
 
 
 @cache
@@ -101,13 +113,17 @@ def material() -> dict:
     tokenizer = ParameterTokenizer.fit(zoo, 512)
     sizes = {"token_size": 512, "widths": (16,), "d_state": 4, "headdim": 8, "channels": (1, 2, 1)}
     model = RPG(RPGConfig(**sizes, permutation_states=3, task_bits=3), tokenizer).eval()
+    told = RPG(RPGConfig(**sizes, conditions=CONDITIONS, condition_dropout=0.1), tokenizer).eval()
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
-        "model": model, "plain": plain, "tokens": tokens, "module": architecture.build(), "decoder_config": decoder,
+        "model": model, "plain": plain, "told": told, "tokens": tokens, "module": architecture.build(),
+        "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
+        "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
         "state": collect.init_population(architecture, [0, 1]),
     }  # fmt: skip
 
@@ -139,7 +155,8 @@ def cases() -> dict[str, tuple]:
     errors = torch.arange(12).view(3, 4) % 3 == 0
     schedule, fast = diffusion.NoiseSchedule(20), collect.Schedule(1, 1e-3, 4)
     facts_of = {"architecture": it["architecture"], "runs": [0, 0, 0], "accuracies": [1.0, 2.0, None],
-                "tasks": [[0, 1], [1, 0], [0, 1]], "images": "digits", "config": {"a": 1}}  # fmt: skip
+                "tasks": [[0, 1], [1, 0], [0, 1]], "images": "digits", "config": {"a": 1},
+                "conditions": ROWS.tolist(), "described_by": CONDITIONS}  # fmt: skip
     sampling = {"predict": lambda x, t: x, "x": BATCH, "schedule": schedule, "steps": 2, "prediction": "sample"}
     noise = partial(torch.randn, 2, 6)
     forward = {"x0": BATCH, "noise": BATCH, "t": torch.tensor([0, 19])}
@@ -147,6 +164,9 @@ def cases() -> dict[str, tuple]:
     generation = {"n": 2, "task": [0, 1, 1], "permutation": [0, 2], "sampler": "ddim", "steps": 1, "seed": 0,
                   "inference": "partial", "part": 4, "first": 0, "precision": "fp32", "kernel": "auto",
                   "distributed": False}  # fmt: skip
+    mixed = {k: v for k, v in generation.items() if k != "permutation"} | {"mixture": torch.eye(3)[:2]}
+    told = {"n": 2, "condition": ROWS[:2], "guidance": 2.0, "eta": 0.5, "temperature": 0.5, "steps": 1}
+    options = {"weight": 1.0, "networks": 2, "mixture": 2, "reconstruction": 1.0}
     compared = {"generated": tokens[:2], "originals": tokens, "mask": tokenizer.mask}
     learning = {"module": module, "state": state, "split": small.train, "schedule": fast, "seeds": [0, 1],
                 "label_maps": torch.arange(10).repeat(2, 1) % 2, "save_at": [1, 3]}  # fmt: skip
@@ -156,40 +176,63 @@ def cases() -> dict[str, tuple]:
     tokenizer.save(tokenizer_path)
     written(zoo, **facts_of)
     return {
-        "rpglib.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
             "token_size": 512, "slicing": "layer", "normalisation": "layer"}),
-        "rpglib.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
-        "rpglib.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
             {"state_dict": network, "rows": torch.tensor([0, 2])}),
-        "rpglib.tokenizer.ParameterTokenizer.decode": (tokenizer.decode, {"tokens": tokens[0], "reuse": False}),
-        "rpglib.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
-        "rpglib.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode": (tokenizer.decode,
+            {"tokens": tokens[0], "reuse": False}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together,
+            {"tokens": tokens[:2]}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
         "rpglib.tasks.check_task": (check_task, {"task": [0, 1, 1], "bits": 3}),
         "rpglib.tasks.check_tasks": (check_tasks, {"tasks": BITS, "bits": 3}),
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
         "rpglib.tasks.split_tasks": (split_tasks, {"count": 6, "seed": 0, "seen": 0.8}),
         "rpglib.tasks.name_of": (name_of, {"task": [0, 1, 1]}),
+        "rpglib.conditions.Condition": (conditions.Condition, fields(CONDITIONS[0])),
+        "rpglib.conditions.described": (conditions.described, {"name": "conditions", "value": CONDITIONS}),
+        "rpglib.conditions.check_conditions": (conditions.check_conditions, {"conditions": CONDITIONS,
+            "given": ROWS, "n": 3, "strict": False}),
+        "rpglib.conditions.features": (conditions.features, {"conditions": CONDITIONS, "rows": ROWS}),
+        "rpglib.conditions.random_conditions": (conditions.random_conditions, {"conditions": CONDITIONS, "n": 2,
+            "generator": torch.Generator()}),
         "rpglib.prompts.task.task_from_prompt": (task_from_prompt, {"prompt": "even digits", "images": "digits",
             "backend": "table"}),
         "rpglib.training.loop.TrainConfig": (loop.TrainConfig, fields(loop.TrainConfig())),
         "rpglib.training.loop.TrainConfig.paper": (loop.TrainConfig.paper, fields(loop.TrainConfig())),
         "rpglib.training.loop.train": (trained, {"model": it["plain"], "zoo": zoo, "config": loop.TrainConfig(steps=1),
-            "folder": Path("run"), "device": "cpu", "progress": False, "on_step": lambda step, model: None}),
+            "folder": Path("run"), "device": "cpu", "progress": False, "on_step": lambda step, model: None,
+            "behaviour": None}),
+        "rpglib.training.behaviour.Behaviour": (behaviour.Behaviour, options),
+        "rpglib.training.behaviour.ClassificationBehaviour": (behaviour.ClassificationBehaviour, options | {
+            "images": small.train, "architecture": it["architecture"], "disagreement": 0.3, "batch_size": 4,
+            "noise": 0.1, "augment": lambda images, generator: images}),
+        "rpglib.training.behaviour.with_gradient": (behaviour.with_gradient, {"module": it["architecture"].build()}),
+        "rpglib.training.behaviour.random_mixtures": (behaviour.random_mixtures, {"n": 2, "states": 3, "count": 2,
+            "generator": torch.Generator()}),
         "rpglib.training.loop.frozen": (lambda part: loop.frozen(part).__enter__(), {"part": None}),
         "rpglib.training.loop.batches_of": (loop.batches_of, {"model": it["plain"], "zoo": zoo,
             "config": loop.TrainConfig()}),
         "rpglib.training.loop.rate": (loop.rate, {"step": 3, "steps": 10, "warmup": 0.1}),
-        "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig())),
+        "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig(conditions=CONDITIONS))),
+        "rpglib.model.config.RPGConfig.features": (it["told"].config.features, {"rows": ROWS}),
+        "rpglib.model.config.RPGConfig.left_out": (it["told"].config.left_out, {"n": 2}),
         "rpglib.model.config.RPGConfig.preset": (RPGConfig.preset, {"name": "tiny"}),
         "rpglib.model.rpg.RPG": (RPG, {"config": it["plain"].config, "tokenizer": tokenizer}),
         "rpglib.model.rpg.RPG.offload": (lambda device: RPG(it["plain"].config, tokenizer).offload(device),
             {"device": "cpu"}),
         "rpglib.model.rpg.RPG.generate_tokens": (partial(first_of, model.generate_tokens), generation),
         "rpglib.model.rpg.RPG.generate": (model.generate, generation),
-        "rpglib.model.rpg.RPG.generate_each": (partial(first_of, model.generate_each), generation),
+        "rpglib.model.rpg.RPG.generate_each": (partial(first_of, model.generate_each), mixed),
+        "rpglib.model.rpg.RPG.condition_rows": (it["told"].condition_rows, {"condition": ROWS[:2], "n": 2}),
+        "rpglib.model.rpg.RPG.generate, told": (it["told"].generate, told),
         "rpglib.model.rpg.RPG.task_rows": (model.task_rows, {"task": [0, 1, 1], "n": 2}),
         "rpglib.model.rpg.RPG.permutation_rows": (model.permutation_rows, {"permutation": [0, 1], "n": 2, "seed": 0,
             "first": 0}),
+        "rpglib.model.rpg.RPG.mixture_rows": (model.mixture_rows, {"mixture": torch.eye(3)[:2], "n": 2}),
         "rpglib.model.rpg.RPG.save_pretrained": (model.save_pretrained, {"path": Path("saved"),
             "companions": {"originals.safetensors": network}, "card": "# A card"}),
         "rpglib.model.rpg.RPG.from_pretrained": (RPG.from_pretrained, {"path": model_path, "device": "cpu",
@@ -280,6 +323,11 @@ def cases() -> dict[str, tuple]:
         "rpglib.baselines.autoregressive.teacher_forced_error": (autoregressive.teacher_forced_error,
             {"decoder": decoder, "generated": tokens[:2], "originals": tokens, "permutation": torch.tensor([0, 2]),
             "seed": 0, "temperature": 1.0}),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlowConfig": (deep_weight_flow.DeepWeightFlowConfig,
+            fields(it["flow_config"])),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlow.generate": (it["flow"].generate, {"n": 2, "seed": 0}),
+        "rpglib.baselines.deep_weight_flow.fit_deep_weight_flow": (deep_weight_flow.fit_deep_weight_flow, {"zoo": zoo,
+            "config": it["flow_config"], "images": small.train, "seed": 0, "progress": False}),
         "rpglib.baselines.kernel_ridge.kernel_ridge": (kernel_ridge.kernel_ridge, seen),
         "rpglib.baselines.ridge.ridge": (ridge.ridge, seen | {"order": 2, "columns": torch.arange(5) > 2}),
         "rpglib.baselines.mean.mean_network": (mean.mean_network, seen),
@@ -328,6 +376,7 @@ def cases() -> dict[str, tuple]:
             "seed": 0}),
         "rpglib.analysis.perturbation.exchanged": (perturbation.exchanged, {"a": network, "b": other,
             "names": list(network)[:2]}),
+        "rpglib.analysis.scales.without_scales": (scales.without_scales, {"module": module, "network": network}),
         "rpglib.analysis.similarity.error_iou": (similarity.error_iou, {"errors_a": errors, "errors_b": errors}),
         "rpglib.analysis.similarity.nearest_iou": (similarity.nearest_iou, {"errors": errors, "references": errors}),
         "rpglib.analysis.similarity.diversity": (similarity.diversity, {"generated_errors": errors,
@@ -393,7 +442,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "loader", "backend"}
+FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "loader", "backend", "augment"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 
@@ -459,6 +508,7 @@ def test_the_valid_arguments_are_valid():
 
 SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
 SLOW |= dict.fromkeys((f"rpglib.model.rpg.RPG.{name}" for name in ("read", "from_pretrained", "generate")), 3)
+SLOW |= {"rpglib.model.rpg.RPG.generate, told": 3}
 SLOW |= {"rpglib.zoo.collect.collect": 4, "rpglib.analysis.connectivity.line": 3, "rpglib.zoo.store.Zoo.write": 3}
 """Of what is handed to these, every so many-th is tried."""
 

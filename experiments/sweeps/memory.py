@@ -14,7 +14,7 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
     memory count once; weights that autograd keeps are not counted again. Temporary buffers inside an operation are not
     seen, so a device needs somewhat more (deviation from v1's table 5, which reports what the device uses).
     """
-    tokenizer, states, bits = model.tokenizer, model.config.permutation_states, model.config.task_bits
+    tokenizer, states, told = model.tokenizer, model.config.permutation_states, model.config.told
     n = config.batch_size
     count = min(config.diffusion_batch, n * tokenizer.num_tokens)
     kept: dict[int, int] = {}
@@ -35,7 +35,7 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
             torch.zeros(n, tokenizer.num_tokens, tokenizer.token_size, device=device),
             tokenizer.mask.to(device),
             torch.zeros(n, dtype=torch.int64, device=device) if states else None,
-            torch.zeros(n, bits, device=device) if bits else None,
+            torch.zeros(n, told, device=device) if told else None,
             t=torch.zeros(count, dtype=torch.int64, device=device),
             noise=torch.zeros(count, tokenizer.token_size, device=device),
             chosen=torch.arange(count, device=device),

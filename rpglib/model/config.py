@@ -1,15 +1,22 @@
 """The configuration of a generator: everything that shapes it but the tokenizer, and the paper's four sizes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+import torch
+from torch import Tensor
+
+from rpglib.conditions import MOST_ROWS, Condition, described, features
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
 from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
+from rpglib.runtime.arguments import takes, tensor, whole
 
 POSITIONS = ("2d", "1d", "learned")
-PERMUTATIONS = ("learned", "fixed")
+PERMUTATIONS = ("learned", "fixed", "gated")
 MOST_LAYERS, MOST_SIZE = 1000, 2**24
 """Layers and the size of anything at most, also where a file names them."""
+YOUNGER = ("conditions", "condition_dropout")
+"""Fields that files need not have: they are written where they are set, and absent they say what they do by default."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +29,12 @@ class RPGConfig:
     (normalised by layer), networks then work after a fraction of the steps: the prototype must know its token, and
     through the denoiser alone it hears of it slowly.
 
-    `position`, `permutation`: the paper's are "2d" and "fixed" (v1, section 3.1). `prediction`: "velocity", too, is
-    ours. `prototype_skip` works with "sample" only. `conditioning`: "all" is ours, "head" and "sequence" are the
-    released code's.
+    `position`, `permutation`: the paper's are "2d" and "fixed" (v1, section 3.1); "gated" is ours: "learned", with a
+    learned gate of every token between the state and that token, as what a state does to a weight depends on the
+    weight. `prediction`: "velocity", too, is ours. `prototype_skip` works with "sample" only. `conditioning`: "all" is
+    ours, "head" and "sequence" are the released code's. `conditions`: what networks are for, beyond the paper's tasks,
+    whose bits they replace. `condition_dropout`: how often training leaves out what a network is for, task or
+    conditions, so that a generator can also be asked without, and guided away from that (Ho and Salimans 2022).
     """
 
     token_size: int = 256
@@ -47,6 +57,8 @@ class RPGConfig:
     diffusion_steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
+    conditions: tuple[Condition, ...] = ()
+    condition_dropout: float = 0.0
 
     def __post_init__(self):
         # JSON knows no tuples; a configuration that was read back must equal the one that was written.
@@ -59,6 +71,7 @@ class RPGConfig:
             object.__setattr__(
                 self, name, tuple(whole_number(f"RPGConfig.{name}", size, 1, MOST_SIZE) for size in sizes)
             )
+        object.__setattr__(self, "conditions", described("RPGConfig.conditions", self.conditions))
         check_types(self)
         for name in ("token_size", "d_state", "d_conv", "expand", "headdim", "kernel_size", "task_width"):
             whole_number(f"RPGConfig.{name}", getattr(self, name), 1, MOST_SIZE)
@@ -80,6 +93,13 @@ class RPGConfig:
             raise InputError(f"kernel_size must be odd to keep the token's length, not {self.kernel_size}")
         if not self.widths:
             raise InputError("widths names no recurrent layer; give at least one width")
+        if self.conditions and self.task_bits:
+            raise InputError("a network is for a task or for conditions; set task_bits or conditions, not both")
+        if not 0 <= self.condition_dropout < 1 or (self.condition_dropout and not (self.conditions or self.task_bits)):
+            raise InputError(
+                "condition_dropout takes 0 to below 1, with conditions or task_bits to leave out, not "
+                f"{self.condition_dropout}"
+            )
         if self.recurrence == "transformer" and any(w % max(1, w // self.headdim) for w in self.widths):
             raise InputError(f"widths {self.widths} cannot be split into heads of about {self.headdim}; change headdim")
         if self.prototype_skip and self.prediction != "sample":
@@ -101,11 +121,46 @@ class RPGConfig:
         """
         return PRESETS[choice("preset", name, PRESETS)]
 
+    def to_dict(self) -> dict:
+        """The fields as JSON has them."""
+        return {name: x for name, x in asdict(self).items() if name not in YOUNGER or x != _DEFAULTS[name]}
+
+    @property
+    def told(self) -> int:
+        """How many features tell the recurrent model what a network is for; 0 where it is told nothing."""
+        own = self.task_bits or sum(condition.features for condition in self.conditions)
+        return own + (self.condition_dropout > 0)
+
+    @takes(rows=tensor("N asked", "finite"))
+    def features(self, rows: Tensor) -> Tensor:
+        """What the recurrent model is told (N, told) of tasks (N, bits) or conditions (N, C).
+
+        With `condition_dropout` there is one feature more, which is 1 where nothing is told.
+        Raises `InputError` for rows of other lengths.
+        """
+        if not self.conditions and rows.shape[1] != self.task_bits:
+            raise InputError(f"this generator's tasks have {self.task_bits} bits, not {rows.shape[1]}")
+        found = features(self.conditions, rows) if self.conditions else rows.float()
+        return torch.cat((found, torch.zeros(len(rows), 1)), 1) if self.condition_dropout else found
+
+    @takes(n=whole(0, MOST_ROWS))
+    def left_out(self, n: int) -> Tensor:
+        """What it is told (n, told) where that is left out: every other feature is in the middle.
+
+        Raises `InputError` for a generator without `condition_dropout`, which was never told so.
+        """
+        if not self.condition_dropout:
+            raise InputError("nothing can be left out of what this generator is told; set RPGConfig.condition_dropout")
+        found = torch.full((n, self.told), 0.5)
+        found[:, -1] = 1
+        return found
+
     @property
     def schedule(self) -> NoiseSchedule:
         return NoiseSchedule(self.diffusion_steps, self.beta_start, self.beta_end)
 
 
+_DEFAULTS = {name: RPGConfig.__dataclass_fields__[name].default for name in YOUNGER}
 _TINY = RPGConfig(prediction="epsilon", prototype_skip=False)
 PRESETS = {
     "tiny": _TINY,

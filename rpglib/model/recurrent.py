@@ -21,13 +21,17 @@ CONDITIONINGS = ("all", "head", "sequence")
 # The released code gates the task to this many tokens at the end of the sequence.
 HEAD_TOKENS = 8
 
+ALIKE = 60
+"""Of more gated states each has a larger part, or one among hundreds of bits would hardly tell two of them apart."""
+
 
 class RecurrentModel(nn.Module):
     """Sums the embeddings of position, permutation state and task, and runs the recurrent layers over the tokens.
 
     As in the released code the layers follow each other without residual connection or normalisation. (The text of the
     paper, v1, section 2.3, puts an MLP behind Mamba; neither its table 12 nor the released files have one.)
-    `position` (L, H) is a buffer, or a parameter where `learned_position`. `recurrence="none"` replaces every layer by
+    `position` (L, H) is a buffer, or a parameter where `learned_position`. Where `gated_permutation` a state reaches
+    every token through a gate of that token, as a task does by `TaskToAll`. `recurrence="none"` replaces every layer by
     a token-wise MLP of the same expansion: no information passes between tokens (paper v1, table 4a, which takes the
     state transition alone out of the layer).
     """
@@ -44,6 +48,7 @@ class RecurrentModel(nn.Module):
         learned_position: bool = False,
         permutation_states: int = 0,
         learned_permutation: bool = False,
+        gated_permutation: bool = False,
         task_bits: int = 0,
         task_width: int = 32,
         conditioning: str = "all",
@@ -54,9 +59,11 @@ class RecurrentModel(nn.Module):
         else:
             self.register_buffer("position", position.clone())
         width = widths[0]
-        self.permutation = nn.Embedding(permutation_states, width) if permutation_states else None
-        if self.permutation is not None:
-            self.permutation.requires_grad_(learned_permutation)
+        self.permutation = None
+        if permutation_states and gated_permutation:
+            self.permutation = TaskToAll(permutation_states, task_width, len(position), width)
+        elif permutation_states:
+            self.permutation = nn.Embedding(permutation_states, width).requires_grad_(learned_permutation)
         task = {"all": TaskToAll, "head": TaskToHead, "sequence": TaskToSequence}[conditioning]
         self.task = task(task_bits, task_width, len(position), width) if task_bits else None
 
@@ -74,7 +81,9 @@ class RecurrentModel(nn.Module):
     def forward(
         self, n: int, permutation: Tensor | None = None, task: Tensor | None = None, recompute: bool = False
     ) -> Tensor:
-        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64, `task` (N, bits) of 0 and 1.
+        """Prototypes (N, L, H) of `n` networks; `permutation` (N,) int64 or weights (N, P), `task` (N, bits) of 0, 1.
+
+        Or `task` (N, F) holds the features of conditions, from 0 to 1, instead of bits.
 
         recompute: keep no more than each layer's input for the way back.
         """
@@ -99,10 +108,19 @@ class RecurrentModel(nn.Module):
         ]
         return self._prototypes(n, permutation, task, rows, calls)
 
+    def _states(self, permutation: Tensor) -> Tensor:
+        """The embeddings (N, 1 or L, H) of states (N,), or mixtures of them by weights (N, P)."""
+        states, mixed = self.permutation, permutation.is_floating_point()
+        if isinstance(states, TaskToAll):
+            weights = permutation if mixed else F.one_hot(permutation, states.bits).to(self.position.dtype)
+            return states(max(1, states.bits / ALIKE) * weights)
+        return (permutation @ states.weight if mixed else states(permutation))[:, None]
+
     def _prototypes(self, n: int, permutation, task, rows: slice, calls: list[Callable]) -> Tensor:
         parts = [self.position[None, rows]]
         if self.permutation is not None:
-            parts.append(self.permutation(permutation)[:, None])
+            states = self._states(permutation)
+            parts.append(states[:, rows] if states.shape[1] > 1 else states)
         first, *others = calls
         if self.task is None and isinstance(self.layers[0], Mamba2):
             x = first(*parts)
@@ -125,6 +143,7 @@ class TaskToAll(nn.Module):
 
     def __init__(self, bits: int, width: int, length: int, out: int):
         super().__init__()
+        self.bits = bits
         self.embed = nn.Sequential(
             nn.Linear(bits, width), nn.SiLU(), nn.Linear(width, out), nn.LayerNorm(out, elementwise_affine=False)
         )

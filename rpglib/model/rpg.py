@@ -19,16 +19,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rpglib.conditions import check_conditions
 from rpglib.errors import InputError, choice, shown, whole_number
 from rpglib.model.card import card as model_card
-from rpglib.model.config import RPGConfig
+from rpglib.model.config import YOUNGER, RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
 from rpglib.model.native import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
-from rpglib.runtime.arguments import dense, each, flag, network, of, takes, whole
+from rpglib.runtime.arguments import dense, each, flag, network, number, of, takes, whole
 from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
 from rpglib.runtime.distributed import each as each_part
 from rpglib.runtime.distributed import shared
@@ -46,6 +47,8 @@ PIECE = 256
 
 MOST_NETWORKS = 2**20
 """In one call; more are made with `first`."""
+MOST_SCALE = 1000.0
+"""Of guidance and of noise."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
 CARD = "README.md"
@@ -106,8 +109,9 @@ class RPG(nn.Module):
             config.headdim,
             learned_position=config.position == "learned",
             permutation_states=config.permutation_states,
-            learned_permutation=config.permutation == "learned",
-            task_bits=config.task_bits,
+            learned_permutation=config.permutation != "fixed",
+            gated_permutation=config.permutation == "gated",
+            task_bits=config.told,
             task_width=config.task_width,
             conditioning=config.conditioning,
         )
@@ -115,9 +119,8 @@ class RPG(nn.Module):
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
         if self.skip is not None:
             # The denoiser corrects the skip, so it starts by changing nothing.
-            last = [*self.denoiser.encoder_list, *self.denoiser.decoder_list][-1][0]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(self.denoiser.last.weight)
+            nn.init.zeros_(self.denoiser.last.bias)
 
     @property
     def device(self) -> torch.device:
@@ -158,16 +161,18 @@ class RPG(nn.Module):
         chosen: Tensor | None = None,
         weighting: str = "value",
         prototype_loss: float = 0.0,
+        diffusion: bool = True,
         recompute: bool = False,
     ) -> Tensor:
         """The diffusion loss (paper v1, equation 5): mean squared error over the real values of some or all tokens.
 
-        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, bits), chosen (B,) int64: which of the N x L
-        tokens pass the denoiser, all by default. Where no others are wanted, tokens (B, D) may be only those. t (B,)
-        int64 and noise (B, D), standard normal: at which diffusion step, and noised by what. weighting: "value" counts
-        every value alike, "token" every token. prototype_loss: weight of the error, over all tokens (N, L, D), of what
-        the prototype's linear skip alone says of the clean token. recompute: what recurrent layers and denoiser blocks
-        compute inside is not kept for the way back but computed again.
+        tokens (N, L, D), mask (L, D), permutation (N,) int64, task (N, told) as `RPGConfig.features` says it, chosen
+        (B,) int64: which of the N x L tokens pass the denoiser, all by default. Where no others are wanted, tokens (B,
+        D) may be only those. t (B,) int64 and noise (B, D), standard normal: at which diffusion step, and noised by
+        what. weighting: "value" counts every value alike, "token" every token. prototype_loss: weight of the error,
+        over all tokens (N, L, D), of what the prototype's linear skip alone says of the clean token. diffusion: False
+        leaves a denoiser out that is at zero. recompute: what recurrent layers and denoiser blocks compute inside is
+        not kept for the way back but computed again.
         """
         length = len(mask)
         n = next((len(x) for x in (permutation, task) if x is not None), tokens.shape[0] if tokens.ndim == 3 else 1)
@@ -187,24 +192,51 @@ class RPG(nn.Module):
             weights = weights.repeat(n, 1)
         schedule = self.config.schedule
         noisy = schedule.add_noise(clean, noise, t)
-        output = self.denoiser(noisy, t, prototypes, recompute)
+        output = self.denoiser(noisy, t, prototypes, recompute) if diffusion else torch.zeros_like(noisy)
         if self.skip is not None:
             output = output + (self.skip(prototypes) if said is None else said)
         target = schedule.target(clean, noise, t, self.config.prediction)
         return loss + _mean((output.float() - target).square(), weights)
 
+    def written(
+        self,
+        permutation: Tensor | None = None,
+        noise: Tensor | None = None,
+        t: Tensor | None = None,
+        task: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens (N, L, D) fp32 of networks of states (N,) or of weights over them (N, P), with their gradient.
+
+        task (N, told): what they are for, as `RPGConfig.features` says it.
+        What the prototype's skip says of them; given t (N x L,) int64 and noise (N x L, D), what the denoiser makes of
+        that at the diffusion steps t, noised so: its one-step estimate.
+        """
+        n = next((len(x) for x in (permutation, task) if x is not None), 1)
+        prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
+        said = self.skip(prototypes).float()
+        if noise is not None:
+            said = said + self.denoiser(self.config.schedule.add_noise(said, noise, t), t, prototypes).float()
+        return said.view(n, -1, self.config.token_size)
+
     # ---- generation ---------------------------------------------------------------------------------------------
 
-    @takes(distributed=flag)
+    @takes(
+        distributed=flag, guidance=number(-MOST_SCALE, MOST_SCALE), eta=number(0, 1), temperature=number(0, MOST_SCALE)
+    )
     @torch.no_grad()
     def generate_tokens(
         self,
         n: int = 1,
         task: Sequence[int] | Tensor | None = None,
         *,
+        condition: Mapping[str, float] | Sequence | Tensor | None = None,
+        guidance: float = 1.0,
         permutation: Sequence[int] | None = None,
+        mixture: Sequence[Sequence[float]] | Tensor | None = None,
         sampler: str = "ddim",
         steps: int = 60,
+        eta: float = 0.0,
+        temperature: float = 1.0,
         inference: str = "partial",
         part: int = 256,
         seed: int = 0,
@@ -219,12 +251,24 @@ class RPG(nn.Module):
         n, part = whole_number("n", n, 1, MOST_NETWORKS), whole_number("part", part, 1)
         seed, first = whole_number("seed", seed), whole_number("first", first, 0)
         model = self._in_fp32()
-        task = self.task_rows(task, n)
-        permutation = self.permutation_rows(permutation, n, seed, first)
-        alike = _first_alike(n, permutation, task)
+        if eta and sampler != "ddim":
+            raise InputError(f"eta is of the sampler 'ddim', not of {sampler!r}; leave it at 0")
+        told = self._told(task, condition, n)
+        if guided := guidance != 1:
+            if not self.config.condition_dropout:
+                raise InputError("guidance needs a generator that was trained with RPGConfig.condition_dropout")
+            left_out = self.config.left_out(n)
+        if mixture is None:
+            permutation = self.permutation_rows(permutation, n, seed, first)
+        elif permutation is None:
+            permutation = self.mixture_rows(mixture, n)
+        else:
+            raise InputError("a network is of one permutation state or of a mixture; give permutation= or mixture=")
+        alike = _first_alike(n, permutation, told)
         length, size = len(model.recurrent.position), self.config.token_size
         part = {"sequential": 1, "partial": part, "full": n * length}[inference]
-        writer = _TokenWriter(model, sampler, steps, precision, kernel)
+        options = {"steps": steps} | ({"eta": eta} if sampler == "ddim" else {})
+        writer = _TokenWriter(model, sampler, options, precision, kernel, guidance, temperature)
         if distributed:
             share = partial(shared, size=size, device=self.device)
         else:
@@ -238,14 +282,18 @@ class RPG(nn.Module):
             for networks in torch.arange(n).split(max(1, part // length)):
                 # Networks of one state and one task have the same prototypes.
                 asked, which = alike[networks].unique(return_inverse=True)
-                given = [x[asked].to(self.device) if x is not None else None for x in (permutation, task)]
+                given = [x[asked] if x is not None else None for x in (permutation, told)]
+                if guided:  # the same networks once more, not told what they are for
+                    again = (given[0], left_out[asked])
+                    given = [x if x is None else torch.cat((x, y)) for x, y in zip(given, again, strict=True)]
+                given = [x.to(self.device) if x is not None else None for x in given]
                 tokens, carried = torch.empty(len(networks) * length, size, dtype=torch.float32), []
                 # Several pieces only where there is one network: its rows are then those of the tokens.
                 pieces = model.recurrent.pieces(max(part, PIECE) if len(networks) == 1 else length)
                 for piece in pieces:
                     if len(pieces) > 1 or before is None or not torch.equal(asked, before):
                         with writer.autocast():
-                            prototypes = model.recurrent.piece(len(asked), *given, piece, carried)
+                            prototypes = model.recurrent.piece(len(asked) * (1 + guided), *given, piece, carried)
                     rows = torch.arange(len(networks) * prototypes.shape[1]) + piece.start
                     owners, places = rows // length, rows % length
                     sources = which[owners] * length + places - piece.start
@@ -268,17 +316,26 @@ class RPG(nn.Module):
         """Generate `n` networks as state dicts on the CPU.
 
         task: bits (bits,) for all networks or (N, bits) for each, where the generator was trained with tasks.
-        permutation: the permutation state of each network, (N,); drawn at random by default.
+        condition: likewise, where it was trained with `RPGConfig.conditions`: numbers (C,) or (N, C), or a dict of them
+        by name; one outside of the trained range is answered with a warning, or refused where the range is hard. Either
+        may be left out with a generator of `condition_dropout`, and guidance then says how far to go from what it
+        writes without to what it writes with it: 1 is the latter, more exaggerates (Ho and Salimans 2022).
+        permutation: the permutation state of each network, (N,); drawn at random by default. mixture: instead, weights
+        over the states for each network, (N, P), none below zero and one in sum: its embedding is the states' weighted
+        mean. Ours, not the paper's; such networks work where training asked for them (`train`, `behaviour`).
         sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
         The paper samples by "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12;
-        v2, table 16). inference: how many tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is
-        the paper's: v1, section B.3; v2, section C.4), "full" all. seed, first: network i draws everything from a
-        random stream of its own, that of the seed and of the number first + i, so all modes give the same networks to
-        rounding, as does generating them one by one with `first` = 0, 1, ...; two seeds have nothing in common.
-        precision: "fp32", "bf16", or "auto": bf16 where the device computes it in hardware. kernel: as in `folded`.
-        distributed: every process of an `accelerate launch` makes this call with the same arguments; each writes its
-        share of the tokens, and all of them return all networks.
-        Raises `InputError` for a bad task, permutation, sampler, mode or number, and without a tokenizer.
+        v2, table 16). eta: fresh noise at the steps of "ddim", from 0 to 1, which is as much as "ddpm" has;
+        temperature: scale of all noise, 1 as trained; less is nearer to the mean, more spreads. inference: how many
+        tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is the paper's: v1, section B.3; v2,
+        section C.4), "full" all. seed, first: network i draws everything from a random stream of its own, that of the
+        seed and of the number first + i, so all modes give the same networks to rounding, as does generating them one
+        by one with `first` = 0, 1, ...; two seeds have nothing in common. precision: "fp32", "bf16", or "auto": bf16
+        where the device computes it in hardware. kernel: as in `folded`. distributed: every process of an `accelerate
+        launch` makes this call with the same arguments; each writes its share of the tokens, and all of them return all
+        networks.
+        Raises `InputError` for a bad task, condition, permutation, mixture, sampler, mode or number, and without a
+        tokenizer.
         """
         return list(self.generate_each(n, task, **options))
 
@@ -291,6 +348,26 @@ class RPG(nn.Module):
         for tokens in self.generate_tokens(n, task, **options):
             # Small networks come several in one block of memory, which no single one of them must keep alive.
             yield self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
+
+    def _told(self, task, condition, n: int) -> Tensor | None:
+        """What the recurrent model is told (n, told) of a task or of a condition."""
+        config = self.config
+        if config.condition_dropout and task is None and condition is None:
+            return config.left_out(n)
+        task, rows = self.task_rows(task, n), self.condition_rows(condition, n)
+        return None if task is None and rows is None else config.features(rows if task is None else task)
+
+    @takes(n=whole(1, MOST_NETWORKS))
+    def condition_rows(self, condition, n: int) -> Tensor | None:
+        conditions = self.config.conditions
+        if condition is None:
+            if conditions:
+                names = ", ".join(condition.name for condition in conditions)
+                raise InputError(f"this generator needs a condition; pass condition= with {names}, or a dict of them")
+            return None
+        if not conditions:
+            raise InputError("this generator was trained without conditions; call it without condition=")
+        return check_conditions(conditions, condition, n)
 
     @takes(n=whole(1, MOST_NETWORKS))
     def task_rows(self, task, n: int) -> Tensor | None:
@@ -329,6 +406,23 @@ class RPG(nn.Module):
         if not whole or given.is_floating_point():
             raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {shown(permutation)}")
         return given.long()
+
+    @takes(n=whole(1, MOST_NETWORKS))
+    def mixture_rows(self, mixture, n: int) -> Tensor:
+        states = self.config.permutation_states
+        if not states:
+            raise InputError("this generator was trained without permutation states; call it without mixture=")
+        try:
+            given = dense("mixture", torch.as_tensor(mixture)).float()
+        except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
+            given = torch.empty(0)
+        if given.shape != (n, states):
+            raise InputError(f"mixture takes {n} rows of {states} weights, one per state, not {shown(mixture)}")
+        if not bool((given >= 0).all()) or not bool(((given.sum(1) - 1).abs() < 1e-4).all()):
+            raise InputError(
+                "the weights of a mixture are not below zero and sum to one in every row; divide by the sum"
+            )
+        return given
 
     # ---- files --------------------------------------------------------------------------------------------------
 
@@ -370,7 +464,7 @@ class RPG(nn.Module):
             text = None if card is None else card.encode()
         except UnicodeEncodeError:
             raise InputError("the card holds half a character, which no file can; write its text anew") from None
-        digest = write_bundle(folder, CONFIG, dataclasses.asdict(self.config), write)
+        digest = write_bundle(folder, CONFIG, self.config.to_dict(), write)
         if text is not None:
             with atomic(folder / CARD) as part:
                 part.write_bytes(text)
@@ -449,7 +543,7 @@ class RPG(nn.Module):
         folder, fields = bundle.folder, bundle.fields
         known = {field.name for field in dataclasses.fields(RPGConfig)}
         # Absent fields would silently take today's defaults, which need not be those of the file.
-        if missing := sorted(known - fields.keys()):
+        if missing := sorted(known - fields.keys() - {*YOUNGER}):
             raise InputError(f"{folder / CONFIG} lacks the fields {missing}; copy or save it again")
         if unknown := sorted(fields.keys() - known):
             raise InputError(f"{folder / CONFIG} has unknown fields {unknown}; was it written by a newer version?")
@@ -529,11 +623,21 @@ class _TokenWriter:
     That is BatchNorm folded into the convolutions, and the time embedding of each diffusion step.
     """
 
-    def __init__(self, model: RPG, sampler: str, steps: int, precision: str, kernel: str):
-        self.model, self.sample, self.steps = model, SAMPLERS[sampler], steps
+    def __init__(
+        self,
+        model: RPG,
+        sampler: str,
+        options: dict,
+        precision: str,
+        kernel: str,
+        guidance: float,
+        temperature: float,
+    ):
+        self.model, self.sample, self.options = model, SAMPLERS[sampler], options
+        self.guidance, self.temperature = guidance, temperature
         self.bf16 = uses_bf16(precision, model.device)
         self.denoise = folded(model.denoiser, torch.bfloat16 if self.bf16 else torch.float32, kernel)
-        visited = timesteps(model.config.schedule.steps, steps)
+        visited = timesteps(model.config.schedule.steps, options["steps"])
         mask = model.tokenizer.mask if model.tokenizer is not None else None
         self.padding = ~mask if mask is not None and not bool(mask.all()) else None
         times = model.denoiser.time_embedder(torch.tensor(visited, device=model.device))
@@ -545,22 +649,36 @@ class _TokenWriter:
     def __call__(
         self, prototypes: Tensor, sources: Tensor, seed: int, owners: Tensor, places: Tensor, chosen: Tensor
     ) -> Tensor:
-        """The tokens (B, D) that are `chosen` (B,): of the prototypes `sources`, at `places` of networks `owners`."""
+        """The tokens (B, D) that are `chosen` (B,): of the prototypes `sources`, at `places` of networks `owners`.
+
+        With guidance the second half of the prototypes are the same networks', not told what they are for.
+        """
         config = self.model.config
         own, which = sources[chosen].unique(return_inverse=True)
-        with self.autocast():
-            condition = self.model.denoiser.condi_embedder(prototypes[own]).float()[which]
-            skip = self.model.skip(prototypes[own]).float()[which] if self.model.skip is not None else None
+        predict = self._predict(prototypes[own], which)
+        if self.guidance != 1:
+            told, left_out = predict, self._predict(prototypes[own + len(prototypes) // 2], which)
+
+            def predict(x: Tensor, t: int) -> Tensor:
+                return torch.lerp(left_out(x, t), told(x, t), self.guidance)
 
         padding = self.padding[places[chosen]].to(self.model.device) if self.padding is not None else None
+        network, place = owners[chosen], places[chosen]
+        noise = TokenNoise(seed, network, place, config.token_size, self.model.device, self.temperature)
+        options = self.options | {"prediction": config.prediction, "draw_noise": noise}
+        return self.sample(with_padding_held(predict, padding, config), noise(), config.schedule, **options)
+
+    def _predict(self, prototypes: Tensor, which: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """(x (B, D), t) -> the output (B, D) for tokens of the prototypes that are `which` (B,) of these."""
+        with self.autocast():
+            condition = self.model.denoiser.condi_embedder(prototypes).float()[which]
+            skip = self.model.skip(prototypes).float()[which] if self.model.skip is not None else None
 
         def predict(x: Tensor, t: int) -> Tensor:
             output = self.denoise(x, self.times[t], condition)
             return output if skip is None else output.add_(skip)
 
-        noise = TokenNoise(seed, owners[chosen], places[chosen], config.token_size, self.model.device)
-        options = {"steps": self.steps, "prediction": config.prediction, "draw_noise": noise}
-        return self.sample(with_padding_held(predict, padding, config), noise(), config.schedule, **options)
+        return predict
 
 
 def with_padding_held(
@@ -581,9 +699,15 @@ def with_padding_held(
 
 
 class TokenNoise:
-    """Standard normal noise (B, D), each row from the stream of a seed, a network (B,) and a token's place (B,)."""
+    """Standard normal noise (B, D), each row from the stream of a seed, a network (B,) and a token's place (B,).
 
-    def __init__(self, seed: int, networks: Tensor, places: Tensor, size: int, device: torch.device):
+    temperature: its scale.
+    """
+
+    def __init__(
+        self, seed: int, networks: Tensor, places: Tensor, size: int, device: torch.device, temperature: float = 1.0
+    ):
+        self.temperature = temperature
         keys = (stream(seed, "noise", network) for network in networks.tolist())
         self.generators = [_random(key, place) for key, place in zip(keys, places.tolist(), strict=True)]
         self.buffer, self.device = np.empty((len(places), size), np.float32), device
@@ -591,7 +715,8 @@ class TokenNoise:
     def __call__(self) -> Tensor:
         for row, generator in zip(self.buffer, self.generators, strict=True):
             generator.standard_normal(out=row, dtype=np.float32)
-        return torch.from_numpy(self.buffer).to(self.device, copy=True)
+        found = torch.from_numpy(self.buffer).to(self.device, copy=True)
+        return found if self.temperature == 1 else found.mul_(self.temperature)
 
 
 def _first_alike(n: int, permutation: Tensor | None, task: Tensor | None) -> Tensor:

@@ -178,4 +178,5 @@ def _axes(shape: str, known: str = "") -> str:
 
 
 def _name(kind: type) -> str:
-    return {"bool": "True or False", "str": "text"}.get(kind.__name__, f"a {kind.__name__}")
+    name = kind.__name__
+    return {"bool": "True or False", "str": "text"}.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")

@@ -3,13 +3,15 @@
 Shapes: N checkpoints per step, L tokens, D token size, B tokens per step that pass the denoiser.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from rpglib.conditions import Condition
 from rpglib.errors import InputError, shown
+from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.threads import one_core_threads
 
@@ -20,7 +22,10 @@ Item = TypeVar("Item")
 
 
 class Checkpoints(Protocol):
-    """What training needs of a zoo: state dicts by index, their run (N,) and their task (N, bits) or None."""
+    """What training needs of a zoo: state dicts by index, their run (N,) and their task (N, bits) or None.
+
+    For a generator with conditions also these, `conditions` (N, C) and `described_by`.
+    """
 
     runs: Tensor
     tasks: Tensor | None
@@ -67,7 +72,8 @@ class Batches:
         self.batch_size, self.diffusion_batch, self.whole = batch_size, diffusion_batch, whole
         self.seed, self.process, self.device = seed, process, torch.device(device)
         self.diffusion_steps = model.config.diffusion_steps
-        self.states = self.tasks = self.kept = None
+        self.config = model.config
+        self.states = self.kept = None
         if model.config.permutation_states:
             self.states = torch.arange(len(zoo)) if permutation == "checkpoint" else torch.as_tensor(zoo.runs)
             if int(self.states.max()) >= model.config.permutation_states:
@@ -75,16 +81,12 @@ class Batches:
                     f"the zoo has {int(self.states.max()) + 1} permutation states (one per {permutation}), the "
                     f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
                 )
-        if model.config.task_bits:
-            if zoo.tasks is None or zoo.tasks.shape[1] != model.config.task_bits:
-                has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"
-                raise InputError(f"the generator is conditioned on {model.config.task_bits} bits, the zoo has {has}")
-            self.tasks = zoo.tasks.float()
+        self.told = _told(model.config, zoo)
         if keep and len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
             self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))]).to(self.device)
 
     def __call__(self, step: int) -> dict:
-        """Return tokens (N, L, D) or, unless `whole`, (B, D); what is there of permutation (N,) and task (N, bits);
+        """Return tokens (N, L, D) or, unless `whole`, (B, D); what is there of permutation (N,) and task (N, told);
         chosen (B,); t (B,); noise (B, D).
 
         Checkpoints come without replacement where the zoo is large enough.
@@ -106,8 +108,8 @@ class Batches:
         }
         if self.states is not None:
             batch["permutation"] = self.states[rows]
-        if self.tasks is not None:
-            batch["task"] = self.tasks[rows]
+        if self.told is not None:
+            batch["task"] = dropped(self.config, self.told[rows], generator)
         return {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
 
     def _all(self, rows: Tensor) -> Tensor:
@@ -124,6 +126,38 @@ class Batches:
             mine = owners == owner
             tokens[mine] = self.tokenizer.encode_rows(self.zoo[int(rows[owner])], places[mine])
         return tokens
+
+
+def dropped(config: RPGConfig, told: Tensor, generator: torch.Generator) -> Tensor:
+    """What networks are for, told (N, told), left out of some of them as `condition_dropout` says."""
+    if not config.condition_dropout:
+        return told
+    out = torch.rand(len(told), 1, generator=generator) < config.condition_dropout
+    return torch.where(out, config.left_out(len(told)), told)
+
+
+def _told(config: RPGConfig, zoo: Checkpoints) -> Tensor | None:
+    """What each checkpoint is for, as a generator of this configuration is told (N, told).
+
+    Raises `InputError` where the zoo says something else or nothing.
+    """
+    if config.task_bits:
+        if zoo.tasks is None or zoo.tasks.shape[1] != config.task_bits:
+            has = "no tasks" if zoo.tasks is None else f"tasks of {zoo.tasks.shape[1]} bits"
+            raise InputError(f"the generator is conditioned on {config.task_bits} bits, the zoo has {has}")
+        return config.features(zoo.tasks)
+    if config.conditions:
+        # A zoo of a caller's own need not know of conditions.
+        rows, known = getattr(zoo, "conditions", None), getattr(zoo, "described_by", ())
+        if rows is None or tuple(known) != config.conditions:
+            has = "none" if rows is None else f"{_words(known)}; set RPGConfig.conditions=zoo.described_by"
+            raise InputError(f"the generator's conditions are {_words(config.conditions)}, the zoo has {has}")
+        return config.features(rows)
+    return None
+
+
+def _words(conditions: Sequence[Condition]) -> str:
+    return ", ".join(f"{x.name} ({x.kind}, {x.low:g} to {x.high:g})" for x in conditions)
 
 
 def ahead(make: Callable[[int], Item], steps: range) -> Iterator[Item]:

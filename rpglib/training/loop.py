@@ -8,7 +8,6 @@ import hashlib
 import math
 import os
 import time
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rpglib.errors import InputError, check_types, choice, whole_number
+from rpglib.errors import InputError, check_types, choice, warn, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import flag, function, number, of, path, takes, whole
 from rpglib.runtime.files import atomic
@@ -30,6 +29,7 @@ from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.training.averages import Averages
 from rpglib.training.batches import Batches, Checkpoints, ahead, checkpoints
+from rpglib.training.behaviour import Behaviour, WithBehaviour
 from rpglib.training.graphs import graphed
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class TrainResult:
     folder=path,
     progress=flag,
     on_step=function,
+    behaviour=of(Behaviour),
 )
 def train(
     model: RPG,
@@ -134,6 +135,7 @@ def train(
     device: str | torch.device | None = None,
     progress: bool = True,
     on_step: Callable[[int, RPG], None] | None = None,
+    behaviour: Behaviour | None = None,
 ) -> TrainResult:
     """Train `model` in place on the checkpoints of `zoo`; it is left in evaluation mode, with averaged weights if any.
 
@@ -143,7 +145,8 @@ def train(
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
     the same weights as an unbroken one. A state of other arguments, checkpoints or code is set aside, with a warning.
     `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate. `on_step` is called
-    after every step with its number and the model.
+    after every step with its number and the model. `behaviour` adds a loss of what generated networks do, of mixtures
+    of permutation states or of conditions; such a step is not captured in a CUDA graph, and not sharded.
 
     Under `accelerate launch --multi_gpu --num_processes 8 script.py` each process draws its own batches and the
     gradients are averaged, as are BatchNorm's statistics: all end with the same generator. With `--use_fsdp
@@ -156,7 +159,7 @@ def train(
     """
     _fits(model, config)
     with frozen(None if config.diffusion else model.denoiser):
-        return _train(model, zoo, config, folder, device, progress, on_step)
+        return _train(model, zoo, config, folder, device, progress, on_step, behaviour)
 
 
 def _train(
@@ -167,6 +170,7 @@ def _train(
     device: str | torch.device | None,
     progress: bool,
     on_step: Callable[[int, RPG], None] | None,
+    behaviour: Behaviour | None,
 ) -> TrainResult:
     # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
     from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, PartialState
@@ -194,7 +198,9 @@ def _train(
     except ValueError as error:  # such as after an Accelerator of the caller's own with another precision
         reason = str(error).splitlines()[0]
         raise InputError(f"Accelerate is set up otherwise in this process ({reason}); train in a new one") from None
-    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device)
+    # With the behaviour alone nothing is learned from the zoo's weights.
+    learns = behaviour is None or behaviour.reconstruction > 0
+    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device) if learns else None
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and not accelerator.is_fsdp2:
         raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
@@ -208,9 +214,16 @@ def _train(
         accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
     elif alone:
         model.to(device)
+    # A denoiser that stays at zero need not be computed.
+    denoises = config.diffusion or not learner.denoiser.at_zero
+    asked = learner
+    if behaviour is not None:
+        if sharded:
+            raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
+        asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, denoises)
     optimizer = _optimizer(learner, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
-    wrapped, optimizer = accelerator.prepare(learner, optimizer)
+    wrapped, optimizer = accelerator.prepare(asked, optimizer)
     averaged = Averages(learner, config.ema) if config.ema else None
 
     result = TrainResult(precision="bf16" if use_bf16 else "fp32")
@@ -221,7 +234,7 @@ def _train(
         parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
     parts["scheduler"] = scheduler
     file = Path(folder) / STATE if folder is not None else None
-    identity = _identity(model, zoo, config, accelerator.num_processes) if file is not None else {}
+    identity = _identity(model, zoo, config, accelerator.num_processes, behaviour) if file is not None else {}
     start = _resume(file, parts, result, identity)
 
     wrapped.train()
@@ -240,16 +253,22 @@ def _train(
         "mask": model.tokenizer.mask.to(device),
         "weighting": config.weighting,
         "prototype_loss": config.prototype_loss,
+        "diffusion": denoises,
         "recompute": config.gradient_checkpointing,
     }
     loss_of = partial(wrapped, **options)
     on_gpu = device.type == "cuda"
-    if on_gpu and alone and not config.gradient_checkpointing and start < config.steps:
+    if on_gpu and alone and behaviour is None and not config.gradient_checkpointing and start < config.steps:
         loss_of = graphed(wrapped, batches(start), options, autocast)
     # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
-    loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
+    if batches is None:
+        loaded = ({} for _ in steps)
+    else:
+        loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
     with closing(loaded):
         for step, batch in zip(bar, loaded, strict=True):
+            if behaviour is not None:
+                batch["step"] = step
             with autocast():
                 loss = loss_of(**batch)
             accelerator.backward(loss)
@@ -362,26 +381,30 @@ def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def _identity(model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int) -> dict:
+def _identity(
+    model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int, behaviour: Behaviour | None = None
+) -> dict:
     """What must agree for a saved state to be this run's: configurations, tokenizer, checkpoints, and this library."""
     tokenizer = model.tokenizer
     statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
     return {
-        "model": dataclasses.asdict(model.config),
+        "model": model.config.to_dict(),
         "train": dataclasses.asdict(config),
         "tokenizer": [repr(tokenizer), statistics],
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
         "checkpoints": len(zoo),
         "zoo": _fingerprint(zoo),
         "processes": processes,
+        "behaviour": behaviour.facts() if behaviour is not None else None,
         "code": sources_digest(LIBRARY),
     }
 
 
 def _fingerprint(zoo: Checkpoints) -> str:
-    """A fingerprint of runs, tasks and checkpoints in their order; of each tensor the ends only, which is soon done."""
+    """A fingerprint of runs, tasks, conditions and checkpoints in their order; of each tensor the ends, soon done."""
     found = hashlib.sha256(str([torch.as_tensor(zoo.runs).tolist(), len(zoo)]).encode())
-    found.update(b"" if zoo.tasks is None else zoo.tasks.cpu().numpy().tobytes())
+    for rows in (zoo.tasks, getattr(zoo, "conditions", None)):
+        found.update(b"" if rows is None else rows.cpu().numpy().tobytes())
     for i in range(len(zoo)):
         for name, x in sorted(zoo[i].items()):
             found.update(repr((name, x.dtype, tuple(x.shape))).encode())
@@ -420,7 +443,7 @@ def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict)
         differs = sorted(name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name])
         with suppress(FileNotFoundError):  # another process of this training did it
             os.replace(path, path.with_name(ASIDE))
-        warnings.warn(f"{path} is of a run with another {', '.join(differs)}; it is now {ASIDE}", stacklevel=3)
+        warn(f"{path} is of a run with another {', '.join(differs)}; it is now {ASIDE}")
         return 0
     for name, part in parts.items():
         part.load_state_dict(state[name])

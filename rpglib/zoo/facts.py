@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 from torch import Tensor
 
+from rpglib.conditions import check_conditions, described
 from rpglib.errors import InputError, check_types
 from rpglib.runtime.arguments import dense
 from rpglib.runtime.state_dicts import plain
@@ -16,10 +18,19 @@ RUNS = 2**31
 
 
 def checked(
-    architecture: Architecture | None, runs, accuracies, tasks, images: str | None, config: Mapping | None
+    architecture: Architecture | None,
+    runs,
+    accuracies,
+    tasks,
+    images: str | None,
+    config: Mapping | None,
+    conditions=None,
+    described_by=(),
 ) -> dict:
     """Return the facts of N checkpoints as JSON values: runs (N,), accuracies (N,) or None, tasks (N, bits) or None.
 
+    Where there are conditions (N, C), in any form of `check_conditions`, these too, and the C that describe them, whose
+    ranges they do not leave.
     Raises `InputError` where one is not what a generator can use or a manifest can hold, and where they differ in N.
     """
     if not isinstance(architecture, Architecture | None):
@@ -44,6 +55,13 @@ def checked(
     for what, values in {"accuracies": accuracies, "tasks": tasks}.items():
         if values is not None and len(values) != len(runs):
             raise InputError(f"{len(values)} {what} for {len(runs)} runs; give one for each checkpoint")
+    described_by = described("described_by", described_by)
+    if (conditions is None) != (not described_by):
+        raise InputError("conditions go with described_by, a Condition for each of their columns; give both or neither")
+    own = {}
+    if described_by:
+        rows = check_conditions(described_by, conditions, len(runs), strict=True)
+        own = {"conditions": rows.tolist(), "described_by": [asdict(one) for one in described_by]}
     return {
         "architecture": None if architecture is None else _json("architecture", architecture.to_dict()),
         "images": images,
@@ -51,6 +69,7 @@ def checked(
         "runs": runs.tolist(),
         "accuracies": accuracies,
         "tasks": None if tasks is None else tasks.astype(int).tolist(),
+        **own,
     }
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from rpglib.conditions import Condition, described
 from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import dense, each, flag, network, takes, whole
 from rpglib.runtime.files import read_json, save_tensors, write_json
@@ -39,7 +40,8 @@ class Zoo:
     """N checkpoints of one architecture; `zoo[i]` is a state dict, read from the memory-mapped shard when asked for.
 
     runs (N,) int64, from 0: which independent run a checkpoint comes from (its permutation state); tasks (N, bits)
-    int64 of 0 and 1, or None: what its run had to tell apart; accuracies (N,) float64: percent on the unaugmented test
+    int64 of 0 and 1, or None: what its run had to tell apart; conditions (N, C) float64, or None: what it is for, as
+    the `described_by` say, a `Condition` for each column; accuracies (N,) float64: percent on the unaugmented test
     images, NaN where not known; architecture: what it is a checkpoint of, None where that is not known; images: the
     data set's name, or None; config: how it was collected (JSON values). Shards are compared with their checksums when
     they are first read. sources: where each checkpoint was read, and what its table said of it; None where none was.
@@ -55,8 +57,8 @@ class Zoo:
         self._shards = shards
         self._facts = facts
         self._rows = torch.arange(len(facts["runs"])) if rows is None else torch.as_tensor(rows, dtype=torch.int64)
-        described = facts["architecture"]
-        self.architecture = None if described is None else Architecture.from_dict(described)
+        said = facts["architecture"]
+        self.architecture = None if said is None else Architecture.from_dict(said)
         self.images: str | None = facts["images"]
         self.config: dict = facts["config"]
         self.runs = torch.tensor(facts["runs"], dtype=torch.int64)[self._rows]
@@ -64,6 +66,9 @@ class Zoo:
         self.accuracies = torch.tensor(known, dtype=torch.float64)[self._rows]
         tasks = facts["tasks"]
         self.tasks = None if tasks is None else torch.tensor(tasks, dtype=torch.int64)[self._rows]
+        rows = facts.get("conditions")
+        self.conditions = None if rows is None else torch.tensor(rows, dtype=torch.float64)[self._rows]
+        self.described_by = described("described_by", facts.get("described_by", ()))
         # What the weights of a checkpoint are called in its folder, and where settings lie beside them.
         self.settings: tuple[str, Path] | None = facts.get("settings")
         sources = facts.get("sources")
@@ -144,6 +149,8 @@ class Zoo:
         tasks: Sequence[Sequence[int]] | None = None,
         images: str | None = None,
         config: Mapping | None = None,
+        conditions: Sequence[Sequence[float]] | None = None,
+        described_by: Sequence[Condition] = (),
     ) -> "Zoo":
         """Store checkpoints in the folder `path` and return the zoo that reads them from there.
 
@@ -155,7 +162,7 @@ class Zoo:
         manifest's place. Where more or fewer checkpoints come than there are facts, what came stays in the folder.
         """
         folder, check = _folder(path), _Check()
-        facts = checked(architecture, runs, accuracies, tasks, images, config)
+        facts = checked(architecture, runs, accuracies, tasks, images, config, conditions, described_by)
         count, measured = len(facts["runs"]), []
         given = _each(checkpoints, count, None if accuracies is not None else measured)
         _shard_files(folder)  # refuses before the first checkpoint is made, which may take hours
@@ -197,10 +204,12 @@ class Zoo:
         tasks: Sequence[Sequence[int]] | None = None,
         images: str | None = None,
         config: Mapping | None = None,
+        conditions: Sequence[Sequence[float]] | None = None,
+        described_by: Sequence[Condition] = (),
     ) -> "Zoo":
         """Return a zoo that is kept in memory; the same facts and errors as `Zoo.write`."""
         check, measured = _Check(), []
-        facts = checked(architecture, runs, accuracies, tasks, images, config)
+        facts = checked(architecture, runs, accuracies, tasks, images, config, conditions, described_by)
         count = len(facts["runs"])
         given = _each(checkpoints, count, None if accuracies is not None else measured)
         shards = [_MemoryShard(_count(x), x) for x in _stacked_shards(islice(given, count), check)]
@@ -290,6 +299,7 @@ class Zoo:
         tasks = None if self.tasks is None else self.tasks.tolist()
         with tempfile.TemporaryDirectory(prefix="rpglib-") as folder:
             facts = {"architecture": self.architecture, "images": self.images, "config": self.config}
+            facts |= {"conditions": self.conditions, "described_by": self.described_by}
             stored = Zoo.write(folder, self, runs=self.runs, accuracies=known, tasks=tasks, **facts)
             rows = [
                 {"checkpoint": i, "run": run, "accuracy": known[i]}
@@ -541,11 +551,12 @@ def _recorded(folder: Path, manifest: Mapping) -> dict:
         raise InputError(f"{folder / MANIFEST} lacks {missing[0]!r}; copy or collect the zoo again")
     names, tied = manifest["names"], manifest["tied"]
     try:
-        described = manifest["architecture"]
-        if not isinstance(described, dict | None) or manifest["accuracies"] is None:
+        said = manifest["architecture"]
+        if not isinstance(said, dict | None) or manifest["accuracies"] is None:
             raise InputError("its architecture or its accuracies are none")
         given = {field: manifest[field] for field in ("runs", "accuracies", "tasks", "images", "config")}
-        facts = checked(None if described is None else Architecture.from_dict(described), **given)
+        given |= {field: manifest[field] for field in ("conditions", "described_by") if field in manifest}
+        facts = checked(None if said is None else Architecture.from_dict(said), **given)
         texts = isinstance(names, list) and isinstance(tied, dict) and all(isinstance(name, str) for name in names)
         if not texts or len(set(names)) < len(names) or not {*tied, *map(str, tied.values())} <= set(names):
             raise InputError("its names are not those of tensors")

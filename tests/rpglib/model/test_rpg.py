@@ -1,5 +1,6 @@
 """The generator: the same seed gives the same networks in every mode and after saving; bad arguments are told."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.model import recompute, rpg
 from rpglib.model.config import PRESETS, RPGConfig
@@ -314,6 +316,20 @@ def test_what_is_learned(tokenizer, position, permutation):
     assert trained["recurrent.permutation.weight"].requires_grad == (permutation == "learned")
 
 
+def test_gated_states_differ_by_token_and_mix_as_others_do(tokenizer):
+    model = generator(tokenizer, permutation="gated")
+    assert all(p.requires_grad for p in model.recurrent.permutation.parameters())
+    states = model.generate(3, steps=3, permutation=[2, 0, 1])
+    assert largest_difference(states, model.generate(3, steps=3, mixture=torch.eye(3)[[2, 0, 1]])) < 1e-5
+    assert largest_difference(states[:1], states[1:2]) > 1e-3
+    # The state's part of two tokens is no multiple of each other.
+    one, other = model.recurrent.permutation(torch.eye(3))[0, :2]
+    assert torch.nn.functional.cosine_similarity(one, other, 0).abs() < 0.9
+    (whole,) = model.generate_tokens(1, steps=3, permutation=[1], inference="full")
+    (pieces,) = model.generate_tokens(1, steps=3, permutation=[1], part=5)
+    torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
+
+
 def test_parameter_counts_of_the_presets():
     counts = {}
     for name, config in PRESETS.items():
@@ -345,6 +361,14 @@ def test_parameter_counts_of_the_presets():
         ({"permutation": [True]}, "numbers from 0 to 2"),
         ({"permutation": "first"}, "numbers from 0 to 2, not 'first'"),
         ({"permutation": [[0], [1, 2]]}, "numbers from 0 to 2"),
+        ({"mixture": [[0.5, 0.6, 0.0]]}, "sum to one"),
+        ({"mixture": [[1.5, -0.5, 0.0]]}, "not below zero"),
+        ({"mixture": [[0.5, float("nan"), 0.5]]}, "not below zero"),
+        ({"mixture": [[0.5, 0.5]]}, "1 rows of 3 weights, one per state"),
+        ({"mixture": [0.5, 0.5, 0.0]}, "1 rows of 3 weights"),
+        ({"mixture": [[0.25] * 4]}, "1 rows of 3 weights"),
+        ({"mixture": "half"}, "1 rows of 3 weights"),
+        ({"mixture": [[1.0, 0.0, 0.0]], "permutation": [0]}, "permutation= or mixture="),
         ({"steps": 2.5}, "sampling steps must lie in"),
         ({"steps": True}, "sampling steps must lie in"),
         ({"task": [1, 0]}, "trained without tasks"),
@@ -354,6 +378,95 @@ def test_bad_arguments_of_generate(tokenizer, arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         generator(tokenizer).generate(**arguments)
     assert "\n" not in str(caught.value)
+
+
+BLUR = {"name": "blur", "low": 0, "high": 2}
+CONDITIONS = (Condition("angle", -180, 180, "angle"), Condition(**BLUR))
+
+
+@pytest.mark.parametrize("conditioning", ["all", "head", "sequence"])
+def test_a_condition_decides_what_is_written(tokenizer, conditioning):
+    model = generator(tokenizer, conditions=CONDITIONS, conditioning=conditioning)
+    rows = torch.tensor([[30.0, 0.5], [30.0, 1.5], [-170.0, 0.5]])
+    options = {"steps": 3, "permutation": [0, 0, 0]}
+    found = model.generate(3, condition=rows, **options)
+    one = model.generate(1, condition={"blur": 1.5, "angle": 390}, first=1, steps=3, permutation=[0])
+    assert largest_difference(found[1:2], one) < 1e-5
+    # The noise of the same networks is the same: what differs is the condition's.
+    alike = model.generate(3, condition=rows[0].tolist(), **options)
+    assert largest_difference(found[:1], alike[:1]) < 1e-5
+    assert min(largest_difference(found[k : k + 1], alike[k : k + 1]) for k in (1, 2)) > 1e-3
+
+
+def test_a_condition_is_asked_for_where_one_is_needed_and_checked(tokenizer):
+    model = generator(tokenizer, conditions=CONDITIONS)
+    for options, message in (
+        ({}, "needs a condition; pass condition= with angle, blur"),
+        ({"condition": [1.0]}, r"2 numbers \(angle, blur\)"),
+        ({"condition": [0.0, float("nan")]}, "blur: nan is no finite number"),
+        ({"condition": [0.0, 1.0], "task": [0, 1]}, "trained without tasks"),
+        ({"condition": [0.0, 1.0], "guidance": 2.0}, "trained with RPGConfig.condition_dropout"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.generate(1, **options)
+    with pytest.raises(InputError, match="trained without conditions"):
+        generator(tokenizer).generate(1, condition=[0.0, 1.0])
+    with pytest.warns(UserWarning, match="blur: 2.5 is outside of 0 to 2") as seen:
+        model.generate(1, condition=[0.0, 2.5], steps=2)
+    assert seen[0].filename == __file__
+
+
+@pytest.mark.parametrize("changes", [{"conditions": CONDITIONS}, {"task_bits": 2}])
+@pytest.mark.parametrize("skip", [False, True])
+def test_guidance_goes_from_what_is_written_without_a_condition_to_what_is_written_with_it(tokenizer, changes, skip):
+    changes = changes | {"prediction": "sample", "prototype_skip": skip, "condition_dropout": 0.1}
+    model = generator(tokenizer, **changes)
+    asked = {"condition": [90.0, 1.0]} if "conditions" in changes else {"task": [0, 1]}
+    options = {"steps": 1, "permutation": [1, 2]}
+
+    def tokens(**more):
+        return torch.stack(list(model.generate_tokens(2, **options, **more)))
+
+    without, told = tokens(), tokens(**asked)
+    assert (without - told).abs().max() > 1e-2
+    # One step of a sampler is linear in the denoiser's output.
+    for guidance in (0.0, 0.5, 3.0):
+        found = tokens(**asked, guidance=guidance)
+        torch.testing.assert_close(found, torch.lerp(without, told, guidance), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        tokens(**asked, guidance=3.0, part=3), tokens(**asked, guidance=3.0), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_eta_and_temperature_scale_the_noise(tokenizer):
+    model = generator(tokenizer, prediction="sample")
+
+    def spread(**options):
+        found = torch.stack(list(model.generate_tokens(6, steps=4, permutation=[0] * 6, **options)))
+        return float(found.std(0).mean())
+
+    assert spread(temperature=0.0) < 1e-6 < spread(temperature=0.5) < spread() < spread(temperature=2.0)
+    options = {"n": 2, "steps": 4, "permutation": [0, 1]}
+    assert largest_difference(model.generate(**options, eta=1.0), model.generate(**options, sampler="ddpm")) < 1e-5
+    assert largest_difference(model.generate(**options, eta=0.5), model.generate(**options)) > 1e-4
+    for wrong, message in (
+        ({"eta": 0.5, "sampler": "ddpm"}, "eta is of the sampler 'ddim'"),
+        ({"eta": 1.5}, "eta takes a finite number from 0 to 1"),
+        ({"temperature": -1.0}, "temperature takes a finite number from 0 to"),
+        ({"guidance": float("nan")}, "guidance takes a finite number"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.generate(**options | wrong)
+
+
+def test_conditions_are_kept_with_the_generator_and_older_files_have_none(tokenizer, tmp_path):
+    model = generator(tokenizer, conditions=CONDITIONS, condition_dropout=0.1)
+    model.save_pretrained(tmp_path / "told")
+    assert RPG.from_pretrained(tmp_path / "told").config == model.config
+    generator(tokenizer).save_pretrained(tmp_path / "plain")
+    fields = json.loads((tmp_path / "plain" / "config.json").read_text())
+    assert not {"conditions", "condition_dropout"} & fields.keys(), "as files were before there were conditions"
+    assert RPG.from_pretrained(tmp_path / "plain").config.conditions == ()
 
 
 @pytest.mark.parametrize(
@@ -387,6 +500,12 @@ def test_bad_tasks(tokenizer, task, message):
         ({"widths": ()}, "at least one width"),
         ({"recurrence": "transformer", "widths": (200, 200)}, "change headdim"),
         ({"prediction": "velocity"}, "works with prediction='sample', not 'velocity'; set prototype_skip=False"),
+        ({"conditions": CONDITIONS, "task_bits": 4}, "set task_bits or conditions, not both"),
+        ({"conditions": [BLUR, BLUR]}, "two conditions have the name 'blur'"),
+        ({"conditions": "blur"}, "RPGConfig.conditions takes a list of conditions"),
+        ({"conditions": [{"name": "blur", "lowest": 0}]}, "RPGConfig.conditions takes conditions"),
+        ({"condition_dropout": 0.1}, "with conditions or task_bits to leave out"),
+        ({"task_bits": 4, "condition_dropout": 1.0}, "condition_dropout takes 0 to below 1"),
     ],
 )
 def test_bad_configurations(fields, message):
@@ -673,6 +792,57 @@ def test_offloaded_weights_are_there_only_while_a_layer_computes(tokenizer, recu
     for _ in range(2):
         assert all(x.is_meta for x in model.recurrent.layers.parameters())
         assert largest_difference(model.generate(2, steps=3), wanted) == 0
+
+
+def test_a_mixture_of_one_state_is_that_state_and_of_two_lies_between(tokenizer):
+    model = generator(tokenizer)
+    states = model.generate(3, steps=3, permutation=[2, 0, 1])
+    assert largest_difference(model.generate(3, steps=3, mixture=torch.eye(3)[[2, 0, 1]]), states) < 1e-5
+    rows = [[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]]
+    table = model.recurrent.permutation.weight
+    between = model.recurrent(2, torch.tensor(rows))
+    moved = copy.deepcopy(model.recurrent)
+    with torch.no_grad():
+        moved.permutation.weight[:2] = torch.tensor(rows) @ table
+    torch.testing.assert_close(moved(2, torch.arange(2)), between, rtol=1e-5, atol=1e-6)
+    # As many networks of one mixture differ by their noise alone.
+    one, other = model.generate(2, steps=3, mixture=[rows[0]] * 2)
+    assert largest_difference([one], [other]) > 0
+
+
+def test_mixtures_need_states(tokenizer):
+    with pytest.raises(InputError, match="without permutation states"):
+        generator(tokenizer, permutation_states=0).generate(1, mixture=[[1.0]])
+
+
+def test_what_training_asks_about_is_what_is_generated(tokenizer):
+    model = generator(tokenizer, prediction="sample", prototype_skip=True)
+    mixture = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
+    noise = torch.randn(2 * tokenizer.num_tokens, 64)
+    with torch.no_grad():
+        for p in (*model.denoiser.decoder_list[-1][0].parameters(),):
+            p.zero_()
+        # The denoiser that changes nothing: what is generated is the skip's word.
+        t = torch.zeros(len(noise), dtype=torch.int64)
+        for tokens in (model.written(mixture), model.written(mixture, noise, t)):
+            assert (
+                largest_difference([tokenizer.decode(x) for x in tokens], model.generate(2, steps=2, mixture=mixture))
+                < 1e-4
+            )
+    assert model.written(mixture).requires_grad
+
+
+def test_what_training_asks_for_a_condition_is_what_is_generated(tokenizer):
+    changes = {"prediction": "sample", "prototype_skip": True, "conditions": CONDITIONS, "permutation_states": 0}
+    model = generator(tokenizer, **changes)
+    rows = torch.tensor([[90.0, 1.0], [0.0, 0.0]])
+    with torch.no_grad():
+        for p in model.denoiser.decoder_list[-1][0].parameters():
+            p.zero_()
+        tokens = model.written(task=model.config.features(rows))
+    found = [tokenizer.decode(x) for x in tokens]
+    assert largest_difference(found, model.generate(2, steps=2, condition=rows)) < 1e-4
+    assert model.written(task=model.config.features(rows)).requires_grad
 
 
 def test_prototypes_of_one_state_are_computed_once(tokenizer, monkeypatch):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from launch_training import MODEL
 
+from rpglib.conditions import Condition
+from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import batches
@@ -64,6 +66,46 @@ def test_every_token_of_a_batch_is_chosen_in_time_and_none_twice_in_a_step(zoo):
 def test_both_of_two_diffusion_steps_are_drawn(zoo):
     batch = drawn(zoo, dataclasses.replace(MODEL, diffusion_steps=2))
     assert torch.cat([batch(step)["t"] for step in range(10)]).unique().tolist() == [0, 1]
+
+
+BLUR = Condition("blur", 0, 5)
+
+
+def conditioned(zoo, described_by=(BLUR,)):
+    facts = {"architecture": zoo.architecture, "runs": range(6), "accuracies": [0.0] * 6}
+    rows = [[float(k)] * len(described_by) for k in range(6)]
+    return Zoo.from_checkpoints(
+        list(zoo), **facts, conditions=rows if described_by else None, described_by=described_by
+    )
+
+
+def test_a_checkpoint_comes_with_its_condition_and_is_told_of_it_unless_that_is_left_out(zoo):
+    config = dataclasses.replace(MODEL, conditions=(BLUR,))
+    plain, told = drawn(zoo), drawn(conditioned(zoo), config)
+    dropping = drawn(conditioned(zoo), dataclasses.replace(config, condition_dropout=0.25))
+    left_out = 0
+    for step in range(100):
+        batch, before = told(step), plain(step)
+        assert batch["task"].equal(config.features(batch["permutation"].double()[:, None]))
+        assert all(batch[name].equal(before[name]) for name in before), "nothing else is drawn otherwise"
+        task = dropping(step)["task"]
+        out = task[:, -1] == 1
+        assert task[~out, :-1].equal(batch["task"][~out]) and (task[out, :-1] == 0.5).all() and not task[~out, -1].any()
+        left_out += int(out.sum())
+    assert left_out == pytest.approx(100, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("described_by", "has"),
+    [
+        ((), "has none"),
+        ((Condition("turn", 0, 5),), r"has turn \(number, 0 to 5\); set RPGConfig.conditions=zoo.described_by"),
+        ((Condition("blur", 0, 6),), r"are blur \(number, 0 to 5\), the zoo has blur \(number, 0 to 6\)"),
+    ],
+)
+def test_a_zoo_of_other_conditions_is_refused(zoo, described_by, has):
+    with pytest.raises(InputError, match=has):
+        drawn(conditioned(zoo, described_by), dataclasses.replace(MODEL, conditions=(BLUR,)))
 
 
 @pytest.mark.parametrize(("size", "least", "most"), [(4, 0, 1), (6, 1, 1), (15, 2, 3)])

@@ -21,6 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
+from rpglib.model.denoiser import Denoiser
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import has_bf16
 from rpglib.tokenizer import ParameterTokenizer
@@ -405,6 +406,21 @@ def test_what_the_caller_froze_stays_as_it_is(zoo, frozen, diffusion):
     assert all(x.equal(before[name]) for name, x in part.named_parameters())
     moved = not all(x.equal(denoiser[name]) for name, x in model.denoiser.named_parameters())
     assert moved == (diffusion and frozen != "denoiser")
+
+
+def test_a_denoiser_that_stays_at_zero_is_not_computed(zoo, monkeypatch):
+    config = dataclasses.replace(SHORT, prototype_loss=1.0, diffusion=False)
+    at_zero, learned, without = (fresh(zoo, prediction="sample", prototype_skip=True) for _ in range(3))
+    with torch.no_grad():
+        learned.denoiser.last.bias.fill_(0.1)
+    computed = []
+    monkeypatch.setattr(Denoiser, "at_zero", property(lambda self: False))
+    losses = train(at_zero, zoo, config, progress=False).losses
+    monkeypatch.undo()
+    forward = Denoiser.forward
+    monkeypatch.setattr(Denoiser, "forward", lambda self, *given: computed.append(1) or forward(self, *given))
+    assert train(without, zoo, config, progress=False).losses == losses and not computed
+    assert train(learned, zoo, config, progress=False).losses != losses and computed
 
 
 def test_a_training_that_breaks_off_leaves_nothing_frozen(zoo):

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.runtime.state_dicts import STORED
 from rpglib.zoo import store
@@ -72,6 +73,41 @@ def test_neither_architecture_nor_images_need_be_known(tmp_path):
         assert_same(zoo[2], checkpoint(2))
         with pytest.raises(InputError, match="does not know its architecture"):
             zoo.build()
+
+
+CONDITIONS = (Condition("angle", -180, 180, "angle"), Condition("camera", 0, 3, "identity"))
+
+
+def test_conditions_travel_with_the_zoo(tmp_path):
+    rows = [[10.0 * k, k % 4] for k in range(5)]
+    checkpoints = [checkpoint(i) for i in range(5)]
+    told = {"conditions": torch.tensor(rows), "described_by": CONDITIONS}
+    by_name = {"conditions": [{"camera": c, "angle": a} for a, c in rows], "described_by": CONDITIONS}
+    written = Zoo.write(tmp_path, checkpoints, **facts(5), **told)
+    for zoo in (written, Zoo.open(tmp_path), Zoo.from_checkpoints(checkpoints, **facts(5), **by_name)):
+        assert zoo.conditions.tolist() == rows and zoo.conditions.dtype == torch.float64
+        assert zoo.described_by == CONDITIONS
+        assert zoo.subset([3, 1]).conditions.tolist() == [rows[3], rows[1]] and zoo[:2].described_by == CONDITIONS
+    plain = Zoo.write(tmp_path, checkpoints, **facts(5))
+    assert plain.conditions is None and plain.described_by == ()
+    assert "conditions" not in json.loads((tmp_path / "manifest.json").read_text()), "as manifests were before"
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"conditions": [[0.0, 1]] * 2}, "conditions go with described_by"),
+        ({"described_by": CONDITIONS}, "conditions go with described_by"),
+        ({"conditions": [[0.0, 1]] * 3, "described_by": CONDITIONS}, r"not of the shape \(3, 2\)"),
+        ({"conditions": [[0.0, 4]] * 2, "described_by": CONDITIONS}, "camera: 4 is no whole number from 0 to 3"),
+        ({"conditions": [[math.nan, 1]] * 2, "described_by": CONDITIONS}, "angle: nan is no finite number"),
+        ({"conditions": [[9.0]] * 2, "described_by": [Condition("blur")]}, "blur: 9 is outside of 0 to 1"),
+        ({"conditions": [[0.0]] * 2, "described_by": ["blur"]}, "takes a Condition, not 'blur'"),
+    ],
+)
+def test_conditions_that_describe_nothing_are_refused_before_the_first_checkpoint(tmp_path, told, message):
+    with pytest.raises(InputError, match=message):
+        Zoo.write(tmp_path, never(), **facts(2), **told)
 
 
 def test_any_order_can_be_read_side_by_side(zoo):
@@ -406,6 +442,9 @@ CHANGES = {
     "an architecture of another kind": lambda m: m.update(architecture={"name": 3}),
     "a list for the architecture": lambda m: m.update(architecture=[]),
     "no shards": lambda m: m.update(shards=[]),
+    "conditions without a description": lambda m: m.update(conditions=[[0.5]] * 2),
+    "a condition of no kind": lambda m: m.update(conditions=[[0.5]] * 2, described_by=[{"name": "a", "kind": "b"}]),
+    "conditions of words": lambda m: m.update(conditions=[["a"]] * 2, described_by=[{"name": "a"}]),
     "shards of words": lambda m: m.update(shards=["a"]),
     "a shard without its size": lambda m: m["shards"][0].pop("bytes"),
     "a shard of another count": lambda m: m["shards"][0].update(count=3),

@@ -67,12 +67,66 @@ def test_round_trip_of_small_networks(name, slicing, normalisation):
         assert relative_difference(tokenizer.decode(tokenizer.encode(state)[0]), state) <= 1e-6
 
 
+@pytest.mark.parametrize("slicing", SLICINGS)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_decoded_together_networks_are_those_decoded_one_by_one(slicing, normalisation, dtype):
+    zoo, _ = partly_constant(dtype=dtype)
+    for k, state in enumerate(zoo):
+        state["norm.running_var"] = torch.tensor([0.0, 1e-4, 2.0, k + 1.0, 0.1])
+        state["head.running_var"] = torch.rand(6) + 0.5
+        state["tied"] = state["free"]
+    tokenizer = ParameterTokenizer.fit(zoo, 8, slicing, normalisation)
+    tokens = 1.5 * torch.randn(4, tokenizer.num_tokens, 8, generator=torch.Generator().manual_seed(0))
+    together = tokenizer.decode_together(tokens)
+    assert list(together) == list(zoo[0]) and together["tied"] is together["free"]
+    for k in range(4):
+        own = {name: x[k] for name, x in together.items()}
+        assert relative_difference(own, tokenizer.decode(tokens[k])) <= (1e-3 if dtype == torch.float16 else 1e-6)
+
+
+@pytest.mark.parametrize("slicing", SLICINGS)
+def test_decoding_has_the_gradient_of_finite_differences(slicing):
+    states = [Architecture("cnn_digits", 10, 1, 8).build().state_dict() for _ in range(3)]
+    for k, state in enumerate(states):
+        for name in state:
+            if name.endswith("running_var"):
+                state[name] = torch.rand(len(state[name]), generator=torch.Generator().manual_seed(k)) + 0.5
+    tokenizer = ParameterTokenizer.fit(states, 64, slicing)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2, tokenizer.num_tokens, 64, generator=generator).requires_grad_()
+    written = {name: x for name, x in tokenizer.decode_together(tokens).items() if x.requires_grad}
+    assert len(written) == len(tokenizer.layers)
+    weights = {name: torch.randn(x.shape, generator=generator).double() for name, x in written.items()}
+
+    def loss(networks):
+        return sum((networks[name].double() * w).sum() for name, w in weights.items())
+
+    loss(written).backward()
+    assert tokens.grad[:, ~tokenizer.mask].eq(0).all(), "padding says nothing"
+    assert tokens.grad[:, tokenizer.mask].ne(0).all()
+    for _ in range(5):
+        step = 1e-2 * torch.randn(tokens.shape, generator=generator)
+        ahead, behind = (loss(tokenizer.decode_together(tokens.detach() + h * step)) for h in (0.5, -0.5))
+        torch.testing.assert_close((tokens.grad * step).double().sum(), ahead - behind, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "tokens", [torch.zeros(3, 8), torch.zeros(2, 3, 8, dtype=torch.int64), torch.zeros(2, 1, 7), []]
+)
+def test_decoding_together_refuses_what_are_no_tokens(tokens):
+    tokenizer = ParameterTokenizer.fit([{"a": torch.randn(20)}], 8)
+    with pytest.raises(InputError, match="tokens") as caught:
+        tokenizer.decode_together(tokens)
+    assert "\n" not in str(caught.value)
+
+
 def test_cnn_s_has_the_paper_size():
     state = Architecture("cnn_s", 10, 3, 32).build().state_dict()
     assert ParameterTokenizer.fit([state], token_size=64).num_parameters == 2864
 
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "tokenizer.safetensors"
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "tokenizer.safetensors"
 # safetensors files are sorted by name; the reference read its state dicts in the order of the modules.
 ORDER = ("0.weight", "0.bias", *(f"1.{k}" for k in BATCH_NORM), "3.weight", *(f"4.{k}" for k in BATCH_NORM))
 ORDER += ("6.weight", "6.bias")
