@@ -88,6 +88,7 @@ def _fetched(name: str, revision: str | None) -> Path:
                 folder = Path(snapshot_download(name, **options))
             except (OSError, ValueError) as error:
                 reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
+                break
             if folder is not None and any(file.name.endswith(SUFFIXES) for file in folder.rglob("*")):
                 break
         if folder is not None:
