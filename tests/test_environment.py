@@ -24,7 +24,7 @@ CONDA_PIP = next(item["pip"] for item in CONDA if isinstance(item, dict))
 def required():
     """Return what pyproject.toml asks for, notebooks and tests included, the GPU's extra excluded."""
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *extras["experiments"], *extras["test"]]
+    lines = [*PROJECT["dependencies"], *extras["demo"], *extras["experiments"], *extras["test"]]
     return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
