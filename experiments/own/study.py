@@ -199,6 +199,8 @@ class Study:
     ) -> dict:
         """Generate, measure and write networks, and save the generator; what the tables and figures show."""
         model.cpu()
+        if self.demonstration:  # whose generator is kept with the project: half the bytes, before anything is measured
+            model.half()
         steps = suggestion.sampling_steps
         generated = self.generate(model, zoo, steps)
         new = self.generate(suggestion.generator(zoo), zoo, steps)
