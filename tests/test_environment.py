@@ -24,7 +24,7 @@ CONDA_PIP = next(item["pip"] for item in CONDA if isinstance(item, dict))
 def required():
     """Return what pyproject.toml asks for, notebooks and tests included, the GPU's extra excluded."""
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *extras["experiments"], *extras["test"]]
+    lines = [*PROJECT["dependencies"], *extras["demo"], *extras["experiments"], *extras["test"]]
     return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
@@ -94,7 +94,7 @@ def test_makefile_installs_under_the_constraints():
     stamp = next(line for line in makefile.splitlines() if line.startswith("$(STAMP):"))
     assert {"pyproject.toml", "constraints.txt"} <= set(stamp.split())
     installs = [line for line in makefile.splitlines() if "pip install" in line]
-    assert len(installs) == 2 and all("--constraint constraints.txt" in line for line in installs)
+    assert len(installs) == 3 and all("--constraint constraints.txt" in line for line in installs)
 
 
 # What a notebook that reads its records, and the command that runs it, must not wait for.

@@ -14,6 +14,8 @@ MIXED = "new_networks"
 """The generator of mixed states."""
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
+OWN = "your_networks"
+"""A generator that is saved with its card, like anybody's."""
 
 FRONT = """\
 ---
@@ -33,7 +35,8 @@ NORMALISED = {
 
 def generators() -> list[str]:
     """The names of the generators that the default profile keeps."""
-    return sorted(path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+    found = (path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+    return sorted(name for name in found if name != OWN)
 
 
 def path(name: str) -> Path:

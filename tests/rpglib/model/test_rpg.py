@@ -879,3 +879,15 @@ def test_a_companion_is_a_dict_of_tensors(tokenizer, tmp_path, tensors):
     with pytest.raises(InputError, match=r"companion 'beside\.safetensors'"):
         generator(tokenizer).save_pretrained(tmp_path, {"beside.safetensors": tensors})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_stands_beside_the_files_and_is_no_part_of_them(tmp_path):
+    tokenizer = ParameterTokenizer.fit([{"w": torch.randn(3, 4)}, {"w": torch.randn(3, 4)}], 4)
+    model = RPG(RPGConfig(token_size=4, widths=(8,), headdim=8, d_state=4, channels=(1, 2, 1)), tokenizer)
+    digest = model.save_pretrained(tmp_path, card="# Mine")
+    assert (tmp_path / "README.md").read_text() == "# Mine"
+    assert model.save_pretrained(tmp_path) == digest and (tmp_path / "README.md").exists()
+    assert "12 values in 1 tensors" in model.told()
+    with pytest.raises(InputError, match="half a character"):
+        model.save_pretrained(tmp_path / "new", card="\udcff")
+    assert not (tmp_path / "new").exists()
