@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help quickstart test test-networks test-reliability test-mutants lint reproduce lab env lock FORCE
+.PHONY: help quickstart test test-networks test-reliability test-mutants test-fused lint reproduce lab env lock FORCE
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,6 +36,17 @@ test-reliability: $(STAMP)  ## kills, two at once, full disks, flipped bits, bad
 
 test-mutants: $(STAMP)  ## single edits of the library's code, and whether a test notices each
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutants $(MUTANTS)
+
+# Beside the environment and not in it: without their compiled parts these packages work in Triton's interpreter alone.
+test-fused: .fused/.prepared  ## the path of CUDA, by mamba-ssm's own kernels in Triton's interpreter, against our scan
+	TRITON_INTERPRET=1 PYTHONPATH=.fused $(BIN)/python -m pytest tests/rpglib/model/test_fused.py
+
+FUSED := mamba-ssm==2.3.2.post1 causal-conv1d==1.7.0 einops==0.8.2
+.fused/.prepared: $(STAMP)
+	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE CAUSAL_CONV1D_FORCE_BUILD=TRUE CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --target .fused \
+		--no-deps --no-build-isolation $(FUSED)
+	@touch $@
 
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	"$(BIN)/ruff" check .
