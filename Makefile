@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help quickstart test test-networks test-reliability test-mutants test-fused lint reproduce lab env lock FORCE
+.PHONY: help quickstart test test-networks test-reliability test-mutants test-fused lint reproduce gpu lab env lock FORCE
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -57,6 +57,11 @@ lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much st
 
 reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu, into data/runs/cpu
 	$(BIN)/snakemake --cores $(CORES) --config profile=cpu fresh=true
+
+# What a GPU is to measure. It may be stopped at any moment; MINUTES=2 stops by itself, within ten; the next call goes on.
+gpu: PROFILE := gpu
+gpu: $(STAMP)  ## the rows of profile gpu, each recorded once; PROFILE=smoke tries it on a CPU
+	$(BIN)/python -m experiments.rows --profile $(PROFILE) $(if $(MINUTES),--minutes $(MINUTES))
 
 # For any number of a notebook, with its zero or without.
 figure-%: $(STAMP) FORCE  ## redraw one notebook's figures from its records, here those of 07
