@@ -23,7 +23,7 @@ from rpglib.errors import InputError, choice, shown, whole_number
 from rpglib.model.config import YOUNGER, RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
-from rpglib.model.native import NativeDenoiser, in_threads
+from rpglib.model.native.kernel import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
