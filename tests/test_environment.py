@@ -56,6 +56,12 @@ def test_gpu_extra_is_named_and_optional():
     assert not extra & PINS.keys()
 
 
+def test_the_fused_path_is_tested_with_the_versions_that_conda_names():
+    pins = re.search(r"^FUSED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
+    named = re.search(r"pip install --no-build-isolation (.*)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
+    assert set(pins[:2]) == {word for word in named.group(1).split() if "==" in word}
+
+
 def asked_for(*lists):
     return {canonicalize_name(Requirement(line).name) for lines in lists for line in lines}
 
@@ -94,7 +100,7 @@ def test_makefile_installs_under_the_constraints():
     stamp = next(line for line in makefile.splitlines() if line.startswith("$(STAMP):"))
     assert {"pyproject.toml", "constraints.txt"} <= set(stamp.split())
     installs = [line for line in makefile.splitlines() if "pip install" in line]
-    assert len(installs) == 3 and all("--constraint constraints.txt" in line for line in installs)
+    assert len(installs) == 4 and all("--constraint constraints.txt" in line for line in installs)
 
 
 # What a notebook that reads its records, and the command that runs it, must not wait for.

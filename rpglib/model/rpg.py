@@ -9,7 +9,8 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache, partial
 from os import PathLike
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from rpglib.model.card import card as model_card
 from rpglib.model.config import YOUNGER, RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
-from rpglib.model.native import NativeDenoiser, in_threads
+from rpglib.model.native.kernel import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
@@ -37,6 +38,7 @@ from rpglib.runtime.files import atomic, save_tensors, sha256
 from rpglib.runtime.hardware import fp32, memory, pick, uses_bf16
 from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.randomness import stream
+from rpglib.runtime.threads import one_core_threads
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 
@@ -49,6 +51,8 @@ MOST_NETWORKS = 2**20
 """In one call; more are made with `first`."""
 MOST_SCALE = 1000.0
 """Of guidance and of noise."""
+DRAWN_TOGETHER = 2**18
+"""So many values of noise, a few milliseconds of one core, are worth several threads."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
 CARD = "README.md"
@@ -713,10 +717,23 @@ class TokenNoise:
         self.buffer, self.device = np.empty((len(places), size), np.float32), device
 
     def __call__(self) -> Tensor:
-        for row, generator in zip(self.buffer, self.generators, strict=True):
-            generator.standard_normal(out=row, dtype=np.float32)
+        # On one core, a step of "ddpm" would draw its noise for longer than a large GPU computes.
+        threads, rows = torch.get_num_threads(), range(len(self.generators))
+        if threads > 1 and self.buffer.size >= DRAWN_TOGETHER:
+            list(_drawing(threads).map(self._draw, np.array_split(rows, threads)))
+        else:
+            self._draw(rows)
         found = torch.from_numpy(self.buffer).to(self.device, copy=True)
         return found if self.temperature == 1 else found.mul_(self.temperature)
+
+    def _draw(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            self.generators[row].standard_normal(out=self.buffer[row], dtype=np.float32)
+
+
+@cache
+def _drawing(threads: int) -> ThreadPoolExecutor:
+    return one_core_threads(threads, "noise")
 
 
 def _first_alike(n: int, permutation: Tensor | None, task: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,22 @@ def test_neighbouring_seeds_share_neither_noise_nor_states(tokenizer):
     states = torch.stack([model.permutation_rows(None, 200, seed) for seed in range(3)])
     for a, b in ((0, 1), (1, 2)):
         assert (states[a, 1:] == states[b, :-1]).float().mean() < 0.6, "network i + 1 has what i of the next seed has"
+
+
+def test_any_number_of_threads_draws_the_same_noise(monkeypatch):
+    before, found, drew = torch.get_num_threads(), [], set()
+    draw = rpg.TokenNoise._draw
+    monkeypatch.setattr(rpg.TokenNoise, "_draw", lambda *given: drew.add(threading.get_ident()) or draw(*given))
+    monkeypatch.setattr(rpg, "DRAWN_TOGETHER", 5 * 8)
+    try:
+        for threads in (1, 3, 8):
+            torch.set_num_threads(threads)
+            noise = rpg.TokenNoise(0, torch.tensor([0, 0, 1, 1, 2]), torch.arange(5), 8, torch.device("cpu"))
+            found.append(torch.stack((noise(), noise())))
+    finally:
+        torch.set_num_threads(before)
+    assert len(drew) > 1 and not found[0][0].equal(found[0][1])
+    assert found[1].equal(found[0]) and found[2].equal(found[0])
 
 
 def test_states_and_noise_are_drawn_from_streams_of_their_own(tokenizer, monkeypatch):
