@@ -9,6 +9,7 @@ from experiments.baselines import matching
 from experiments.novelty.mixing import MIXTURES
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
+from rpglib.model.card import front
 
 MIXED = "new_networks"
 """The generator of mixed states."""
@@ -17,16 +18,6 @@ RECORDS = {"ablation_base": "recurrent_and_positions"}
 OWN = "your_networks"
 """A generator that is saved with its card, like anybody's."""
 
-FRONT = """\
----
-license: mit
-library_name: rpglib
-tags:
-- weight-generation
-- hypernetworks
-- diffusion
-- recurrent-diffusion
----"""
 NORMALISED = {
     "layer": "normalised by layer, as in the paper",
     "residual": "centred over the zoo and scaled by layer",
@@ -63,7 +54,7 @@ def card(name: str) -> str:
         how_many = f"{measured['original']['n']} originals, {measured['generated']['n']} generated networks"
         how_many += ", each of two mixed states" if mixed else ""
     parts = [
-        FRONT,
+        front(),
         f"# {name}",
         pages.paragraph(
             f"""Writes the weights of `{network}`{_size(measured)}, a classifier of images ({record["data_source"]}).
