@@ -140,6 +140,43 @@ def _preset(row: dict) -> dict[str, str]:
     }
 
 
+def predicted(rows: Sequence[dict]) -> pd.DataFrame:
+    """What the cost model says of this machine, against what it takes."""
+    return _table(
+        {
+            (row["preset"], row["what"]): {
+                "predicted (s)": f"{row['predicted']:.3g}",
+                "measured (s)": seconds(row["measured"]),
+                "predicted / measured": f"{row['predicted'] / statistics.median(row['measured']):.2f}",
+                **(
+                    {"memory, predicted / counted": f"{row['predicted_bytes'] / row['bytes']:.2f}"}
+                    if "bytes" in row
+                    else {}
+                ),
+            }
+            for row in rows
+        }
+    ).fillna("")
+
+
+def predictions(rows: Sequence[dict]) -> pd.DataFrame:
+    """Hours and memory by number of devices, predicted; and the paper's GPU hours (v2, table 27)."""
+    return _table(
+        {
+            row["network"]: {
+                "preset": row["preset"],
+                "tokens": f"{row['tokens']:,}",
+                **{
+                    f"{n} GPUs: hours, GB each": f"{row['hours'][n]:.1f}, {row['bytes'][n] / 1e9:,.0f}"
+                    for n in row["hours"]
+                },
+                "paper (GPU hours)": f"{row['paper']}",
+            }
+            for row in rows
+        }
+    )
+
+
 def accelerator() -> pd.DataFrame:
     """Generation on one GPU: the paper's figures (v1, table 7 = v2, table 9), and ours, which are not measured yet.
 

@@ -14,16 +14,17 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
     memory count once; weights that autograd keeps are not counted again. Temporary buffers inside an operation are not
     seen, so a device needs somewhat more (deviation from v1's table 5, which reports what the device uses).
     """
-    tokenizer, states, told = model.tokenizer, model.config.permutation_states, model.config.told
-    n = config.batch_size
-    count = min(config.diffusion_batch, n * tokenizer.num_tokens)
+    states, told, n = model.config.permutation_states, model.config.told, config.batch_size
+    length, size = len(model.recurrent.position), model.config.token_size
+    count = min(config.diffusion_batch, n * length)
     kept: dict[int, int] = {}
-    owned = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers())}
+    # By the storages themselves: those of tensors without memory have no address.
+    owned = {x.untyped_storage()._cdata for x in (*model.parameters(), *model.buffers())}
 
     def keep(x: Tensor) -> Tensor:
         storage = x.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage._cdata not in owned:
+            kept[storage._cdata] = storage.nbytes()
         return x
 
     training = model.training
@@ -32,12 +33,12 @@ def training_bytes(model: RPG, config: TrainConfig, device: torch.device | str =
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         # Bound until the count is over: freed memory would be handed out, and counted, twice.
         loss = model(
-            torch.zeros(n, tokenizer.num_tokens, tokenizer.token_size, device=device),
-            tokenizer.mask.to(device),
+            torch.zeros(n, length, size, device=device),
+            torch.ones(length, size, dtype=torch.bool, device=device),
             torch.zeros(n, dtype=torch.int64, device=device) if states else None,
             torch.zeros(n, told, device=device) if told else None,
             t=torch.zeros(count, dtype=torch.int64, device=device),
-            noise=torch.zeros(count, tokenizer.token_size, device=device),
+            noise=torch.zeros(count, size, device=device),
             chosen=torch.arange(count, device=device),
             weighting=config.weighting,
             prototype_loss=config.prototype_loss,

@@ -1,6 +1,7 @@
 """The configuration of a generator: everything that shapes it but the tokenizer, and the paper's four sizes."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -155,7 +156,7 @@ class RPGConfig:
         found[:, -1] = 1
         return found
 
-    @property
+    @cached_property
     def schedule(self) -> NoiseSchedule:
         return NoiseSchedule(self.diffusion_steps, self.beta_start, self.beta_end)
 

@@ -1,0 +1,140 @@
+"""What training and sampling would cost where nothing was run: the cost model against this machine, and for others."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import torch
+
+from experiments.cost import rates
+from experiments.cost.roofline import Rates, sampling, training_memory, training_seconds, training_step
+from experiments.cost.training_cost import preset_cost
+from experiments.cost.workers import worker
+from experiments.imagenet.networks import NETWORKS
+from experiments.records import read_record, write_record
+from rpglib.model.config import RPGConfig
+from rpglib.model.rpg import RPG
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training.loop import TrainConfig
+from rpglib.zoo.architectures import Architecture
+
+EXPERIMENT = "cost_model"
+PRESETS = ("tiny", "small", "base")
+"""Those that this machine can hold."""
+TOKENS, SAMPLING_STEPS = {"tiny": 512, "small": 64, "base": 64}, 10
+"""Of a network that is sampled, by preset."""
+TRAINING_STEPS = 6
+H100 = Rates(product=989e12, convolution=989e12, convolution_backward=989e12, bandwidth=3.35e12, link=450e9)
+"""What its data sheet says (NVIDIA, H100 SXM5: bf16 without sparsity, HBM3, NVLink in one direction). Nothing reaches
+all of it, so that what follows is the least that it can take."""
+PAPER_HOURS = {
+    "vit_tiny_patch16_224": 4,
+    "vit_small_patch16_224": 10,
+    "vit_base_patch16_224": 54,
+    "convnext_large": 144,
+}
+"""GPU hours (v2, table 27, which does not name the GPU)."""
+DEVICES = (1, 8, 64)
+
+
+def record_of(profile: str, fresh: bool) -> dict:
+    """Measure this machine and predict, and record it (`fresh`), or read the record. Returns its numbers.
+
+    numbers: {"rates": of this machine, "rows": as `rows` has them, "networks": as `predictions` has them}.
+    """
+    if not fresh:
+        return read_record(EXPERIMENT, profile)["numbers"]
+    began, smoke = time.perf_counter(), profile == "smoke"
+    presets, networks = (PRESETS[:1], tuple(PAPER_HOURS)[:1]) if smoke else (PRESETS, tuple(PAPER_HOURS))
+    own = rates.measured(scale=16 if smoke else 1)
+    train = TrainConfig.paper(precision="bf16")
+    numbers = {
+        "rates": asdict(own),
+        "rows": [row for name in presets for row in rows(name, own, smoke)],
+        "networks": predictions(train, networks=networks),
+    }
+    return write_record(
+        EXPERIMENT,
+        profile,
+        numbers,
+        config={"train": train, "device": H100},
+        seeds={},
+        n=1,
+        wall_seconds=time.perf_counter() - began,
+        data_source="weights before training",
+    )["numbers"]
+
+
+def rows(preset: str, own: Rates, smoke: bool = False) -> list[dict]:
+    """{preset, what, predicted, measured: seconds}: of a training step as `preset_cost` takes it, and of a network.
+
+    Of the former also "bytes" and "predicted_bytes", and "shares" of the predicted seconds by kind of operation.
+    """
+    config = replace(RPGConfig.preset(preset), permutation_states=2)
+    with worker(smoke) as alone:
+        real = alone.submit(preset_cost, preset, 3 if smoke else TRAINING_STEPS).result()
+    sizes = {key: real[key] for key in ("batch_size", "diffusion_batch")}
+    train, tokens = TrainConfig.paper(**sizes, precision="fp32"), real["tokens"]
+    work = training_step(config, tokens, train)
+    step = {"preset": preset, "what": "training step", "measured": [real["seconds"]], "predicted": work.seconds(own)}
+    step |= {"bytes": real["counted_bytes"], "predicted_bytes": training_memory(config, tokens, train)}
+    tokens, steps = (8, 2) if smoke else (TOKENS[preset], SAMPLING_STEPS)
+    with worker(smoke) as alone:
+        seconds = alone.submit(sampled, preset, tokens, steps).result()
+    wanted = sampling(config, tokens).seconds(own, steps)
+    network = {"preset": preset, "what": "network", "measured": seconds, "predicted": wanted}
+    return [step | {"shares": work.shares(own)}, network | {"tokens": tokens, "steps": steps}]
+
+
+def sampled(preset: str, tokens: int, steps: int, repeats: int = 3) -> list[float]:
+    """Seconds of writing one network of so many tokens, each time, after one that does not count."""
+    config = replace(RPGConfig.preset(preset), permutation_states=2)
+    model, found = RPG.with_positions(config, torch.zeros(tokens, config.widths[0])), []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        list(model.generate_tokens(1, steps=steps))
+        found.append(time.perf_counter() - began)
+    return found[1:]
+
+
+def predictions(
+    train: TrainConfig,
+    device: Rates = H100,
+    counts: Sequence[int] = DEVICES,
+    networks: Sequence[str] = tuple(PAPER_HOURS),
+) -> list[dict]:
+    """Rows of the paper's networks: tokens, and by number of devices hours of the whole training and bytes of each."""
+    found = []
+    for name in networks:
+        preset = NETWORKS[name][0]
+        config = replace(RPGConfig.preset(preset), permutation_states=50)
+        tokens = _tokens(name, config.token_size)
+        hours_on = {n: train.steps * training_seconds(config, tokens, train, device, n) / 3600 for n in counts}
+        found.append(
+            {
+                "network": name,
+                "preset": preset,
+                "tokens": tokens,
+                "hours": hours_on,
+                "bytes": {n: training_memory(config, tokens, train, n) for n in counts},
+                "paper": PAPER_HOURS[name],
+            }
+        )
+    return found
+
+
+def _tokens(network: str, token_size: int) -> int:
+    with torch.device("meta"):
+        shapes = Architecture(network, 1000, 3, 224).build().state_dict()
+    state = {name: torch.ones(x.shape, dtype=x.dtype) for name, x in shapes.items()}
+    return ParameterTokenizer.fit([state, {name: x + 1 for name, x in state.items()}], token_size).num_tokens
+
+
+def within(rows: Sequence[dict], share: float = 0.25) -> list[str]:
+    """The rows that are off by more than this share of what was measured, in words."""
+    return [
+        f"{row['preset']}, {row['what']}"
+        for row in rows
+        if abs(row["predicted"] / statistics.median(row["measured"]) - 1) > share
+    ]
