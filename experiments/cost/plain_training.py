@@ -3,19 +3,17 @@
 from collections.abc import Callable, Collection
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from rpglib.errors import InputError, choice
-from rpglib.model.mamba2 import Mamba2, ssd_recurrent
 from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.training.batches import Checkpoints
 from rpglib.training.loop import TrainConfig, batches_of, frozen, rate
 
-OPTIMISATIONS = ("memory", "tokens", "recurrence", "optimiser")
+OPTIMISATIONS = ("memory", "tokens", "optimiser")
 """What `train` does beyond the plain path: freed memory kept, checkpoints tokenised once (and of a large zoo only where
-needed), the recurrent layers by chunks of tokens, AdamW in one pass."""
+needed), AdamW in one pass."""
 
 
 def train_plain(
@@ -29,10 +27,10 @@ def train_plain(
     """Train `model` in place for the first `steps` steps of the recipe and return their losses; fp32, on the CPU.
 
     The same mathematics, and the same random draws, as `train`. As in the released code, every checkpoint of a batch is
-    read and tokenised whole at each step, and AdamW goes over one tensor after the other. The scan is the recurrence
-    over tokens that defines it; the kernels that the released code calls exist on CUDA only. `optimised` turns some of
-    `OPTIMISATIONS` on; "memory" stays on until the process ends. Deviations: the released code reads in 16 processes
-    beside the training, which two cores do not have; it clips no gradient, which takes no time to speak of.
+    read and tokenised whole at each step, and AdamW goes over one tensor after the other. The scan is ours, as the
+    kernels that the released code calls exist on CUDA only. `optimised` turns some of `OPTIMISATIONS` on; "memory"
+    stays on until the process ends. Deviations: the released code reads in 16 processes beside the training, which two
+    cores do not have; it clips no gradient, which takes no time to speak of.
     Raises `InputError` for a recipe with averaged weights or another optimiser, and an unknown optimisation.
     """
     for name in optimised:
@@ -41,10 +39,6 @@ def train_plain(
         raise InputError("the plain path has neither averaged weights nor 8-bit AdamW; set ema=0, optimizer='adamw'")
     if "memory" in optimised:
         keep_freed_memory()
-    layers = model.recurrent.layers
-    if "recurrence" not in optimised:
-        plain = (PlainMamba2(layer) if isinstance(layer, Mamba2) else layer for layer in layers)
-        model.recurrent.layers = nn.ModuleList(plain)
     with frozen(None if config.diffusion else model.denoiser):
         trained = [p for p in model.parameters() if p.requires_grad]
         how = {"fused": True} if "optimiser" in optimised else {"foreach": False}
@@ -63,25 +57,5 @@ def train_plain(
             losses.append(loss.item())
             if on_step is not None:
                 on_step(step, model)
-    model.recurrent.layers = layers
     model.eval()
     return losses
-
-
-class PlainMamba2(nn.Module):
-    """The layer with the scan as a loop over tokens, on the weights of `layer`."""
-
-    def __init__(self, layer: Mamba2):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, u: Tensor) -> Tensor:
-        layer = self.layer
-        mixed = layer.inner + 2 * layer.d_state
-        z, xbc, dt = layer.in_proj(u).split([layer.inner, mixed, layer.heads], -1)
-        xbc = F.silu(layer.conv1d(xbc.transpose(1, 2))[..., : u.shape[1]].transpose(1, 2))
-        x, b, c = xbc.split([layer.inner, layer.d_state, layer.d_state], -1)
-        x = x.unflatten(-1, (layer.heads, layer.headdim))
-        dt = F.softplus(dt + layer.dt_bias)
-        y = ssd_recurrent(x * dt[..., None], -dt * layer.A_log.exp(), b, c)
-        return layer.out_proj(layer.norm((y + x * layer.D[:, None]).flatten(-2), z))

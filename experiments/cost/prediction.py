@@ -9,9 +9,10 @@ import torch
 
 from experiments.cost import rates
 from experiments.cost.roofline import Rates, sampling, training_memory, training_seconds, training_step
-from experiments.cost.training_cost import preset_cost
+from experiments.cost.training_cost import preset_cost, recipes_of
 from experiments.cost.workers import worker
 from experiments.imagenet.networks import NETWORKS
+from experiments.profiles import Recipe
 from experiments.records import read_record, write_record
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
@@ -41,7 +42,8 @@ DEVICES = (1, 8, 64)
 def record_of(profile: str, fresh: bool) -> dict:
     """Measure this machine and predict, and record it (`fresh`), or read the record. Returns its numbers.
 
-    numbers: {"rates": of this machine, "rows": as `rows` has them, "networks": as `predictions` has them}.
+    numbers: {"rates": of this machine, "rows": as `rows` has them, "networks": as `predictions` has them, "bounds":
+    {recipe: as `bound` has it}, of those whose steps `training_cost` times}.
     """
     if not fresh:
         return read_record(EXPERIMENT, profile)["numbers"]
@@ -53,6 +55,7 @@ def record_of(profile: str, fresh: bool) -> dict:
         "rates": asdict(own),
         "rows": [row for name in presets for row in rows(name, own, smoke)],
         "networks": predictions(train, networks=networks),
+        "bounds": {name: bound(recipe, own) for name, recipe in recipes_of(profile).items()},
     }
     return write_record(
         EXPERIMENT,
@@ -85,6 +88,14 @@ def rows(preset: str, own: Rates, smoke: bool = False) -> list[dict]:
     wanted = sampling(config, tokens).seconds(own, steps)
     network = {"preset": preset, "what": "network", "measured": seconds, "predicted": wanted}
     return [step | {"shares": work.shares(own)}, network | {"tokens": tokens, "steps": steps}]
+
+
+def bound(recipe: Recipe, own: Rates) -> dict:
+    """What a training step must take on this machine: {"seconds", "shares": by kind of operation}."""
+    state = recipe.architecture.build().state_dict()
+    tokens = ParameterTokenizer.fit([state], recipe.model.token_size).num_tokens
+    work = training_step(recipe.model, tokens, recipe.train)
+    return {"seconds": work.seconds(own), "shares": work.shares(own)}
 
 
 def sampled(preset: str, tokens: int, steps: int, repeats: int = 3) -> list[float]:

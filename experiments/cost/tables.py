@@ -14,7 +14,6 @@ NAMES = {
     "batching": "small networks written together",
     "kernel": "compiled kernel",
     "tokens": "checkpoints tokenised once",
-    "recurrence": "recurrence by chunks",
     "optimiser": "AdamW in one pass",
 }
 PRINTED = {"tiny": "1.6", "small": "273", "base": "1,087", "large": "3,349"}
@@ -173,6 +172,21 @@ def predictions(rows: Sequence[dict]) -> pd.DataFrame:
                 "paper (GPU hours)": f"{row['paper']}",
             }
             for row in rows
+        }
+    )
+
+
+def bounds(plain: Sequence[dict], bounds: Mapping[str, dict]) -> pd.DataFrame:
+    """What a training step takes, the least that it must by the cost model, and what that consists of."""
+    return _table(
+        {
+            row["name"]: {
+                "ours (s)": seconds(row["ours"]),
+                "bound (s)": f"{bounds[row['name']]['seconds']:.3g}",
+                "bound / ours": f"{bounds[row['name']]['seconds'] / statistics.median(row['ours']):.2f}",
+                **{f"{kind} (%)": f"{100 * share:.0f}" for kind, share in bounds[row["name"]]["shares"].items()},
+            }
+            for row in plain
         }
     )
 

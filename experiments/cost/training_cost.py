@@ -55,13 +55,7 @@ def measure(profile: str, seed: int = 0) -> dict:
     process as a whole, so runs that keep it and runs that do not have a process each, of which one works at a time.
     In "smoke", which tests the code path, all runs are this process's own, and the row "memory" means nothing.
     """
-    smoke = profile == "smoke"
-    recipes = {"quickstart": quickstart(profile), "unseen_tasks": unseen_tasks(profile)}
-    recipes = {name: _cpu(recipe, seed) for name, recipe in recipes.items()}
-    if not smoke:
-        first = recipes["quickstart"]
-        tiny = replace(RPGConfig.preset("tiny"), permutation_states=CHECKPOINTS)
-        recipes["tiny"] = replace(first, model=tiny, train=TrainConfig.paper(seed=seed, precision="fp32"))
+    smoke, recipes = profile == "smoke", recipes_of(profile, seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         zoos = {name: untrained_zoo(recipe, folder / name, seed) for name, recipe in recipes.items()}
@@ -104,6 +98,17 @@ def measure(profile: str, seed: int = 0) -> dict:
             presets.append(alone.submit(preset_cost, name, 2 if smoke else 3).result())
         presets.append({"preset": name, "scan": "fused", "reason": "needs CUDA with mamba_ssm and causal_conv1d"})
     return {"plain": plain, "optimisations": single, "waiting": waited, "presets": presets}
+
+
+def recipes_of(profile: str, seed: int = 0) -> dict[str, Recipe]:
+    """What a step is measured of, by name."""
+    found = {"quickstart": quickstart(profile), "unseen_tasks": unseen_tasks(profile)}
+    found = {name: _cpu(recipe, seed) for name, recipe in found.items()}
+    if profile != "smoke":
+        tiny = replace(RPGConfig.preset("tiny"), permutation_states=CHECKPOINTS)
+        train = TrainConfig.paper(seed=seed, precision="fp32")
+        found["tiny"] = replace(found["quickstart"], model=tiny, train=train)
+    return found
 
 
 def run(job: Job) -> tuple[list[float], list[float]]:

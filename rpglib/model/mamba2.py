@@ -16,19 +16,6 @@ from torch import Tensor, nn
 from rpglib.errors import InputError
 
 
-def ssd_recurrent(x: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The plain recurrence: state = exp(decay) * state + x b^T, output = state c. The definition that tests compare to.
-
-    x (N, L, h, P), decay (N, L, h) logarithmic, never positive, b and c (N, L, S) of all heads. Returns (N, L, h, P).
-    """
-    state = x.new_zeros(x.shape[0], *x.shape[2:], b.shape[-1])
-    outputs = []
-    for t in range(x.shape[1]):
-        state = state * decay[:, t, :, None, None].exp() + x[:, t, ..., None] * b[:, t, None, None, :]
-        outputs.append((state * c[:, t, None, None, :]).sum(-1))
-    return torch.stack(outputs, 1)
-
-
 @dataclass
 class Carried:
     """What a causal layer hands on from one piece of a sequence to the next; empty before the first."""
@@ -40,10 +27,12 @@ class Carried:
 def ssd_chunked(
     x: Tensor, decay: Tensor, b: Tensor, c: Tensor, chunk: int = 64, carried: Carried | None = None
 ) -> Tensor:
-    """The same map as `ssd_recurrent`, by products within chunks of tokens and a short recurrence between them.
+    """The scan: state = exp(decay) * state + x b^T, output = state c, token after token.
 
-    With `carried` the sequence goes on from there, and its state at the end is left there. Time and memory are linear
-    in L: within a chunk the cost is chunk^2, the carried state is (N, h, S, P).
+    x (N, L, h, P), decay (N, L, h) logarithmic, never positive, b and c (N, L, S) of all heads. Returns (N, L, h, P).
+    Computed by products within chunks of tokens and a short recurrence between them. With `carried` the sequence goes
+    on from there, and its state at the end is left there. Time and memory are linear in L: within a chunk the cost is
+    chunk^2, the carried state is (N, h, S, P).
     """
     n, length, heads, width = x.shape
     count = -(-length // chunk)

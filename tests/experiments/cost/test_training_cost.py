@@ -51,8 +51,6 @@ def test_the_plain_path_has_the_same_losses(zoo, model, recipe):
     assert ours == pytest.approx(plain, rel=1e-4) and ours[0] != pytest.approx(ours[7], rel=1e-3)
     # With all that ours does it is ours.
     assert ours == train_plain(models[2], zoo, config, 8, OPTIMISATIONS)
-    # The layers are their own again, and as well trained.
-    assert models[0].state_dict().keys() == models[1].state_dict().keys()
     a, b = (m.generate_tokens(1, [1] + 9 * [0] if model else None, steps=4) for m in models[:2])
     torch.testing.assert_close(next(a), next(b), rtol=1e-2, atol=1e-2)
     with pytest.raises(InputError, match="averaged weights"):

@@ -7,7 +7,17 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.model import mamba2
-from rpglib.model.mamba2 import Carried, Mamba2, _CausalConvolution, ssd_chunked, ssd_recurrent
+from rpglib.model.mamba2 import Carried, Mamba2, _CausalConvolution, ssd_chunked
+
+
+def ssd_recurrent(x, decay, b, c):
+    """The definition, token after token."""
+    state = x.new_zeros(x.shape[0], *x.shape[2:], b.shape[-1])
+    outputs = []
+    for t in range(x.shape[1]):
+        state = state * decay[:, t, :, None, None].exp() + x[:, t, ..., None] * b[:, t, None, None, :]
+        outputs.append((state * c[:, t, None, None, :]).sum(-1))
+    return torch.stack(outputs, 1)
 
 
 def inputs(length, seed=0, dtype=torch.float64):
