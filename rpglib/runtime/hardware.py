@@ -1,7 +1,9 @@
 """What the device at hand can do."""
 
+import functools
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +12,8 @@ import torch
 from rpglib.errors import InputError, choice, shown
 
 PRECISIONS = ("auto", "fp32", "bf16")
+SIDE, GAIN = 512, 0.7
+"""Of the product that decides on bf16, and the share of its time in fp32 that it may take."""
 
 
 def pick(device: str | torch.device) -> torch.device:
@@ -45,14 +49,33 @@ def memory() -> float:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware: emulated, as on CPUs with AVX2 only, it is 20 times slower."""
+    """Whether the device multiplies bf16 in hardware: emulated, as on CPUs with AVX2 only, it is 20 times slower.
+
+    A CPU's flags say what it could do; a short measurement, once in a process, whether PyTorch gains by it here.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         # Older versions of PyTorch do not say.
         known = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(known.get("avx512_bf16") or known.get("amx_tile"))
+        return bool(known.get("avx512_bf16") or known.get("amx_tile")) and _gains_by_bf16()
     return False
+
+
+@functools.cache
+def _gains_by_bf16() -> bool:
+    """Whether a product in bf16 takes less than `GAIN` of its time in fp32, by the quickest of five of each.
+
+    In hardware it takes about a quarter, emulated many times: what else the machine does decides nothing.
+    """
+    single = torch.ones(SIDE, SIDE)
+    half, seconds = single.bfloat16(), {torch.float32: [], torch.bfloat16: []}
+    for _ in range(5):
+        for x in (single, half):
+            began = time.perf_counter()
+            x @ x
+            seconds[x.dtype].append(time.perf_counter() - began)
+    return min(seconds[torch.bfloat16]) < GAIN * min(seconds[torch.float32])
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:

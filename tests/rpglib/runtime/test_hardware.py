@@ -5,6 +5,7 @@ import torch
 
 from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig, train
 from rpglib.errors import InputError
+from rpglib.runtime import hardware
 from rpglib.runtime.hardware import fp32, pick
 from rpglib.runtime.state_dicts import digest
 from rpglib.zoo.architectures import Architecture
@@ -65,3 +66,27 @@ def expected():
 def test_another_default_type_changes_nothing(expected, other_type):
     assert whole_way() == expected
     assert torch.get_default_dtype() == other_type
+
+
+@pytest.mark.parametrize(
+    ("flag", "share", "expected"), [(True, 0.25, True), (True, 1.9, False), (True, 0.9, False), (False, 0.25, False)]
+)
+def test_bf16_is_for_processors_that_say_so_and_gain_by_it(monkeypatch, flag, share, expected):
+    """Some have the instructions, and are slower with them."""
+    clock, types = [0.0], []
+
+    def product(self, other):
+        types.append(self.dtype)
+        clock[0] += share if self.dtype == torch.bfloat16 else 1.0
+        return self
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": flag}, raising=False)
+    monkeypatch.setattr(hardware.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    hardware._gains_by_bf16.cache_clear()
+    assert hardware.has_bf16(torch.device("cpu")) is expected
+    measured = len(types)
+    assert hardware.uses_bf16("auto", torch.device("cpu")) is expected
+    assert hardware.uses_bf16("bf16", torch.device("cpu")) and not hardware.uses_bf16("fp32", torch.device("cpu"))
+    assert len(types) == measured == (10 if flag else 0), "measured once"
+    hardware._gains_by_bf16.cache_clear()
