@@ -1,9 +1,10 @@
 """The rows of a profile, one after the other: `python -m experiments.rows --profile gpu`, which is `make gpu`.
 
-They are those of the notebooks 00, 04 and 05. A row that has its record is passed over; to compute it again, delete
-that. Whenever this is stopped, the same command goes on: a zoo is collected once, and a training goes on from its last
-saved state. With `--minutes` it begins nothing more after so many. In profile `gpu` the longest part between two such
-places, a ResNet-18's generator, took seven minutes of an H200 that it shared: `--minutes 2` ends within ten.
+They are those of the notebooks 00, 04 and 05, and in profile `gpu` what is measured of a GPU's time (`cost.benchmark`).
+A row that has its record is passed over; to compute it again, delete that. Whenever this is stopped, the same command
+goes on: a zoo is collected once, and a training goes on from its last saved state. With `--minutes` it begins nothing
+more after so many. In profile `gpu` the longest part between two such places, a ResNet-18's generator, took seven
+minutes of an H200 that it shared: `--minutes 2` ends within ten.
 """
 
 import argparse
@@ -15,9 +16,10 @@ from contextlib import suppress
 
 import torch
 
+from experiments.cost import benchmark
 from experiments.pipeline import available, fit_until, images_for, obtain_zoo, row, unfinished
 from experiments.profiles import Recipe, beside_one_run, cifar10_rows, main_results, quickstart
-from experiments.records import PROFILES
+from experiments.records import PROFILES, results_dir
 from rpglib.errors import InputError
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.locks import working_folder
@@ -39,13 +41,26 @@ def record(profile: str, minutes: float = math.inf, device: str = "auto") -> lis
         raise InputError(f"profile {profile!r} wants a GPU, and there is none; profile 'smoke' tries all on a CPU")
     ends = time.monotonic() + 60 * minutes
     missing = available([recipe for recipe in rows(profile) if not _recorded(recipe, profile)], True)
-    left = [recipe.name for recipe in missing]
+    costs = costs_of(profile) if pick(device).type == "cuda" else []
+    left = [*(recipe.name for recipe in missing), *costs]
     for recipe in missing:
         if not advance(recipe, profile, lambda: time.monotonic() >= ends, pick(device)):
-            break
+            return left
         left.remove(recipe.name)
         print(f"{recipe.name}: recorded", flush=True)
+    for cost in costs:
+        if time.monotonic() >= ends:
+            break
+        benchmark.record(cost)
+        left.remove(cost)
+        print(f"cost of {cost}: recorded", flush=True)
     return left
+
+
+def costs_of(profile: str) -> list[str]:
+    """What `benchmark.COSTS` names for a profile and has no record of."""
+    named = [name for name, (*_, where) in benchmark.COSTS.items() if where == profile]
+    return [name for name in named if not (results_dir(profile) / f"{name}_cost.json").exists()]
 
 
 def advance(recipe: Recipe, profile: str, over: Callable[[], bool], device: torch.device) -> bool:

@@ -79,3 +79,18 @@ def test_a_large_profile_is_not_computed_on_a_cpu_by_chance(monkeypatch):
     monkeypatch.setattr(rows, "pick", lambda _: CPU)
     with pytest.raises(InputError, match="wants a GPU, and there is none"):
         rows.record("gpu")
+
+
+def test_what_a_gpu_costs_comes_after_the_rows_and_once(home, monkeypatch):
+    done = []
+    monkeypatch.setattr(rows, "pick", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(rows, "advance", lambda recipe, *_: done.append(recipe.name) or True)
+    monkeypatch.setitem(
+        rows.benchmark.COSTS, "gpu", (lambda: done.append("cost") or {"seconds": 1.0}, 1, "none", "gpu")
+    )
+    assert rows.record("gpu", minutes=0) == ["gpu"] and done == [RECIPE.name, "other"]
+    done.clear()
+    assert rows.record("gpu") == [] and done == [RECIPE.name, "other", "cost"]
+    assert read_record("gpu_cost", "gpu")["numbers"] == {"seconds": 1.0}
+    assert rows.record("gpu") == [] and done.count("cost") == 1
+    assert rows.costs_of("smoke") == []
