@@ -17,7 +17,7 @@ CIRCUMSTANCES = (
     Condition("blur", 0, 0.8),
     Condition("noise", 0, 0.5),
 )
-ARCS = ((30.0, 50.0), (140.0, 160.0), (-110.0, -90.0))
+ARCS = ((30.0, 45.0), (140.0, 155.0), (-110.0, -95.0))
 """Angles that are held out, whatever blur and noise."""
 STRONG = (0.6, 0.35)
 """Blur and noise above these are held out together, whatever the angle; each of them alone is seen."""
