@@ -20,7 +20,7 @@ __all__ = ["RPG", "Architecture", "ParameterTokenizer", "RPGConfig", "TrainConfi
 
 _MODULES = {
     "Architecture": "rpglib.zoo.architectures",
-    "ParameterTokenizer": "rpglib.tokenizer",
+    "ParameterTokenizer": "rpglib.tokenizer.tokenizer",
     "RPG": "rpglib.model.rpg",
     "RPGConfig": "rpglib.model.config",
     "TrainConfig": "rpglib.training.loop",

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rpglib import conditions
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
-from rpglib.baselines import autoregressive, kernel_ridge, majority, mean, nearest, ridge
+from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
 from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
@@ -37,7 +37,7 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.store import Zoo
 
 SEARCHED = [
-    "rpglib.tokenizer",
+    "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
     "rpglib.conditions",
     "rpglib.prompts.task",
@@ -56,12 +56,13 @@ UNSEARCHED = {
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
-    "rpglib.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
+    "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
     "rpglib.zoo.store.Zoo": "made by `write`, `open` and `from_checkpoints`",
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
-         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer")),
+         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer",
+          "baselines.deep_weight_flow.DeepWeightFlow")),
         "results",
     ),
 }  # fmt: skip
@@ -69,13 +70,12 @@ UNSEARCHED = {
 
 INNER = {
     *(
-        "rpglib.tokenizer.Layer",
-        "rpglib.tokenizer.Segment",
         "rpglib.zoo.images.Files",
         "rpglib.analysis.alignment.Axis",
     ),
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
     "rpglib.training.behaviour.WithBehaviour",
+    "rpglib.baselines.deep_weight_flow.FlowNetwork",
     *(f"rpglib.zoo.architectures.{name}" for name in ("Attention", "Block", "SmallViT", "CentreCrop")),
     *(f"rpglib.zoo.architectures.{name}" for name in ("cnn_digits", "cnn_m", "cnn_s")),
 }
@@ -106,11 +106,13 @@ def material() -> dict:
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
         "model": model, "plain": plain, "told": told, "tokens": tokens, "module": architecture.build(),
         "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
+        "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
         "state": collect.init_population(architecture, [0, 1]),
     }  # fmt: skip
 
@@ -163,15 +165,17 @@ def cases() -> dict[str, tuple]:
     tokenizer.save(tokenizer_path)
     written(zoo, **facts_of)
     return {
-        "rpglib.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
             "token_size": 512, "slicing": "layer", "normalisation": "layer"}),
-        "rpglib.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
-        "rpglib.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
             {"state_dict": network, "rows": torch.tensor([0, 2])}),
-        "rpglib.tokenizer.ParameterTokenizer.decode": (tokenizer.decode, {"tokens": tokens[0], "reuse": False}),
-        "rpglib.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together, {"tokens": tokens[:2]}),
-        "rpglib.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
-        "rpglib.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode": (tokenizer.decode,
+            {"tokens": tokens[0], "reuse": False}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together,
+            {"tokens": tokens[:2]}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
         "rpglib.tasks.check_task": (check_task, {"task": [0, 1, 1], "bits": 3}),
         "rpglib.tasks.check_tasks": (check_tasks, {"tasks": BITS, "bits": 3}),
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
@@ -194,7 +198,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.behaviour.Behaviour": (behaviour.Behaviour, options),
         "rpglib.training.behaviour.ClassificationBehaviour": (behaviour.ClassificationBehaviour, options | {
             "images": small.train, "architecture": it["architecture"], "disagreement": 0.3, "batch_size": 4,
-            "noise": 0.1}),
+            "noise": 0.1, "augment": lambda images, generator: images}),
         "rpglib.training.behaviour.with_gradient": (behaviour.with_gradient, {"module": it["architecture"].build()}),
         "rpglib.training.behaviour.random_mixtures": (behaviour.random_mixtures, {"n": 2, "states": 3, "count": 2,
             "generator": torch.Generator()}),
@@ -297,6 +301,11 @@ def cases() -> dict[str, tuple]:
         "rpglib.baselines.autoregressive.teacher_forced_error": (autoregressive.teacher_forced_error,
             {"decoder": decoder, "generated": tokens[:2], "originals": tokens, "permutation": torch.tensor([0, 2]),
             "seed": 0, "temperature": 1.0}),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlowConfig": (deep_weight_flow.DeepWeightFlowConfig,
+            fields(it["flow_config"])),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlow.generate": (it["flow"].generate, {"n": 2, "seed": 0}),
+        "rpglib.baselines.deep_weight_flow.fit_deep_weight_flow": (deep_weight_flow.fit_deep_weight_flow, {"zoo": zoo,
+            "config": it["flow_config"], "images": small.train, "seed": 0, "progress": False}),
         "rpglib.baselines.kernel_ridge.kernel_ridge": (kernel_ridge.kernel_ridge, seen),
         "rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": (kernel_ridge.kernel_ridge_for_conditions,
             {"conditions": CONDITIONS, "seen": ROWS, "weights": weights[:3], "asked": ROWS[:2]}),
@@ -413,7 +422,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "see", "loader", "backend"}
+FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "see", "loader", "backend", "augment"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 

@@ -6,9 +6,12 @@
 from pathlib import Path
 
 from experiments.baselines import matching
+from experiments.novelty.mixing import MIXTURES
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
 
+MIXED = "new_networks"
+"""The generator of mixed states."""
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
 
@@ -42,7 +45,8 @@ def card(name: str) -> str:
     """The text of one card."""
     record_name = RECORDS.get(name, name)
     record = pages.records()[record_name]
-    recipe, measured = _measured(record)
+    mixed = name == MIXED
+    recipe, measured = _mixed(record) if mixed else _measured(record)
     network, model, zoo = recipe["architecture"]["name"], recipe["model"], recipe["collect"]
     tasks = model["task_bits"] > 0
     if tasks:
@@ -51,8 +55,10 @@ def card(name: str) -> str:
         how_many = f"means over {measured['unseen_tasks']} selections that it did not see, ten networks each"
     else:
         runs = f"each of {zoo['runs']} runs" if zoo["runs"] > 1 else "one run"
-        trained_on = f"{zoo['checkpoints']} checkpoints of {runs}"
+        trained_on = f"{zoo['checkpoints']} checkpoint{'s' * (zoo['checkpoints'] > 1)} of {runs}"
+        trained_on += ", and from what mixtures of them do on training images" if mixed else ""
         how_many = f"{measured['original']['n']} originals, {measured['generated']['n']} generated networks"
+        how_many += ", each of two mixed states" if mixed else ""
     parts = [
         FRONT,
         f"# {name}",
@@ -73,8 +79,8 @@ def card(name: str) -> str:
             f"""Test images without augmentation; {how_many}; one generator (seed 0). {_others(measured)}
             {_record_line(record_name)}"""
         ),
-        "```python\n" + _snippet(name, recipe, tasks) + "\n```",
-        pages.paragraph(f"**Limits.** {_limits(measured, tasks)}"),
+        "```python\n" + _snippet(name, recipe, tasks, mixed) + "\n```",
+        pages.paragraph(f"**Limits.** {_limits(measured, tasks, mixed)}"),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -86,6 +92,14 @@ def _measured(record: dict) -> tuple[dict, dict]:
         base = next(variant for variant, row in numbers["variants"].items() if not row["changes"])
         return config[base], numbers["variants"][base]["cells"][0]
     return config, numbers["splits"][0] if "splits" in numbers else numbers
+
+
+def _mixed(record: dict) -> tuple[dict, dict]:
+    """The recipe of the generator of mixed states, and the numbers of its midpoints."""
+    own, rows = record["numbers"]["cnn_digits"], {"original": "originals", "generated": f"ours: {MIXTURES[0]}"}
+    measured = {kind: own["rows"][row][0]["accuracy"] for kind, row in rows.items()}
+    measured["generator_parameters"] = own["cost"]["ours"]["generator_parameters"]
+    return record["config"]["cnn_digits"]["recipe"], measured
 
 
 def _size(measured: dict) -> str:
@@ -108,22 +122,31 @@ def _record_line(name: str) -> str:
     return f"Record: [{name}](../../../results/{DEFAULT_PROFILE}/{name}.json); {where}."
 
 
-def _snippet(name: str, recipe: dict, tasks: bool) -> str:
+def _snippet(name: str, recipe: dict, tasks: bool, mixed: bool) -> str:
     settings = f'sampler="{recipe["sampler"]}", steps={recipe["sampling_steps"]}'
-    task = "task=[0, 1] * 5, " if tasks else ""
+    task = "task=[0, 1] * 5, " if tasks else "mixture=mixture, " if mixed else ""
+    mixture = []
+    if mixed:
+        states = recipe["model"]["permutation_states"]
+        mixture = [f"mixture = [[0.5 * (k in pair) for k in range({states})] for pair in ((0, 1), (2, 3), (4, 5))]"]
     return "\n".join(
         (
             "from rpglib import RPG\n",
             f'generator = RPG.from_pretrained("data/generators/{DEFAULT_PROFILE}/{name}")',
+            *mixture,
             f"networks = generator.generate(3, {task}{settings})  # state dicts",
         )
     )
 
 
-def _limits(measured: dict, tasks: bool) -> str:
+def _limits(measured: dict, tasks: bool, mixed: bool) -> str:
     known = "Writes this one architecture alone, for images that are prepared as those it was trained on."
     if tasks:
         return f"{known} The classes are those ten; a selection of none or all of them is no task."
+    if mixed:
+        return (
+            f"{known} Networks of two or more mixed states are what it was asked for; those of one are less accurate."
+        )
     known += " What it writes comes from the runs it learned from, and may lie near their checkpoints."
     as_good = matching(measured) if "baselines" in measured else []
     return f"{known} Baselines as accurate (to half a point): {'; '.join(as_good)}." if as_good else known

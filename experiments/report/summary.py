@@ -1,10 +1,12 @@
-"""The figures in the README: a sentence on unseen tasks, from its record, and ten rows of results.
+"""The figures in the README: sentences on unseen tasks and on new networks, from their records, and rows of results.
 
 A row names the notebook and the claim that decides its verdict; what was found comes from that verdict, too.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import mean
 
 from experiments.claims import interval
 from experiments.report import main_rows, pages
@@ -28,7 +30,7 @@ class Line:
 
 def regions() -> dict[str, str]:
     """What stands between the README's marks, by the name of the region."""
-    return {"unseen": unseen(), "results": results()}
+    return {"unseen": unseen(), "new": new(), "results": results()}
 
 
 def unseen() -> str:
@@ -43,6 +45,39 @@ def unseen() -> str:
         of {first["seen_tasks"]} selections, the odd digits among them; for the other {first["unseen_tasks"]} it writes
         networks whose accuracy differs from that of the trained ones by {gap} points, and from that of the best
         baseline ({best}) by {ahead} (means over {len(splits)} random splits, with intervals of 95 %)."""
+    )
+
+
+def new() -> str:
+    """What networks of mixed states are, beside independent trainings, and what they cost, in two sentences."""
+    numbers = pages.numbers("new_networks")["cnn_digits"]
+    ours, zoo, cost = "ours: midpoints of two", numbers["zoo"], numbers["cost"]["ours"]
+    rows, originals = numbers["rows"][ours], numbers["rows"]["originals"][0]
+    images_alone = numbers["rows"]["hypernetwork: midpoints of two"]
+
+    def found(value: Callable[[dict], float]) -> str:
+        return interval([value(row) for row in rows]).text(signed=False)
+
+    def median(kind: str) -> str:
+        return found(lambda row: row[kind]["median"])
+
+    def votes(row: dict) -> float:
+        return row["ensembles"]["10"]["accuracy"]
+
+    return pages.paragraph(
+        f"""Asked for networks that work and disagree where the zoo has none, a generator of {zoo["networks"]}
+        independently trained networks writes new ones: at a median distance of {median("distance")} from the nearest
+        original ({median("aligned_distance")} with hidden units aligned), where 1 is that of independent trainings from
+        each other, they have a test accuracy of {found(lambda row: row["accuracy"]["mean"])} % (originals
+        {originals["accuracy"]["mean"]:.2f}), an error-IoU of {found(lambda row: row["error_iou"])} (originals
+        {originals["error_iou"]:.2f}), and ten of them vote with {found(votes)} % (ten originals
+        {votes(originals):.2f}). This needs the training images, which copies and mixtures of weights do without,
+        {zoo["cpu_seconds"] / 60:.1f} minutes of one core for the zoo, {cost["train"]["mean"] / 60:.1f} for the
+        generator and {1e3 * cost["network"]["mean"]:.0f} ms for each network, which lie nearer to each other than
+        independent trainings do ({median("apart")}); a hypernetwork that sees the images alone is as accurate
+        ({mean(row["accuracy"]["mean"] for row in images_alone):.2f} %) and writes one network over and over (apart
+        {mean(row["apart"]["median"] for row in images_alone):.2f}; {len(rows)} generators of one zoo each, with
+        intervals of 95 %: [21_new_networks]({pages.notebook("21")}))."""
     )
 
 

@@ -115,9 +115,8 @@ class RPG(nn.Module):
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
         if self.skip is not None:
             # The denoiser corrects the skip, so it starts by changing nothing.
-            last = [*self.denoiser.encoder_list, *self.denoiser.decoder_list][-1][0]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(self.denoiser.last.weight)
+            nn.init.zeros_(self.denoiser.last.bias)
 
     @property
     def device(self) -> torch.device:
