@@ -52,8 +52,12 @@ def panel_in_browser(cell: str) -> Iterator[Locator]:
             page = browser.new_page(viewport={"width": 1100, "height": 900})
             page.set_default_timeout(1000 * PATIENCE)
             page.goto(address)
-            page.locator(".jp-Notebook .jp-CodeCell").first.click()
-            page.keyboard.press("Control+Enter")
+            prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
+            # A kernel that is still starting lets a run pass without a word; a cell that waits for its turn shows [*].
+            while prompt.inner_text().strip() == "[ ]:":
+                page.locator(".jp-CodeCell").first.click()
+                page.keyboard.press("Control+Enter")
+                page.wait_for_timeout(1000)
             panel = page.locator(".jp-OutputArea-output .widget-vbox").first
             panel.wait_for()
             yield panel
