@@ -68,7 +68,7 @@ class CircumstancesPanel(widgets.VBox):
         numbers = sum(x.numel() for x in self.found.network.values() if x.is_floating_point())
         self.message.value = (
             f"{numbers:,} weights written in {_short(self.found.seconds)}; with the test of both networks on "
-            f"{len(self.found.labels):,} images and the drawing {_short(self.seconds)}. "
+            f"{len(self.found.labels):,} images and the drawing {_short(self.seconds)}.<br>"
             f"This setting is {self.found.status}."
         )
 
@@ -86,7 +86,7 @@ def drawn(found: Setting) -> str:
         for (name, colour), accuracy in zip(NETWORKS, found.accuracies, strict=True)
     )
     return (
-        '<div style="width: 760px; padding: 10px; color: black; background: white; line-height: 20px">'
+        '<div style="width: 780px; padding: 10px; color: black; background: white; line-height: 20px">'
         f'<div style="display: grid; grid-template-columns: 190px 1fr 70px; gap: 6px 12px; align-items: center">{bars}'
         f'</div><div style="margin: 6px 0 12px 202px; color: #505050">of {len(found.labels):,} test images right; '
         f"the first {COLUMNS * LINES} as they are taken:</div>{_images(found)}</div>"
@@ -104,7 +104,7 @@ def _images(found: Setting) -> str:
                 mark, style = MARKS[good]
                 cells.append(f'<div style="text-align: center; {style}">{mark} {answer}</div>')
         cells.append(f'<div style="grid-column: 1 / span {COLUMNS + 1}; height: 8px"></div>')
-    columns = f"190px repeat({COLUMNS}, {SIDE}px)"
+    columns = f"202px repeat({COLUMNS}, {SIDE}px)"
     return f'<div style="display: grid; grid-template-columns: {columns}; gap: 2px 4px">{"".join(cells)}</div>'
 
 

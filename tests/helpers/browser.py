@@ -5,6 +5,7 @@ python tests/helpers/browser.py    # figures/18_explore.png and figures/18_circu
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -53,8 +54,10 @@ def panel_in_browser(cell: str) -> Iterator[Locator]:
             page.set_default_timeout(1000 * PATIENCE)
             page.goto(address)
             prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first
-            # A kernel that is still starting lets a run pass without a word; a cell that waits for its turn shows [*].
-            while prompt.inner_text().strip() == "[ ]:":
+            # The status bar says when the kernel can run a cell; before that it is not run, or a dialog asks to wait.
+            page.get_by_text("| Idle").wait_for()
+            while not re.search(r"[\d*]", prompt.inner_text()):
+                page.keyboard.press("Escape")  # such a dialog
                 page.locator(".jp-CodeCell").first.click()
                 page.keyboard.press("Control+Enter")
                 page.wait_for_timeout(1000)
