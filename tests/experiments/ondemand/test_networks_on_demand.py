@@ -27,6 +27,7 @@ from experiments.ondemand.family import (
 )
 from experiments.ondemand.jobs import Plan
 from experiments.ondemand.networks import accuracies, generalist, specialists, told, turned_back
+from experiments.ondemand.setting import at_hand
 from experiments.ondemand.study import COMPANION, GENERALIST, HYPERNETWORK, SPECIALISTS, Study
 from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig
 from rpglib.errors import InputError
@@ -284,3 +285,15 @@ def test_tables_and_figures_show_the_numbers(record, digits, home):
     assert axes[0].lines[0].get_xdata().tolist() == [2, 4]
     figure.canvas.draw()
     plt.close(figure)
+
+
+def test_the_sliders_read_what_is_recorded(record, study):
+    """The panel of 18 has this generator, and the generalist of the same seed."""
+    found, rows = at_hand("smoke"), study.plan.rows(0)[:1]
+    setting = found.at(dict(zip(("angle", "blur", "noise"), rows[0].tolist(), strict=True)))
+    again = jobs.generated(study.plan, found.model, rows, False, 0)
+    assert all(x.equal(again[name][0]) for name, x in setting.network.items())
+    kept = jobs.Generalist(study.plan, "smoke", 0, 0, "cpu")
+    assert kept.measured({name: x[None] for name, x in found.generalist.items()}) == pytest.approx(
+        record["numbers"]["accuracy"][GENERALIST][0]
+    )
