@@ -32,9 +32,15 @@ from rpglib.prompts.task import task_from_prompt
 from rpglib.tasks import all_tasks, check_task, check_tasks, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import behaviour, loop
+from rpglib.training.suggestion import suggest
 from rpglib.zoo import collect, facts, images
 from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.description import describe, mean_network
 from rpglib.zoo.store import Zoo
+from rpglib.zoo.writing import write_networks
+
+OF_A_ZOO = ("files", "layouts", "public", "reading", "sharing")
+"""Modules of which `Zoo.read` and `Zoo.push_to_hub` are the face."""
 
 SEARCHED = [
     "rpglib.tokenizer.tokenizer",
@@ -43,12 +49,15 @@ SEARCHED = [
     "rpglib.prompts.task",
     "rpglib.training.loop",
     "rpglib.training.behaviour",
+    "rpglib.training.suggestion",
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
-      for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)),
+      for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
+      if f"{part}.{module.name}" not in {f"zoo.{name}" for name in OF_A_ZOO}),
 ]  # fmt: skip
 
 UNSEARCHED = {
+    "push_to_hub": "an upload",
     **dict.fromkeys(
         ("rpglib.training.behaviour.Behaviour.conditions", "rpglib.training.behaviour.ClassificationBehaviour.see"),
         "what a subclass says, checked where it is called",
@@ -61,10 +70,12 @@ UNSEARCHED = {
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
-         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer",
-          "baselines.deep_weight_flow.DeepWeightFlow")),
+         ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
+          "analysis.alignment.HiddenLayer", "baselines.deep_weight_flow.DeepWeightFlow", "zoo.description.Description",
+          "zoo.description.TensorFacts")),
         "results",
     ),
+    "rpglib.zoo.description.score": "what asks a function of the caller's own",
 }  # fmt: skip
 """Public names that nobody hands arguments to."""
 
@@ -223,7 +234,7 @@ def cases() -> dict[str, tuple]:
             "first": 0}),
         "rpglib.model.rpg.RPG.mixture_rows": (model.mixture_rows, {"mixture": torch.eye(3)[:2], "n": 2}),
         "rpglib.model.rpg.RPG.save_pretrained": (model.save_pretrained, {"path": Path("saved"),
-            "companions": {"originals.safetensors": network}}),
+            "companions": {"originals.safetensors": network}, "card": "# A card"}),
         "rpglib.model.rpg.RPG.from_pretrained": (RPG.from_pretrained, {"path": model_path, "device": "cpu",
             "revision": None}),
         "rpglib.model.rpg.RPG.read": (RPG.read, {"folder": model_path, "device": "cpu", "companions": []}),
@@ -282,6 +293,18 @@ def cases() -> dict[str, tuple]:
             for name in ("imagenet", "coarse_imagenet", "imagenet_1k")},
         "rpglib.zoo.store.Zoo.write": (partial(written, zoo), facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.open": (Zoo.open, {"path": zoo_path}),
+        "rpglib.zoo.description.describe": (describe, {"zoo": zoo, "evaluate": lambda network: 1.0}),
+        "rpglib.zoo.description.mean_network": (mean_network, {"zoo": zoo}),
+        "rpglib.training.suggestion.suggest": (suggest, {"zoo": zoo, "description": describe(zoo), "steps": 3,
+            "states": 3, "seed": 0}),
+        "rpglib.training.suggestion.Suggestion.generator": (suggest(zoo).generator, {"zoo": zoo}),
+        "rpglib.zoo.store.Zoo.read": (Zoo.read, {"source": [network, other], "table": [{"run": 0}, {"run": 1}],
+            "include": "*", "exclude": ["*bias"], "key": None, "architecture": it["architecture"], "images": "digits",
+            "revision": None}),
+        "rpglib.zoo.store.Zoo.complete": (zoo.complete, {"network": network, "index": 1,
+            "own_names": True}),
+        "rpglib.zoo.writing.write_networks": (write_networks, {"zoo": zoo, "networks": [network, other],
+            "folder": Path("networks"), "indices": [0, 1]}),
         "rpglib.zoo.store.Zoo.from_checkpoints": (Zoo.from_checkpoints, facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.stacked": (zoo.stacked, {"indices": [0, 2], "names": list(network)[:2]}),
         "rpglib.zoo.store.Zoo.subset": (zoo.subset, {"indices": [0, 2]}),
@@ -422,7 +445,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "see", "loader", "backend", "augment"}
+FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "see", "loader", "backend", "augment"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 

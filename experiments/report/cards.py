@@ -18,6 +18,8 @@ from rpglib.analysis.accuracy import summarise
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
+OWN = "your_networks"
+"""A generator that is saved with its card, like anybody's."""
 
 FRONT = """\
 ---
@@ -40,7 +42,8 @@ ALONE = "Writes this one architecture alone, for images that are prepared as tho
 
 def generators() -> list[str]:
     """The names of the generators that the default profile keeps."""
-    return sorted(path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+    found = (path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+    return sorted(name for name in found if name != OWN)
 
 
 def path(name: str) -> Path:
