@@ -186,12 +186,14 @@ class Study:
         return self.steps or (5 if self.profile == "smoke" else 0)
 
     def generate(self, model: RPG, zoo: Zoo, steps: int, n: int | None = None) -> list[dict[str, Tensor]]:
-        """Networks for the states or the tasks of the checkpoints in turn."""
+        """Networks for the states, the tasks or the conditions of the checkpoints in turn."""
         n = self.n if n is None else n
         states = model.config.permutation_states
         options = {"permutation": [k % states for k in range(n)]} if states else {}
         if model.config.task_bits:
             options["task"] = zoo.tasks[[k % len(zoo) for k in range(n)]]
+        if model.config.conditions:
+            options["condition"] = zoo.conditions[[k % len(zoo) for k in range(n)]]
         return model.generate(n, steps=steps, seed=self.seed, **options)
 
     def measured(

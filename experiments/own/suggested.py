@@ -120,7 +120,10 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default="cpu")
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args()
-    zoos = measure(chosen.profile, chosen.device)["numbers"]["zoos"]
+    # By its name, so that the processes beside this one, where it is no program, find the same class of jobs.
+    from experiments.own import suggested
+
+    zoos = suggested.measure(chosen.profile, chosen.device)["numbers"]["zoos"]
     for name, x in zoos.items():
         print(
             f"{name:20} suggested {x['suggested']['generated']:.2f} %, tuned {x['tuned']['generated']:.2f} %: "

@@ -66,13 +66,14 @@ def suggest(
     if not values:
         raise InputError("no floating-point tensor of this zoo varies; give checkpoints that differ")
     reasons = {}
-    tasks = 0 if zoo.tasks is None else zoo.tasks.shape[1]
-    token = _token_size(values) if not tasks else max(2 * SMALLEST, _token_size(values))
-    shape = _shape(token, tasks)
+    told = {"conditions": zoo.described_by} if zoo.described_by else {}
+    told |= {"task_bits": zoo.tasks.shape[1]} if zoo.tasks is not None else {}
+    token = _token_size(values) if not told else max(2 * SMALLEST, _token_size(values))
+    shape = _shape(token, told)
     generator = _generator_size(shape)
     while BYTES_EACH * generator > memory() / 2 and token > SMALLEST:
         token //= 2
-        shape, reasons["memory"] = _shape(token, tasks), "smaller tokens than else: training must fit into memory"
+        shape, reasons["memory"] = _shape(token, told), "smaller tokens than else: training must fit into memory"
         generator = _generator_size(shape)
     reasons["token_size"] = (
         f"{values:,} values: tokens of about their square root, a power of two from {SMALLEST} to {LARGEST}, leave "
@@ -85,12 +86,12 @@ def suggest(
         else f"{shape['widths']}: as wide as the tokens, as the paper's sizes are"
     )
     runs = len(zoo.runs.unique())
-    by = "run" if n > MOST_STATES and 1 < runs < n and not tasks else "checkpoint"
+    by = "run" if n > MOST_STATES and 1 < runs < n and not told else "checkpoint"
     if states < 0:
-        states = 0 if tasks else runs if by == "run" else n
+        states = 0 if told else runs if by == "run" else n
         reasons["permutation_states"] = (
-            "none: tasks tell checkpoints apart"
-            if tasks
+            "none: tasks or conditions tell checkpoints apart"
+            if told
             else f"{states:,}, one for each {by}: what a generator cannot tell apart it averages"
         )
     else:
@@ -101,11 +102,9 @@ def suggest(
         reasons["steps"] = f"{steps:,}: {STEPS_EACH} for each of {n:,} checkpoints, from {few:,} to {MOST_STEPS:,}"
     else:
         reasons["steps"] = f"{steps:,}, as asked for"
-    normalisation = "residual" if tasks else "layer"
+    normalisation = "residual" if told else "layer"
     reasons["normalisation"] = (
-        "residual: tasks change what is common to all networks only a little"
-        if tasks
-        else "by layer, as the paper does"
+        "residual: they change what is common to all networks only a little" if told else "by layer, as the paper does"
     )
     reasons["sampling_steps"] = "4 of DDIM: the prototype already says what a token is"
     reasons["expect"] = _expect(found)
@@ -116,7 +115,7 @@ def suggest(
         RPGConfig(**shape, permutation_states=states),
         TrainConfig(
             steps=steps,
-            batch_size=16 if tasks else 8 if small else 4,
+            batch_size=16 if told else 8 if small else 4,
             diffusion_batch=64 if small else 256,
             learning_rate=rate,
             weight_decay=0.0,
@@ -134,9 +133,10 @@ def _token_size(values: int) -> int:
     return min(LARGEST, max(SMALLEST, 2 ** math.ceil(math.log2(math.sqrt(values)))))
 
 
-def _shape(token: int, tasks: int) -> dict:
-    if tasks:
-        own = {"widths": (token,), "expand": 1, "task_bits": tasks, "task_width": 256}
+def _shape(token: int, told: dict) -> dict:
+    """The model's settings at this token size; told: of what tells its networks apart, tasks or conditions."""
+    if told:
+        own = {"widths": (token,), "expand": 1, "task_width": 256, **told}
     else:
         width = 3 * token // 2 if token < 2 * SMALLEST else token
         own = {"widths": (width, width)}

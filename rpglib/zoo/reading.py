@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from rpglib.conditions import Condition
 from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import each
 from rpglib.runtime.arguments import path as a_path
@@ -272,6 +273,28 @@ def joined(found: Sequence[Found], rows: Sequence[dict] | None) -> Facts:
         for row, x in zip(known_rows, found, strict=True)
     ]
     return Facts(_numbered(labels), accuracies, None if lacking else tasks, sources)
+
+
+def conditions_of(sources: Sequence[Mapping], described_by: Sequence[Condition]) -> list[list[float]] | None:
+    """The columns that conditions are named after, in their order (N, C); None where nothing is described.
+
+    Raises `InputError` for a checkpoint without one of them, and for what is no number.
+    """
+    rows = []
+    for source in sources if described_by else ():
+        rows.append([])
+        for condition in described_by:
+            value = source.get(condition.name)
+            if value in (None, ""):
+                raise InputError(
+                    f"the table tells no {condition.name!r} of {source[FILE]}; give it a column of that name, and a "
+                    "number in each row"
+                )
+            try:
+                rows[-1].append(float(value))
+            except (TypeError, ValueError):
+                raise InputError(f"{condition.name} of {source[FILE]} is {shown(value)}; give a number") from None
+    return rows or None
 
 
 def _given(row: Mapping, column: str) -> bool:

@@ -27,7 +27,7 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
 from rpglib.zoo.files import COUNTER
 from rpglib.zoo.layouts import find, local
-from rpglib.zoo.reading import Places, joined, patterns, report, selected, table_of
+from rpglib.zoo.reading import Places, conditions_of, joined, patterns, report, selected, table_of
 from rpglib.zoo.sharing import write_card, write_manifest
 
 MANIFEST = "manifest.json"
@@ -86,6 +86,7 @@ class Zoo:
         key: str | None = None,
         architecture: Architecture | None = None,
         images: str | None = None,
+        described_by: Sequence[Condition] = (),
         revision: str | None = None,
     ) -> "Zoo":
         """Read checkpoints as people have them; files stay where they are and are read there when asked for.
@@ -100,7 +101,8 @@ class Zoo:
         table: what is known of the files: a CSV or JSON file, or rows as dicts, with the columns file, and accuracy
         (percent), run, task (bits), as far as there are any; others are kept in `sources`. Without runs, each
         checkpoint counts as a run of its own. include, exclude: names or patterns of the tensors that the zoo is of;
-        `complete` gives the others back. architecture: what the checkpoints fit, where `build` is wanted; timm's
+        `complete` gives the others back. described_by: the conditions of the checkpoints, columns of the table by
+        their names. architecture: what the checkpoints fit, where `build` is wanted; timm's
         folders tell it themselves.
         Raises `InputError` where a source is absent, damaged, or could be meant in several ways, which it names; where
         checkpoints differ in their tensors; for NaN; and for a table that does not fit.
@@ -130,7 +132,11 @@ class Zoo:
                 rest = {name: plain(tensor).clone() for name, tensor in opened.rest.items()}
                 shards.append(_MemoryShard(1, _stack([kept | rest])))
         config = {"read": report(notes, first)}
-        facts = checked(first.architecture, known.runs, known.accuracies, known.tasks, images, config)
+        described_by = described("described_by", described_by)
+        rows = conditions_of(known.sources, described_by)
+        facts = checked(
+            first.architecture, known.runs, known.accuracies, known.tasks, images, config, rows, described_by
+        )
         own = {name: place.name for name, place in {**first.places.names, **first.places.rest}.items()}
         lies = {"sources": known.sources, "own": own}
         if first.found.weights is not None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rpglib import Zoo, describe, suggest, train
+from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.training import suggestion
 
@@ -71,6 +72,18 @@ def test_what_is_suggested_trains_and_every_setting_has_a_reason():
     )
     needed = {"token_size", "widths", "permutation_states", "steps", "normalisation", "sampling_steps", "learning_rate"}
     assert needed | {"expect"} == found.reasons.keys()
+
+
+def test_conditions_tell_checkpoints_apart_in_the_place_of_states():
+    own = [zoo_of(4)[k] for k in range(4)]
+    told = (Condition("angle", -180, 180, "angle"),)
+    zoo = Zoo.read(own, table=[{"angle": 30 * k} for k in range(4)], described_by=told)
+    found = suggest(zoo, steps=2)
+    assert found.model.conditions == told and not found.model.permutation_states and found.normalisation == "residual"
+    model = found.generator(zoo)
+    train(model, zoo, found.train, progress=False)
+    one, other = model.generate(2, condition=[[30], [90]], steps=1)
+    assert any(not one[name].equal(other[name]) for name in one)
 
 
 def test_what_cannot_be_generated_is_refused():

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rpglib import ParameterTokenizer, Zoo
+from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.zoo import layouts
 from rpglib.zoo.architectures import Architecture
@@ -455,6 +456,15 @@ def test_a_table_tells_what_is_known(tmp_path, kind):
     assert zoo.sources[1] == {"file": "1.pt", "lr": "0.1"}
 
 
+def test_columns_are_conditions_where_they_are_described():
+    rows = [{"angle": "90", "lr": 0.1, "kind": "a"}, {"angle": -45.5, "lr": 0.2, "kind": "b"}]
+    told = (Condition("lr", 0, 1), Condition("angle", -180, 180, "angle"))
+    zoo = Zoo.read([network(0), network(1)], table=rows, described_by=told)
+    assert zoo.conditions.tolist() == [[0.1, 90], [0.2, -45.5]] and zoo.described_by == told
+    assert [source["kind"] for source in zoo.sources] == ["a", "b"]
+    assert Zoo.read([network(0), network(1)], table=rows).conditions is None
+
+
 def test_rows_without_files_fit_checkpoints_in_memory():
     rows = [{"accuracy": 1, "run": 4}, {"accuracy": None, "run": 2}]
     zoo = Zoo.read([network(0), network(1)], table=rows)
@@ -664,6 +674,21 @@ REFUSED = {
         lambda f: three(f),
         {"table": [{"file": f"{i}.pt", "task": "odd"} for i in range(3)]},
         "its bits",
+    ),
+    "a condition without its column": (
+        lambda f: three(f),
+        {"table": [{"file": "1.pt", "lr": 1}], "described_by": [Condition("lr", 0, 1)]},
+        "no 'lr' of 0.pt",
+    ),
+    "a condition in words": (
+        lambda f: network(),
+        {"table": [{"lr": "high"}], "described_by": [Condition("lr", 0, 1)]},
+        "high'; give a number",
+    ),
+    "a condition out of its range": (
+        lambda f: network(),
+        {"table": [{"lr": 2}], "described_by": [Condition("lr", 0, 1)]},
+        "lr: 2 is outside of 0 to 1",
     ),
     "a table that is missing": (lambda f: three(f), {"table": "none.csv"}, "does not exist"),
     "a table of numbers": (lambda f: three(f), {"table": [1, 2]}, "row 0 of the table"),
