@@ -145,7 +145,7 @@ def _of_mixtures(record: dict) -> Described:
 def _of_circumstances(record: dict) -> Described:
     """The generator of networks for how images are taken."""
     plan, numbers = record["config"]["plan"], record["numbers"]
-    first = next(iter(record["config"]["variants"]))
+    first, how = next(iter(record["config"]["variants"].items()))
     networks = {"original": SPECIALISTS, "generated": first}
     measured = {
         kind: summarise(torch.tensor(numbers["accuracy"][row][0], dtype=torch.float64))
@@ -155,10 +155,10 @@ def _of_circumstances(record: dict) -> Described:
     conditions = plan["model"]["conditions"]
     row = ", ".join(f'"{one["name"]}": {_inside(one)}' for one in conditions)
     return Described(
-        {**plan, "sampler": "ddim", "sampling_steps": 1},
+        {**plan, "train": plan["train"] | {"steps": how["steps"]}, "sampler": "ddim", "sampling_steps": 1},
         measured,
-        f"{plan['networks']} networks trained for one setting each of {', '.join(one['name'] for one in conditions)}, "
-        "and from what networks for others do on training images",
+        f"what networks for random settings of {', '.join(one['name'] for one in conditions)} do on training images; "
+        f"{how['size']} trained networks only say how weights are scaled",
         f"{len(numbers['rows'])} settings, most of them of held-out ranges, for each of which a network was trained "
         "(original) and one was generated",
         f"{ALONE} Settings outside of the ranges in its configuration are answered with a warning.",
