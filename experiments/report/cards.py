@@ -15,6 +15,7 @@ from experiments.ondemand.study import SPECIALISTS
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
 from rpglib.analysis.accuracy import summarise
+from rpglib.conditions import Condition
 from rpglib.model.card import front
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
@@ -153,7 +154,7 @@ def _of_circumstances(record: dict) -> Described:
     }
     measured["generator_parameters"] = numbers["cost"][first]["parameters"]
     conditions = plan["model"]["conditions"]
-    row = ", ".join(f'"{one["name"]}": {_inside(one)}' for one in conditions)
+    row = ", ".join(f'"{one["name"]}": {Condition(**one).inside:g}' for one in conditions)
     return Described(
         {**plan, "train": plan["train"] | {"steps": how["steps"]}, "sampler": "ddim", "sampling_steps": 1},
         measured,
@@ -166,11 +167,6 @@ def _of_circumstances(record: dict) -> Described:
         (f"setting = {{{row}}}",),
         "Test images as each setting has them taken",
     )
-
-
-def _inside(condition: dict) -> str:
-    """A round number in the range of a condition."""
-    return f"{condition['low'] + 0.625 * (condition['high'] - condition['low']):g}"
 
 
 DESCRIBED: dict[str, Callable[[dict], Described]] = {
