@@ -1,4 +1,4 @@
-"""The figures in the README: sentences on networks on demand, unseen tasks and new networks, and rows of results.
+"""The figures in the README: sentences on networks on demand and on new networks, and rows of results.
 
 A row names the notebook and the claim that decides its verdict; what was found comes from that verdict, too.
 """
@@ -35,7 +35,7 @@ class Line:
 
 def regions() -> dict[str, str]:
     """What stands between the README's marks, by the name of the region."""
-    return {"demand": demand(), "unseen": unseen(), "new": new(), "results": results()}
+    return {"demand": demand(), "new": new(), "results": results()}
 
 
 def demand() -> str:
@@ -63,21 +63,6 @@ def demand() -> str:
         the training images, {how["size"]} networks for other settings, which say how weights are scaled, and
         {once / 60:.0f} minutes of one core, once ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:
         [22_networks_on_demand]({pages.notebook("22")}))."""
-    )
-
-
-def unseen() -> str:
-    """How much worse than training the generator of the first snippet is, and how much better than a baseline."""
-    numbers = pages.numbers("unseen_tasks")
-    splits, first = numbers["splits"], numbers["splits"][0]
-    best = max(first["baselines"], key=lambda name: sum(split["baselines"][name]["mean"] for split in splits))
-    gap = interval([split["generated"]["mean"] - split["original"]["mean"] for split in splits])
-    ahead = interval([split["generated"]["mean"] - split["baselines"][best]["mean"] for split in splits])
-    return pages.paragraph(
-        f"""Networks were trained for all {numbers["zoo"]["tasks"]:,} selections of ten digits. The generator saw those
-        of {first["seen_tasks"]} selections, the odd digits among them; for the other {first["unseen_tasks"]} it writes
-        networks whose accuracy differs from that of the trained ones by {gap} points, and from that of the best
-        baseline ({best}) by {ahead} (means over {len(splits)} random splits, with intervals of 95 %)."""
     )
 
 
