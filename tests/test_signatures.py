@@ -233,6 +233,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.model.rpg.RPG.permutation_rows": (model.permutation_rows, {"permutation": [0, 1], "n": 2, "seed": 0,
             "first": 0}),
         "rpglib.model.rpg.RPG.mixture_rows": (model.mixture_rows, {"mixture": torch.eye(3)[:2], "n": 2}),
+        "rpglib.model.rpg.RPG.card": (model.card, {"name": "mine", "said": "Of two.", "numbers": "", "licence": "mit"}),
         "rpglib.model.rpg.RPG.save_pretrained": (model.save_pretrained, {"path": Path("saved"),
             "companions": {"originals.safetensors": network}, "card": "# A card"}),
         "rpglib.model.rpg.RPG.from_pretrained": (RPG.from_pretrained, {"path": model_path, "device": "cpu",
@@ -272,7 +273,8 @@ def cases() -> dict[str, tuple]:
         "rpglib.zoo.collect.init_population": (collect.init_population, {"architecture": it["architecture"],
             "seeds": [0, 1], "start": network}),
         "rpglib.zoo.collect.train_population": (collect.train_population, learning | {"chunk": 2}),
-        "rpglib.zoo.collect.advance": (partial(first_of, collect.advance), learning | {"tick": lambda: None}),
+        "rpglib.zoo.collect.advance": (partial(first_of, collect.advance), learning | {"see": lambda x, step: x,
+            "tick": lambda: None}),
         "rpglib.zoo.collect.score": (collect.score, {"module": module, "networks": state, "split": small.test,
             "label_map": torch.arange(10), "device": "cpu"}),
         "rpglib.zoo.collect.batching_gain": (collect.batching_gain, {"architecture": it["architecture"],
@@ -329,6 +331,8 @@ def cases() -> dict[str, tuple]:
         "rpglib.baselines.deep_weight_flow.fit_deep_weight_flow": (deep_weight_flow.fit_deep_weight_flow, {"zoo": zoo,
             "config": it["flow_config"], "images": small.train, "seed": 0, "progress": False}),
         "rpglib.baselines.kernel_ridge.kernel_ridge": (kernel_ridge.kernel_ridge, seen),
+        "rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": (kernel_ridge.kernel_ridge_for_conditions,
+            {"conditions": CONDITIONS, "seen": ROWS, "weights": weights[:3], "asked": ROWS[:2]}),
         "rpglib.baselines.ridge.ridge": (ridge.ridge, seen | {"order": 2, "columns": torch.arange(5) > 2}),
         "rpglib.baselines.mean.mean_network": (mean.mean_network, seen),
         "rpglib.baselines.nearest.nearest_task": (nearest.nearest_task, seen),
@@ -442,7 +446,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "loader", "backend", "augment"}
+FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "see", "loader", "backend", "augment"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 
@@ -506,7 +510,8 @@ def test_the_valid_arguments_are_valid():
             function(**valid)
 
 
-SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
+SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": 12}
+SLOW |= {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
 SLOW |= dict.fromkeys((f"rpglib.model.rpg.RPG.{name}" for name in ("read", "from_pretrained", "generate")), 3)
 SLOW |= {"rpglib.model.rpg.RPG.generate, told": 3}
 SLOW |= {"rpglib.zoo.collect.collect": 4, "rpglib.analysis.connectivity.line": 3, "rpglib.zoo.store.Zoo.write": 3}
