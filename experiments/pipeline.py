@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -95,18 +95,21 @@ def _record(recipe: Recipe, profile: str) -> dict:
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool) -> Row:
     # An interrupted training goes on, but not another seed's or one that runs beside this.
-    with working_folder(working_dir(profile, f"training_{recipe.name}_{key(recipe)}")) as unfinished:
-        return _computed(recipe, profile, seed, device, keep_generator, unfinished)
+    with working_folder(unfinished(recipe, profile)) as folder:
+        return _computed(recipe, profile, seed, device, keep_generator, folder)
 
 
-def _computed(
-    recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool, unfinished: Path
-) -> Row:
+def unfinished(recipe: Recipe, profile: str) -> Path:
+    """Where a row keeps its training until it is recorded."""
+    return working_dir(profile, f"training_{recipe.name}_{key(recipe)}")
+
+
+def _computed(recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool, folder: Path) -> Row:
     start = time.perf_counter()
     images = images_for(recipe)
     zoo = obtain_zoo(recipe, profile, images, device)
     collected = time.perf_counter()
-    model, training = fit(recipe, zoo, device, unfinished)
+    model, training = fit(recipe, zoo, device, folder)
     trained = time.perf_counter()
     generating: list[float] = []
     networks = _timed(
@@ -134,7 +137,7 @@ def _computed(
     numbers["loss"] = thinned(training)
     numbers["seconds"] = {
         "collect": collected - start,
-        "train": trained - collected,
+        "train": training.seconds,  # earlier parts of an interrupted one included
         "generate": sum(generating),
         "evaluate": end - trained - sum(generating),
         "baselines": compared - end,
@@ -355,6 +358,28 @@ def fit(
     """
     model = new_generator(recipe, zoo)
     return model, train(model, zoo, recipe.train, folder, device, **options)
+
+
+class _Paused(Exception):
+    """A training stops where its state was just saved."""
+
+
+def fit_until(
+    recipe: Recipe,
+    zoo: Zoo,
+    folder: Path,
+    stop: Callable[[int], bool],
+    device: torch.device | str | None = None,
+    **options,
+) -> None:
+    """Train on from what `folder` holds, to the end or to the first saved state where `stop(steps done)` says so."""
+
+    def pause(step: int, _: RPG) -> None:
+        if (step + 1) % recipe.train.save_every == 0 and stop(step + 1):
+            raise _Paused
+
+    with suppress(_Paused):
+        fit(recipe, zoo, device, folder, on_step=pause, **options)
 
 
 def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:

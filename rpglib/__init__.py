@@ -1,6 +1,6 @@
 """Networks that write networks: a reproduction of recurrent diffusion for parameter generation (RPG).
 
-    from rpglib import RPG, RPGConfig, ParameterTokenizer, Zoo, Architecture, TrainConfig, train
+    from rpglib import RPG, RPGConfig, ParameterTokenizer, Zoo, Architecture, TrainConfig, train, describe, suggest
 
 Nothing is imported before it is asked for, so `import rpglib` alone costs milliseconds, not PyTorch's seconds.
 """
@@ -13,18 +13,32 @@ if TYPE_CHECKING:
     from rpglib.model.rpg import RPG
     from rpglib.tokenizer import ParameterTokenizer
     from rpglib.training.loop import TrainConfig, train
+    from rpglib.training.suggestion import suggest
     from rpglib.zoo.architectures import Architecture
+    from rpglib.zoo.description import describe
     from rpglib.zoo.store import Zoo
 
-__all__ = ["RPG", "Architecture", "ParameterTokenizer", "RPGConfig", "TrainConfig", "Zoo", "train"]
+__all__ = [
+    "RPG",
+    "Architecture",
+    "ParameterTokenizer",
+    "RPGConfig",
+    "TrainConfig",
+    "Zoo",
+    "describe",
+    "suggest",
+    "train",
+]
 
 _MODULES = {
     "Architecture": "rpglib.zoo.architectures",
-    "ParameterTokenizer": "rpglib.tokenizer",
+    "ParameterTokenizer": "rpglib.tokenizer.tokenizer",
     "RPG": "rpglib.model.rpg",
     "RPGConfig": "rpglib.model.config",
     "TrainConfig": "rpglib.training.loop",
     "Zoo": "rpglib.zoo.store",
+    "describe": "rpglib.zoo.description",
+    "suggest": "rpglib.training.suggestion",
     "train": "rpglib.training.loop",
 }
 

@@ -24,7 +24,7 @@ CONDA_PIP = next(item["pip"] for item in CONDA if isinstance(item, dict))
 def required():
     """Return what pyproject.toml asks for, notebooks and tests included, the GPU's extra excluded."""
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *extras["experiments"], *extras["test"]]
+    lines = [*PROJECT["dependencies"], *extras["demo"], *extras["experiments"], *extras["test"]]
     return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
@@ -54,6 +54,12 @@ def test_gpu_extra_is_named_and_optional():
     extra = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["gpu"]}
     assert extra == {"mamba-ssm", "causal-conv1d", "bitsandbytes"}
     assert not extra & PINS.keys()
+
+
+def test_the_fused_path_is_tested_with_the_versions_that_conda_names():
+    pins = re.search(r"^FUSED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
+    named = re.search(r"pip install --no-build-isolation (.*)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
+    assert set(pins[:2]) == {word for word in named.group(1).split() if "==" in word}
 
 
 def asked_for(*lists):
@@ -94,7 +100,7 @@ def test_makefile_installs_under_the_constraints():
     stamp = next(line for line in makefile.splitlines() if line.startswith("$(STAMP):"))
     assert {"pyproject.toml", "constraints.txt"} <= set(stamp.split())
     installs = [line for line in makefile.splitlines() if "pip install" in line]
-    assert len(installs) == 2 and all("--constraint constraints.txt" in line for line in installs)
+    assert len(installs) == 4 and all("--constraint constraints.txt" in line for line in installs)
 
 
 # What a notebook that reads its records, and the command that runs it, must not wait for.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rpglib import conditions
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
-from rpglib.baselines import autoregressive, kernel_ridge, majority, mean, nearest, ridge
+from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
 from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
@@ -32,23 +32,32 @@ from rpglib.prompts.task import task_from_prompt
 from rpglib.tasks import all_tasks, check_task, check_tasks, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import behaviour, loop
+from rpglib.training.suggestion import suggest
 from rpglib.zoo import collect, facts, images
 from rpglib.zoo.architectures import Architecture
+from rpglib.zoo.description import describe, mean_network
 from rpglib.zoo.store import Zoo
+from rpglib.zoo.writing import write_networks
+
+OF_A_ZOO = ("files", "layouts", "public", "reading", "sharing")
+"""Modules of which `Zoo.read` and `Zoo.push_to_hub` are the face."""
 
 SEARCHED = [
-    "rpglib.tokenizer",
+    "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
     "rpglib.conditions",
     "rpglib.prompts.task",
     "rpglib.training.loop",
     "rpglib.training.behaviour",
+    "rpglib.training.suggestion",
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
-      for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)),
+      for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
+      if f"{part}.{module.name}" not in {f"zoo.{name}" for name in OF_A_ZOO}),
 ]  # fmt: skip
 
 UNSEARCHED = {
+    "push_to_hub": "an upload",
     **dict.fromkeys(
         ("rpglib.training.behaviour.Behaviour.conditions", "rpglib.training.behaviour.ClassificationBehaviour.see"),
         "what a subclass says, checked where it is called",
@@ -56,26 +65,28 @@ UNSEARCHED = {
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
-    "rpglib.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
+    "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
     "rpglib.zoo.store.Zoo": "made by `write`, `open` and `from_checkpoints`",
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
-         ("training.loop.TrainResult", "analysis.geometry.Components", "analysis.alignment.HiddenLayer")),
+         ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
+          "analysis.alignment.HiddenLayer", "baselines.deep_weight_flow.DeepWeightFlow", "zoo.description.Description",
+          "zoo.description.TensorFacts")),
         "results",
     ),
+    "rpglib.zoo.description.score": "what asks a function of the caller's own",
 }  # fmt: skip
 """Public names that nobody hands arguments to."""
 
 INNER = {
     *(
-        "rpglib.tokenizer.Layer",
-        "rpglib.tokenizer.Segment",
         "rpglib.zoo.images.Files",
         "rpglib.analysis.alignment.Axis",
     ),
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
     "rpglib.training.behaviour.WithBehaviour",
+    "rpglib.baselines.deep_weight_flow.FlowNetwork",
     *(f"rpglib.zoo.architectures.{name}" for name in ("Attention", "Block", "SmallViT", "CentreCrop")),
     *(f"rpglib.zoo.architectures.{name}" for name in ("cnn_digits", "cnn_m", "cnn_s")),
 }
@@ -106,11 +117,13 @@ def material() -> dict:
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
         "model": model, "plain": plain, "told": told, "tokens": tokens, "module": architecture.build(),
         "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
+        "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
         "state": collect.init_population(architecture, [0, 1]),
     }  # fmt: skip
 
@@ -163,15 +176,17 @@ def cases() -> dict[str, tuple]:
     tokenizer.save(tokenizer_path)
     written(zoo, **facts_of)
     return {
-        "rpglib.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.fit": (ParameterTokenizer.fit, {"checkpoints": list(zoo),
             "token_size": 512, "slicing": "layer", "normalisation": "layer"}),
-        "rpglib.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
-        "rpglib.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
             {"state_dict": network, "rows": torch.tensor([0, 2])}),
-        "rpglib.tokenizer.ParameterTokenizer.decode": (tokenizer.decode, {"tokens": tokens[0], "reuse": False}),
-        "rpglib.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together, {"tokens": tokens[:2]}),
-        "rpglib.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
-        "rpglib.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode": (tokenizer.decode,
+            {"tokens": tokens[0], "reuse": False}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together,
+            {"tokens": tokens[:2]}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.save": (tokenizer.save, {"path": Path("again.safetensors")}),
+        "rpglib.tokenizer.tokenizer.ParameterTokenizer.load": (ParameterTokenizer.load, {"path": tokenizer_path}),
         "rpglib.tasks.check_task": (check_task, {"task": [0, 1, 1], "bits": 3}),
         "rpglib.tasks.check_tasks": (check_tasks, {"tasks": BITS, "bits": 3}),
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
@@ -194,7 +209,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.behaviour.Behaviour": (behaviour.Behaviour, options),
         "rpglib.training.behaviour.ClassificationBehaviour": (behaviour.ClassificationBehaviour, options | {
             "images": small.train, "architecture": it["architecture"], "disagreement": 0.3, "batch_size": 4,
-            "noise": 0.1}),
+            "noise": 0.1, "augment": lambda images, generator: images}),
         "rpglib.training.behaviour.with_gradient": (behaviour.with_gradient, {"module": it["architecture"].build()}),
         "rpglib.training.behaviour.random_mixtures": (behaviour.random_mixtures, {"n": 2, "states": 3, "count": 2,
             "generator": torch.Generator()}),
@@ -219,7 +234,7 @@ def cases() -> dict[str, tuple]:
             "first": 0}),
         "rpglib.model.rpg.RPG.mixture_rows": (model.mixture_rows, {"mixture": torch.eye(3)[:2], "n": 2}),
         "rpglib.model.rpg.RPG.save_pretrained": (model.save_pretrained, {"path": Path("saved"),
-            "companions": {"originals.safetensors": network}}),
+            "companions": {"originals.safetensors": network}, "card": "# A card"}),
         "rpglib.model.rpg.RPG.from_pretrained": (RPG.from_pretrained, {"path": model_path, "device": "cpu",
             "revision": None}),
         "rpglib.model.rpg.RPG.read": (RPG.read, {"folder": model_path, "device": "cpu", "companions": []}),
@@ -257,7 +272,8 @@ def cases() -> dict[str, tuple]:
         "rpglib.zoo.collect.init_population": (collect.init_population, {"architecture": it["architecture"],
             "seeds": [0, 1], "start": network}),
         "rpglib.zoo.collect.train_population": (collect.train_population, learning | {"chunk": 2}),
-        "rpglib.zoo.collect.advance": (partial(first_of, collect.advance), learning | {"tick": lambda: None}),
+        "rpglib.zoo.collect.advance": (partial(first_of, collect.advance), learning | {"see": lambda x, step: x,
+            "tick": lambda: None}),
         "rpglib.zoo.collect.score": (collect.score, {"module": module, "networks": state, "split": small.test,
             "label_map": torch.arange(10), "device": "cpu"}),
         "rpglib.zoo.collect.batching_gain": (collect.batching_gain, {"architecture": it["architecture"],
@@ -277,6 +293,18 @@ def cases() -> dict[str, tuple]:
             for name in ("imagenet", "coarse_imagenet", "imagenet_1k")},
         "rpglib.zoo.store.Zoo.write": (partial(written, zoo), facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.open": (Zoo.open, {"path": zoo_path}),
+        "rpglib.zoo.description.describe": (describe, {"zoo": zoo, "evaluate": lambda network: 1.0}),
+        "rpglib.zoo.description.mean_network": (mean_network, {"zoo": zoo}),
+        "rpglib.training.suggestion.suggest": (suggest, {"zoo": zoo, "description": describe(zoo), "steps": 3,
+            "states": 3, "seed": 0}),
+        "rpglib.training.suggestion.Suggestion.generator": (suggest(zoo).generator, {"zoo": zoo}),
+        "rpglib.zoo.store.Zoo.read": (Zoo.read, {"source": [network, other], "table": [{"run": 0}, {"run": 1}],
+            "include": "*", "exclude": ["*bias"], "key": None, "architecture": it["architecture"], "images": "digits",
+            "revision": None}),
+        "rpglib.zoo.store.Zoo.complete": (zoo.complete, {"network": network, "index": 1,
+            "own_names": True}),
+        "rpglib.zoo.writing.write_networks": (write_networks, {"zoo": zoo, "networks": [network, other],
+            "folder": Path("networks"), "indices": [0, 1]}),
         "rpglib.zoo.store.Zoo.from_checkpoints": (Zoo.from_checkpoints, facts_of | {"checkpoints": list(zoo)}),
         "rpglib.zoo.store.Zoo.stacked": (zoo.stacked, {"indices": [0, 2], "names": list(network)[:2]}),
         "rpglib.zoo.store.Zoo.subset": (zoo.subset, {"indices": [0, 2]}),
@@ -296,7 +324,14 @@ def cases() -> dict[str, tuple]:
         "rpglib.baselines.autoregressive.teacher_forced_error": (autoregressive.teacher_forced_error,
             {"decoder": decoder, "generated": tokens[:2], "originals": tokens, "permutation": torch.tensor([0, 2]),
             "seed": 0, "temperature": 1.0}),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlowConfig": (deep_weight_flow.DeepWeightFlowConfig,
+            fields(it["flow_config"])),
+        "rpglib.baselines.deep_weight_flow.DeepWeightFlow.generate": (it["flow"].generate, {"n": 2, "seed": 0}),
+        "rpglib.baselines.deep_weight_flow.fit_deep_weight_flow": (deep_weight_flow.fit_deep_weight_flow, {"zoo": zoo,
+            "config": it["flow_config"], "images": small.train, "seed": 0, "progress": False}),
         "rpglib.baselines.kernel_ridge.kernel_ridge": (kernel_ridge.kernel_ridge, seen),
+        "rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": (kernel_ridge.kernel_ridge_for_conditions,
+            {"conditions": CONDITIONS, "seen": ROWS, "weights": weights[:3], "asked": ROWS[:2]}),
         "rpglib.baselines.ridge.ridge": (ridge.ridge, seen | {"order": 2, "columns": torch.arange(5) > 2}),
         "rpglib.baselines.mean.mean_network": (mean.mean_network, seen),
         "rpglib.baselines.nearest.nearest_task": (nearest.nearest_task, seen),
@@ -410,7 +445,7 @@ def near(value) -> Iterator:
         yield from (str(value), value / "below", str(value).encode(), value.parent)
 
 
-FUNCTIONS = {"predict", "draw_noise", "on_step", "tick", "loader", "backend"}
+FUNCTIONS = {"evaluate", "predict", "draw_noise", "on_step", "tick", "see", "loader", "backend", "augment"}
 """Arguments that are functions of the caller's own: what those raise is his."""
 
 
@@ -474,7 +509,8 @@ def test_the_valid_arguments_are_valid():
             function(**valid)
 
 
-SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
+SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": 12}
+SLOW |= {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
 SLOW |= dict.fromkeys((f"rpglib.model.rpg.RPG.{name}" for name in ("read", "from_pretrained", "generate")), 3)
 SLOW |= {"rpglib.model.rpg.RPG.generate, told": 3}
 SLOW |= {"rpglib.zoo.collect.collect": 4, "rpglib.analysis.connectivity.line": 3, "rpglib.zoo.store.Zoo.write": 3}

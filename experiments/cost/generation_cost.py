@@ -24,7 +24,8 @@ from rpglib.model.rpg import INFERENCES, RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.hardware import has_bf16
 from rpglib.runtime.resident import resident
-from rpglib.tokenizer import Layer, ParameterTokenizer
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.tokenizer.layout import Layer
 from rpglib.zoo.architectures import Architecture
 
 EXPERIMENT = "generation_cost"

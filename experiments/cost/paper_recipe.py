@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,11 +23,10 @@ from joblib import Parallel, delayed, parallel_config
 from experiments.baselines import mean_network, measured
 from experiments.cost.measures import step_seconds
 from experiments.cost.training_cost import CHECKPOINTS, untrained_zoo
-from experiments.pipeline import fit, generate, images_of, new_generator, obtain_zoo, seeded
+from experiments.pipeline import fit, fit_until, generate, images_of, new_generator, obtain_zoo, seeded
 from experiments.profiles import CNN_S, SMOKE_MODEL, Recipe, cifar10_rows, one_run, paper_recipe
 from experiments.records import agrees, key, plain, read_record, working_dir, write_record
 from rpglib.errors import InputError
-from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
 from rpglib.runtime.hardware import pick
@@ -168,11 +167,12 @@ def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float, devic
     if not hours > 0:
         raise InputError(f"hours must be above 0, not {hours}")
     stops, kept = due(recipe.train.steps, recipe.train.save_every), folder / EVALUATIONS
+    clock, seconds = CLOCK[device.type]
     found = read_json(kept) if kept.exists() else []
     while True:
         state = _state(folder)
         step = state["step"] if state else 0
-        spent = state["result"][CLOCK[device.type][1]] if state else 0.0
+        spent = state["result"][seconds] if state else 0.0
         over = step == recipe.train.steps or (step and spent >= 3600 * hours)
         if (over or step in stops) and (not found or found[-1]["step"] < step):
             found.append(_evaluated(recipe, zoo, test, state, device))
@@ -180,7 +180,8 @@ def run(recipe: Recipe, zoo: Zoo, test: Split, folder: Path, hours: float, devic
         if over:
             # Where an earlier budget ended is no point of the curve.
             return [point for point in found if point["step"] in stops or point["step"] == step]
-        _advance(recipe, zoo, folder, stops, 3600 * hours - spent, device)
+        ends = clock() + 3600 * hours - spent
+        fit_until(recipe, zoo, folder, lambda step, ends=ends: step in stops or clock() >= ends, device, progress=False)
 
 
 def due(steps: int, every: int) -> tuple[int, ...]:
@@ -190,26 +191,6 @@ def due(steps: int, every: int) -> tuple[int, ...]:
         found.add(round(step / every) * every)
         step *= GROWTH
     return tuple(sorted(x for x in found if x <= steps))
-
-
-class _Paused(Exception):
-    """A training stops where its state was just saved."""
-
-
-def _advance(
-    recipe: Recipe, zoo: Zoo, folder: Path, stops: Sequence[int], seconds: float, device: torch.device
-) -> None:
-    """Train up to the next of the steps `stops`, or until so many seconds more are spent."""
-    clock, _ = CLOCK[device.type]
-    began = clock()
-
-    def pause(step: int, _: RPG) -> None:
-        over = clock() - began >= seconds
-        if (step + 1 in stops or over) and (step + 1) % recipe.train.save_every == 0:
-            raise _Paused
-
-    with suppress(_Paused):
-        fit(recipe, zoo, device, folder, progress=False, on_step=pause)
 
 
 def _state(folder: Path) -> dict | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rpglib.errors import choice
 from rpglib.model.folded import folded
-from rpglib.model.native import in_threads
+from rpglib.model.native.kernel import in_threads
 from rpglib.model.rpg import RPG, TokenNoise, with_padding_held
 from rpglib.model.samplers import SAMPLERS
 from rpglib.runtime.allocator import keep_freed_memory

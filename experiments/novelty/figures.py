@@ -9,6 +9,8 @@ from experiments.novelty.tables import each
 from experiments.report.figures import BLACK, COLOURS, GREY
 
 MARKERS = "osD^vP"
+FARTHEST, FEWEST = 3.0, 0.1
+"""Distance (LOO) and errors (percent) at the edges of the figure."""
 
 
 def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str, Sequence[str]]) -> None:
@@ -16,36 +18,35 @@ def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str
 
     The distance is the lower of the median plain and aligned ones: mixtures of reordered networks are far from these as
     they stand. families: {label: methods}; the originals are a star. The accuracy's scale is logarithmic in the error.
+    What lies beyond `FARTHEST` or has fewer errors than `FEWEST` is drawn there.
     """
     for place, (label, methods) in enumerate(families.items()):
         ours = place == 0
         colour = COLOURS[place] if place < len(COLOURS) else GREY
-        means = []
-        for name in methods:
-            far = np.array(each(numbers, name, _lower))
-            wrong = 100 - np.array(each(numbers, name, lambda row: row["accuracy"]["mean"]))
-            ax.scatter(
-                far, wrong, s=16 if ours else 10, color=colour, marker=MARKERS[place % len(MARKERS)], linewidths=0
-            )
-            means.append((far.mean(), wrong.mean()))
-        means = np.array(sorted(means))
-        ax.plot(
-            *means.T,
-            color=colour,
-            linewidth=1.2 if ours else 0.7,
-            marker=MARKERS[place % len(MARKERS)],
-            markersize=0,
-            label=label,
-        )
+        points = [_place(numbers, name) for name in methods]
+        marks = dict(color=colour, marker=MARKERS[place % len(MARKERS)], s=16 if ours else 10, linewidths=0)
+        ax.scatter(*np.concatenate(points, 1), label=label, **marks)
+        means = np.array(sorted(point.mean(1).tolist() for point in points))
+        ax.plot(*means.T, color=colour, linewidth=1.2 if ours else 0.7)
     row = numbers["rows"]["originals"][0]
     ax.scatter(1, 100 - row["accuracy"]["mean"], s=60, marker="*", color=BLACK, zorder=4, label="originals")
     ax.set_yscale("log")
     ax.invert_yaxis()
-    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 90) if ax.get_ylim()[1] <= tick <= ax.get_ylim()[0]]
+    ticks = [
+        tick for tick in (FEWEST, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 90) if ax.get_ylim()[1] <= tick <= ax.get_ylim()[0]
+    ]
     ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
     ax.minorticks_off()
+    ax.set_xticks([0, 0.5, 1, 1.5, 2, 2.5, FARTHEST], ["0", "0.5", "1", "1.5", "2", "2.5", f"≥ {FARTHEST:g}"])
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
     ax.set(xlabel="distance to the nearest original (LOO)", ylabel="test accuracy (%)")
+
+
+def _place(numbers: dict, name: str) -> np.ndarray:
+    """Distances and errors (2, seeds) of a method, as they are drawn."""
+    far = np.minimum(each(numbers, name, _lower), FARTHEST)
+    wrong = 100 - np.array(each(numbers, name, lambda row: row["accuracy"]["mean"]))
+    return np.array([far, np.maximum(wrong, FEWEST)])
 
 
 def _lower(row: dict) -> float:

@@ -1,16 +1,17 @@
-"""From variants and seeds to the record of `21_new_networks`."""
+"""From zoos, variants and seeds to the record of `21_new_networks`."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from experiments.novelty.jobs import Baselines, Generated, Longer, generated, over_seeds, spread
+from experiments.novelty.jobs import Baselines, Flow, Generated, Job, Longer, generated, over_seeds, spread
 from experiments.novelty.measures import MULTIPLES, accuracies
 from experiments.novelty.mixing import MIXTURES
-from experiments.pipeline import images_of, obtain_zoo, pick, seeded
+from experiments.pipeline import images_of, seeded
 from experiments.profiles import Recipe
 from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
+from experiments.sweeps.sweep import vary
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 
@@ -19,105 +20,118 @@ ORIGINALS, LONGER = "originals", "one network, trained longer"
 
 
 @dataclass(frozen=True)
-class Study:
-    """A zoo, and generators on it: variants by name with the settings of their behaviour (None: without one).
+class Variant:
+    """A generator: the settings of its behaviour (None: without one), and what changes in the recipe."""
 
-    seeds move the trainings of generators and all that is drawn, not the zoo, which all of them share; `seed` moves
-    both. networks: of each group; epochs: of the one network that is trained longer. The first variant's first
-    generator is kept.
+    behaviour: Mapping | None
+    changes: Mapping = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A zoo, and what is made of it: generators by name, and beside them all that needs none.
+
+    seeds move the trainings of generators and all that is drawn, not the zoo, which all of them share. networks: of
+    each group; flows: settings of DeepWeightFlow by method; epochs: of the one network that is trained longer, 0 for
+    none.
     """
 
     recipe: Recipe
-    profile: str
-    variants: Mapping[str, Mapping | None]
+    variants: Mapping[str, Variant]
     seeds: Sequence[int]
     networks: int
-    epochs: int
+    flows: Mapping[str, Mapping] = field(default_factory=dict)
+    epochs: int = 0
+
+    def jobs(self, profile: str, seed: int, device: str) -> dict[str, list[Job]]:
+        """The jobs of every row, one per seed; `seed` moves the zoo, too."""
+
+        def each(kind: type, recipe: Recipe, **own) -> list[Job]:
+            return [kind(seeded(recipe, seed), profile, s, self.networks, device, **own) for s in self.seeds]
+
+        found = {
+            name: each(Generated, vary(self.recipe, dict(one.changes)), behaviour=one.behaviour)
+            for name, one in self.variants.items()
+        }
+        found[ORIGINALS] = each(Baselines, self.recipe)
+        found |= {name: each(Flow, self.recipe, method=name, settings=own) for name, own in self.flows.items()}
+        if self.epochs:
+            together = each(Longer, self.recipe, epochs=self.epochs, together=len(self.seeds))
+            found[LONGER] = [replace(job, place=k) for k, job in enumerate(together)]
+        return found
+
+
+@dataclass(frozen=True)
+class Study:
+    """The parts of the experiment by name; the first variant's first generator of the first part is kept."""
+
+    parts: Mapping[str, Part]
+    profile: str
     seed: int = 0
     device: str = "auto"
-
-    @property
-    def moved(self) -> Recipe:
-        return seeded(self.recipe, self.seed)
-
-    def _job(self, kind: type, s: int, **own):
-        return kind(self.moved, self.profile, s, self.networks, self.device, **own)
-
-    def _kept(self) -> Generated:
-        return self._job(Generated, self.seeds[0], behaviour=next(iter(self.variants.values())))
 
     def record(self, fresh: bool) -> dict:
         """Compute and record everything (`fresh`), or read the record. Returns the record.
 
-        numbers: "rows" {method: one row per seed, `measures.row`}, a generator's methods as "variant: mixture", "zoo",
-        "cost" {variant: ...}. Raises `InputError` where the record was made with other settings.
+        numbers: of each part "rows" {method: one row per seed, `measures.row`}, a generator's methods as
+        "variant: mixture", "zoo", "cost" {variant: ...}, "multiples".
+        Raises `InputError` where the record was made with other settings.
         """
         if fresh:
             return self._run()
-        record = read_record(EXPERIMENT, self.profile)
-        config = record["config"]
-        same = agrees(config.get("recipe"), self.moved) and config | {"recipe": None} == plain(self._config(None))
+        record, config = read_record(EXPERIMENT, self.profile), self._config()
+        same = record["config"].keys() == config.keys() and all(
+            agrees(known["recipe"], self.parts[name].recipe)
+            and known | {"recipe": None} == plain({**own, "recipe": None})
+            for (name, known), own in zip(record["config"].items(), config.values(), strict=True)
+        )
         if not same or record["seeds"] != plain(self._seeds()):
             raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
         return record
 
-    def _config(self, recipe: Recipe | None) -> dict:
-        return {"recipe": recipe, "variants": self.variants, "networks": self.networks, "epochs": self.epochs}
+    def _config(self) -> dict:
+        return {name: {k: v for k, v in vars(part).items() if k != "seeds"} for name, part in self.parts.items()}
 
     def _seeds(self) -> dict:
-        return {"zoo": self.moved.collect.seed, "cells": [s + self.seed for s in self.seeds]}
+        first = next(iter(self.parts.values()))
+        cells = {name: [s + self.seed for s in part.seeds] for name, part in self.parts.items()}
+        return {"zoo": seeded(first.recipe, self.seed).collect.seed, "cells": cells}
+
+    def _jobs(self) -> dict[str, dict[str, list[Job]]]:
+        return {name: part.jobs(self.profile, self.seed, self.device) for name, part in self.parts.items()}
 
     def _run(self) -> dict:
-        began, images = time.perf_counter(), images_of(self.recipe.images)
-        # First and once: all jobs want it.
-        collecting = time.process_time()
-        zoo = obtain_zoo(self.moved, self.profile, images, pick(self.device))
-        collected = time.process_time() - collecting
-        jobs = {
-            name: [self._job(Generated, s, behaviour=settings) for s in self.seeds]
-            for name, settings in self.variants.items()
-        }
-        jobs[ORIGINALS] = [self._job(Baselines, s) for s in self.seeds]
-        jobs[LONGER] = [self._job(Longer, s, epochs=self.epochs) for s in self.seeds]
-        found = iter(run([job for row in jobs.values() for job in row], EXPERIMENT))
-        found = {name: [next(found) for _ in row] for name, row in jobs.items()}
-        rows = over_seeds(found[ORIGINALS])
-        # They do not depend on the seed.
-        rows[ORIGINALS] = rows[ORIGINALS][:1]
-        for name in self.variants:
-            rows |= {f"{name}: {kind}": row for kind, row in over_seeds(found[name]).items()}
-        rows[LONGER] = over_seeds(found[LONGER])["one"]
+        began, jobs = time.perf_counter(), self._jobs()
+        # First: others want them. The longest one before all.
+        longer = [rows[LONGER][0].collecting() for rows in jobs.values() if LONGER in rows]
+        zoos = run([*longer, *(rows[ORIGINALS][0].collecting() for rows in jobs.values())], "zoos")[len(longer) :]
+        collected = {name: zoo["cpu_seconds"] for name, zoo in zip(jobs, zoos, strict=True)}
+        found = iter(run([job for rows in jobs.values() for row in rows.values() for job in row], EXPERIMENT))
         numbers = {
-            "rows": rows,
-            "multiples": list(MULTIPLES),
-            "zoo": {
-                "networks": len(zoo),
-                "good": found[ORIGINALS][0]["good"],
-                "units": found[ORIGINALS][0]["units"],
-                "cpu_seconds": collected,
-            },
-            "cost": {
-                name: {
-                    **{part: spread([one["cpu_seconds"][part] for one in row]) for part in row[0]["cpu_seconds"]},
-                    **{key: row[0][key] for key in ("generator_parameters", "loss") if key in row[0]},
-                }
-                for name, row in found.items()
-                if "cpu_seconds" in row[0]
-            },
+            name: _numbers(
+                self.parts[name].variants,
+                {method: [next(found) for _ in row] for method, row in rows.items()},
+                collected[name],
+            )
+            for name, rows in jobs.items()
         }
+        first = next(iter(self.parts.values()))
         with storing(self.profile, EXPERIMENT):
             model = RPG.from_pretrained(folder_of(self._kept()))
             return write_record(
                 EXPERIMENT,
                 self.profile,
                 numbers,
-                config=self._config(self.moved),
+                config=self._config(),
                 seeds=self._seeds(),
-                n=len(self.seeds),
+                n=len(first.seeds),
                 wall_seconds=time.perf_counter() - began,
-                data_source=images.source,
+                data_source=", ".join({images_of(part.recipe.images).source: 0 for part in self.parts.values()}),
                 generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT)),
             )
+
+    def _kept(self) -> Generated:
+        return next(iter(next(iter(self._jobs().values())).values()))[0]
 
     def check_live(self, record: dict, tolerance: float = 0.3) -> str:
         """Generate the kept generator's midpoints again and compare their mean accuracy with the record (in points).
@@ -128,10 +142,39 @@ class Study:
         model, _, digest = RPG.read(generator_dir(self.profile, EXPERIMENT))
         if digest != record["generator"]:
             raise InputError(f"record and generator of {EXPERIMENT} are of two runs; run with fresh=True")
-        kind, job = MIXTURES[0], self._kept()
-        networks = generated(self.moved, model, kind, self.networks, job.seed)
-        module, test = self.recipe.architecture.build(), images_of(self.recipe.images).test
+        (name, part), kind, job = next(iter(self.parts.items())), MIXTURES[0], self._kept()
+        networks = generated(job.recipe, model, kind, part.networks, job.seed)
+        module, test = part.recipe.architecture.build(), images_of(part.recipe.images).test
         mean = accuracies(module, networks, test).mean().item()
-        recorded = record["numbers"]["rows"][f"{next(iter(self.variants))}: {kind}"][0]["accuracy"]["mean"]
+        recorded = record["numbers"][name]["rows"][f"{next(iter(part.variants))}: {kind}"][0]["accuracy"]["mean"]
         assert abs(mean - recorded) <= tolerance, f"recomputed accuracy {mean:.2f} differs from the record"
         return f"{len(networks)} {kind} states generated and evaluated again; they agree with the record"
+
+
+def _numbers(variants: Iterable[str], found: dict[str, list[dict]], collected: float) -> dict:
+    """A part's numbers, from what its jobs found; collected: seconds of the zoo's collection."""
+    originals = found[ORIGINALS][0]
+    rows = {}
+    for name, row in found.items():
+        prefix = f"{name}: " if name in variants else ""
+        rows |= {f"{prefix}{kind}": each for kind, each in over_seeds(row).items()}
+    # They do not depend on the seed.
+    rows[ORIGINALS] = rows[ORIGINALS][:1]
+    return {
+        "rows": rows,
+        "multiples": list(MULTIPLES),
+        "zoo": {
+            "networks": rows[ORIGINALS][0]["n"],
+            "good": originals["good"],
+            "units": originals["units"],
+            "cpu_seconds": collected,
+        },
+        "cost": {
+            name: {
+                **{part: spread([one["cpu_seconds"][part] for one in row]) for part in row[0]["cpu_seconds"]},
+                **{key: row[0][key] for key in ("generator_parameters", "loss") if key in row[0]},
+            }
+            for name, row in found.items()
+            if "cpu_seconds" in row[0]
+        },
+    }

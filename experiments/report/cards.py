@@ -3,14 +3,23 @@
 `python -m experiments.report.cards` writes them, in the form of the hub: YAML on top, then prose.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from experiments.baselines import matching
+from experiments.novelty.mixing import MIXTURES
+from experiments.ondemand.study import SPECIALISTS
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
+from rpglib.analysis.accuracy import summarise
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
+OWN = "your_networks"
+"""A generator that is saved with its card, like anybody's."""
 
 FRONT = """\
 ---
@@ -28,9 +37,13 @@ NORMALISED = {
 }
 
 
+ALONE = "Writes this one architecture alone, for images that are prepared as those it was trained on."
+
+
 def generators() -> list[str]:
     """The names of the generators that the default profile keeps."""
-    return sorted(path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+    found = (path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
+    return sorted(name for name in found if name != OWN)
 
 
 def path(name: str) -> Path:
@@ -38,29 +51,39 @@ def path(name: str) -> Path:
     return Path("data/generators", DEFAULT_PROFILE, name, "README.md")
 
 
+@dataclass(frozen=True)
+class Described:
+    """What a card says of a generator.
+
+    recipe: as a record has it; measured: accuracies of "original" and "generated" networks and, where they are known,
+    sizes, baselines and other trainings; learned_from, measured_on: ends of sentences; asked: what `generate` is given
+    in the snippet, and the lines that this needs before it.
+    """
+
+    recipe: dict
+    measured: dict
+    learned_from: str
+    measured_on: str
+    limits: str
+    asked: str = ""
+    before: tuple[str, ...] = ()
+    images: str = "Test images without augmentation"
+
+
 def card(name: str) -> str:
     """The text of one card."""
     record_name = RECORDS.get(name, name)
     record = pages.records()[record_name]
-    recipe, measured = _measured(record)
-    network, model, zoo = recipe["architecture"]["name"], recipe["model"], recipe["collect"]
-    tasks = model["task_bits"] > 0
-    if tasks:
-        of = f"{measured['seen_tasks']} of {record['numbers']['zoo']['tasks']:,} selections of ten classes"
-        trained_on = f"{zoo['checkpoints']} checkpoints for each of {of}"
-        how_many = f"means over {measured['unseen_tasks']} selections that it did not see, ten networks each"
-    else:
-        runs = f"each of {zoo['runs']} runs" if zoo["runs"] > 1 else "one run"
-        trained_on = f"{zoo['checkpoints']} checkpoints of {runs}"
-        how_many = f"{measured['original']['n']} originals, {measured['generated']['n']} generated networks"
+    own = DESCRIBED.get(name, _described)(record)
+    recipe, measured, model = own.recipe, own.measured, own.recipe["model"]
     parts = [
         FRONT,
         f"# {name}",
         pages.paragraph(
-            f"""Writes the weights of `{network}`{_size(measured)}, a classifier of images ({record["data_source"]}).
-            Learned from {trained_on}, in {recipe["train"]["steps"]:,} steps of training. Tokens of
-            {model["token_size"]} values, {NORMALISED[recipe["normalisation"]]}; {model["prediction"]} prediction;
-            {measured["generator_parameters"]:,} parameters."""
+            f"""Writes the weights of `{recipe["architecture"]["name"]}`{_size(measured)}, a classifier of images
+            ({record["data_source"]}). Learned from {own.learned_from}, in {recipe["train"]["steps"]:,} steps of
+            training. Tokens of {model["token_size"]} values, {NORMALISED[recipe["normalisation"]]};
+            {model["prediction"]} prediction; {measured["generator_parameters"]:,} parameters."""
         ),
         pages.table(
             ("accuracy (%)", "mean ± std", "min", "max", "n"),
@@ -70,22 +93,110 @@ def card(name: str) -> str:
             ],
         ),
         pages.paragraph(
-            f"""Test images without augmentation; {how_many}; one generator (seed 0). {_others(measured)}
+            f"""{own.images}; {own.measured_on}; one generator (seed 0). {_others(measured)}
             {_record_line(record_name)}"""
         ),
-        "```python\n" + _snippet(name, recipe, tasks) + "\n```",
-        pages.paragraph(f"**Limits.** {_limits(measured, tasks)}"),
+        "```python\n" + _snippet(name, own) + "\n```",
+        pages.paragraph(f"**Limits.** {own.limits}"),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _measured(record: dict) -> tuple[dict, dict]:
-    """The recipe and the numbers of the generator that a record keeps: of a sweep, its base with the first seed."""
-    numbers, config = record["numbers"], record["config"]
-    if "variants" in numbers:
-        base = next(variant for variant, row in numbers["variants"].items() if not row["changes"])
-        return config[base], numbers["variants"][base]["cells"][0]
-    return config, numbers["splits"][0] if "splits" in numbers else numbers
+def _described(record: dict) -> Described:
+    """A generator of a results row or of a sweep: of the latter its base with the first seed."""
+    recipe, measured = record["config"], record["numbers"]
+    if "variants" in measured:
+        base = next(variant for variant, row in measured["variants"].items() if not row["changes"])
+        recipe, measured = recipe[base], measured["variants"][base]["cells"][0]
+    as_good = matching(measured) if "baselines" in measured else []
+    limits = f"{ALONE} What it writes comes from the runs it learned from, and may lie near their checkpoints."
+    return Described(
+        recipe,
+        measured,
+        _checkpoints(recipe["collect"]),
+        _counts(measured),
+        f"{limits} Baselines as accurate (to half a point): {'; '.join(as_good)}." if as_good else limits,
+    )
+
+
+def _of_tasks(record: dict) -> Described:
+    """The generator of networks for selections of classes."""
+    recipe, measured = record["config"], record["numbers"]["splits"][0]
+    of = f"{measured['seen_tasks']} of {record['numbers']['zoo']['tasks']:,} selections of ten classes"
+    return Described(
+        recipe,
+        measured,
+        f"{recipe['collect']['checkpoints']} checkpoints for each of {of}",
+        f"means over {measured['unseen_tasks']} selections that it did not see, ten networks each",
+        f"{ALONE} The classes are those ten; a selection of none or all of them is no task.",
+        "task=[0, 1] * 5, ",
+    )
+
+
+def _of_mixtures(record: dict) -> Described:
+    """The generator of mixed states, by its midpoints."""
+    own, rows = record["numbers"]["cnn_digits"], {"original": "originals", "generated": f"ours: {MIXTURES[0]}"}
+    measured = {kind: own["rows"][row][0]["accuracy"] for kind, row in rows.items()}
+    measured["generator_parameters"] = own["cost"]["ours"]["generator_parameters"]
+    recipe = record["config"]["cnn_digits"]["recipe"]
+    states = recipe["model"]["permutation_states"]
+    return Described(
+        recipe,
+        measured,
+        f"{_checkpoints(recipe['collect'])}, and from what mixtures of them do on training images",
+        f"{_counts(measured)}, each of two mixed states",
+        f"{ALONE} Networks of two or more mixed states are what it was asked for; those of one are less accurate.",
+        "mixture=mixture, ",
+        (f"mixture = [[0.5 * (k in pair) for k in range({states})] for pair in ((0, 1), (2, 3), (4, 5))]",),
+    )
+
+
+def _of_circumstances(record: dict) -> Described:
+    """The generator of networks for how images are taken."""
+    plan, numbers = record["config"]["plan"], record["numbers"]
+    first = next(iter(record["config"]["variants"]))
+    networks = {"original": SPECIALISTS, "generated": first}
+    measured = {
+        kind: summarise(torch.tensor(numbers["accuracy"][row][0], dtype=torch.float64))
+        for kind, row in networks.items()
+    }
+    measured["generator_parameters"] = numbers["cost"][first]["parameters"]
+    conditions = plan["model"]["conditions"]
+    row = ", ".join(f'"{one["name"]}": {_inside(one)}' for one in conditions)
+    return Described(
+        {**plan, "sampler": "ddim", "sampling_steps": 1},
+        measured,
+        f"{plan['networks']} networks trained for one setting each of {', '.join(one['name'] for one in conditions)}, "
+        "and from what networks for others do on training images",
+        f"{len(numbers['rows'])} settings, most of them of held-out ranges, for each of which a network was trained "
+        "(original) and one was generated",
+        f"{ALONE} Settings outside of the ranges in its configuration are answered with a warning.",
+        "condition=setting, ",
+        (f"setting = {{{row}}}",),
+        "Test images as each setting has them taken",
+    )
+
+
+def _inside(condition: dict) -> str:
+    """A round number in the range of a condition."""
+    return f"{condition['low'] + 0.625 * (condition['high'] - condition['low']):g}"
+
+
+DESCRIBED: dict[str, Callable[[dict], Described]] = {
+    "unseen_tasks": _of_tasks,
+    "new_networks": _of_mixtures,
+    "networks_on_demand": _of_circumstances,
+}
+"""What says what a card says, of the generators that are asked for something."""
+
+
+def _checkpoints(collect: dict) -> str:
+    runs = f"each of {collect['runs']} runs" if collect["runs"] > 1 else "one run"
+    return f"{collect['checkpoints']} checkpoint{'s' * (collect['checkpoints'] > 1)} of {runs}"
+
+
+def _counts(measured: dict) -> str:
+    return f"{measured['original']['n']} originals, {measured['generated']['n']} generated networks"
 
 
 def _size(measured: dict) -> str:
@@ -108,25 +219,16 @@ def _record_line(name: str) -> str:
     return f"Record: [{name}](../../../results/{DEFAULT_PROFILE}/{name}.json); {where}."
 
 
-def _snippet(name: str, recipe: dict, tasks: bool) -> str:
-    settings = f'sampler="{recipe["sampler"]}", steps={recipe["sampling_steps"]}'
-    task = "task=[0, 1] * 5, " if tasks else ""
+def _snippet(name: str, own: Described) -> str:
+    settings = f'sampler="{own.recipe["sampler"]}", steps={own.recipe["sampling_steps"]}'
     return "\n".join(
         (
             "from rpglib import RPG\n",
             f'generator = RPG.from_pretrained("data/generators/{DEFAULT_PROFILE}/{name}")',
-            f"networks = generator.generate(3, {task}{settings})  # state dicts",
+            *own.before,
+            f"networks = generator.generate(3, {own.asked}{settings})  # state dicts",
         )
     )
-
-
-def _limits(measured: dict, tasks: bool) -> str:
-    known = "Writes this one architecture alone, for images that are prepared as those it was trained on."
-    if tasks:
-        return f"{known} The classes are those ten; a selection of none or all of them is no task."
-    known += " What it writes comes from the runs it learned from, and may lie near their checkpoints."
-    as_good = matching(measured) if "baselines" in measured else []
-    return f"{known} Baselines as accurate (to half a point): {'; '.join(as_good)}." if as_good else known
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ run each.
 
 def page() -> str:
     """The text of RESULTS.md."""
-    sections = (main_results(), unseen_tasks(), claims(), cost(), provenance())
+    sections = (main_results(), new_networks(), unseen_tasks(), claims(), cost(), provenance())
     return "\n\n".join(["# Results", pages.paragraph(HEAD), *(part for section in sections for part in section)]) + "\n"
 
 
@@ -104,6 +104,11 @@ def _minutes(name: str, row: dict) -> float:
     zoos, seconds = pages.numbers("collect_checkpoints")["zoos"], row["seconds"]
     earlier = zoos[name]["seconds"] if name in zoos else 0
     return (sum(seconds.values()) - seconds["collect"] + max(seconds["collect"], earlier)) / 60
+
+
+def new_networks() -> list[str]:
+    """Networks of mixed states beside independent trainings."""
+    return ["## New networks", summary.new(), pages.origin("new_networks")]
 
 
 def unseen_tasks() -> list[str]:

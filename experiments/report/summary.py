@@ -1,14 +1,21 @@
-"""The figures in the README: a sentence on unseen tasks, from its record, and ten rows of results.
+"""The figures in the README: sentences on networks on demand, unseen tasks and new networks, and rows of results.
 
 A row names the notebook and the claim that decides its verdict; what was found comes from that verdict, too.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import mean
 
 from experiments.claims import interval
+from experiments.ondemand.family import HELD_OUT
+from experiments.ondemand.study import GENERALIST, SPECIALISTS
+from experiments.ondemand.tables import each
 from experiments.report import main_rows, pages
 from experiments.report.verdicts import judged
+
+TURNED_BACK = "generalist, images turned back"
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,33 @@ class Line:
 
 def regions() -> dict[str, str]:
     """What stands between the README's marks, by the name of the region."""
-    return {"unseen": unseen(), "results": results()}
+    return {"demand": demand(), "unseen": unseen(), "new": new(), "results": results()}
+
+
+def demand() -> str:
+    """What networks for held-out circumstances are, beside those that one would train instead."""
+    record = pages.records()["networks_on_demand"]
+    numbers, cost = record["numbers"], record["numbers"]["cost"]
+    ours = next(iter(record["config"]["variants"]))
+    held_out = sum(kind in HELD_OUT for kind in numbers["kinds"])
+
+    def reached(name: str) -> str:
+        return interval(each(numbers, name)).text(signed=False)
+
+    def most(name: str) -> str:
+        return f"{mean(each(numbers, name)):.2f}"
+
+    once = cost[ours]["train"]["mean"] + cost[GENERALIST]["train"]["mean"] + numbers["zoo"]["cpu_seconds"]
+    return pages.paragraph(
+        f"""Digits are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand. For
+        {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights are written in
+        {1e3 * cost[ours]["network"]["mean"]:.0f} ms each and have a test accuracy of {reached(ours)} %. Networks
+        trained there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each, have {most(SPECIALISTS)} %; one of the same
+        size for all settings has {reached(GENERALIST)} %, and {most(TURNED_BACK)} % if a program that knows the angle
+        turns the images back first. This needs the training images, {numbers["zoo"]["networks"]} networks for other
+        settings, and {once / 60:.0f} minutes of one core, once ({len(numbers["accuracy"][ours])} generators of one zoo,
+        intervals of 95 %: [22_networks_on_demand]({pages.notebook("22")}))."""
+    )
 
 
 def unseen() -> str:
@@ -43,6 +76,39 @@ def unseen() -> str:
         of {first["seen_tasks"]} selections, the odd digits among them; for the other {first["unseen_tasks"]} it writes
         networks whose accuracy differs from that of the trained ones by {gap} points, and from that of the best
         baseline ({best}) by {ahead} (means over {len(splits)} random splits, with intervals of 95 %)."""
+    )
+
+
+def new() -> str:
+    """What networks of mixed states are, beside independent trainings, and what they cost, in two sentences."""
+    numbers = pages.numbers("new_networks")["cnn_digits"]
+    ours, zoo, cost = "ours: midpoints of two", numbers["zoo"], numbers["cost"]["ours"]
+    rows, originals = numbers["rows"][ours], numbers["rows"]["originals"][0]
+    images_alone = numbers["rows"]["hypernetwork: midpoints of two"]
+
+    def found(value: Callable[[dict], float]) -> str:
+        return interval([value(row) for row in rows]).text(signed=False)
+
+    def median(kind: str) -> str:
+        return found(lambda row: row[kind]["median"])
+
+    def votes(row: dict) -> float:
+        return row["ensembles"]["10"]["accuracy"]
+
+    once = zoo["cpu_seconds"] + cost["train"]["mean"]
+    alone = mean(row["accuracy"]["mean"] for row in images_alone)
+    accurate = found(lambda row: row["accuracy"]["mean"])
+    return pages.paragraph(
+        f"""A generator of {zoo["networks"]} independent trainings that is asked for further networks, which work and
+        disagree, writes them at a median distance of {median("distance")} from the nearest original, where 1 is that of
+        independent trainings from each other; they have a test accuracy of {accurate} % (originals
+        {originals["accuracy"]["mean"]:.2f}), ten of them vote with {found(votes)} % (ten originals
+        {votes(originals):.2f}), and their errors overlap by {found(lambda row: row["error_iou"])} (originals
+        {originals["error_iou"]:.2f}). This needs the training images, which copies and mixtures of weights do without,
+        and {once / 60:.0f} minutes of one core; they lie nearer to each other than independent trainings do
+        ({median("apart")}), and a hypernetwork that sees the images alone has {alone:.2f} % and writes one network over
+        and over ({len(rows)} generators of one zoo, intervals of 95 %:
+        [21_new_networks]({pages.notebook("21")}))."""
     )
 
 

@@ -1,8 +1,11 @@
-"""Kernel ridge regression from bits to weights; kernel and penalty are chosen on seen tasks that are held out."""
+"""Kernel ridge regression from bits or conditions to weights; kernel and penalty are chosen on held-out ones."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from rpglib.conditions import Condition, described, features
 from rpglib.errors import InputError
 from rpglib.runtime.arguments import takes, tensor
 
@@ -22,10 +25,38 @@ def kernel_ridge(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
     `FOLDS` folds of the seen tasks is fitted to all of them; a task and its opposite are in one fold, as they are on
     one side of a split.
     """
+    seen, tasks = seen.long(), tasks.long()
+    numbers = seen @ 2 ** torch.arange(seen.shape[1])
+    pairs = torch.minimum(numbers, 2 ** seen.shape[1] - 1 - numbers)
+    if len(pairs.unique()) < 2:
+        raise InputError("a kernel is chosen on held-out tasks; give at least two that are no opposites")
+    return _predicted(2 * seen - 1, weights, 2 * tasks - 1, pairs)
+
+
+@takes(
+    conditions=lambda name, value, sizes: described(name, value),
+    seen=tensor("S+ C+", "finite"),
+    weights=tensor("S P+", "real"),
+    asked=tensor("U+ C", "finite"),
+)
+def kernel_ridge_for_conditions(
+    conditions: Sequence[Condition], seen: Tensor, weights: Tensor, asked: Tensor
+) -> Tensor:
+    """The same for conditions: weights (U, P) for rows (U, C) from seen rows (S, C) and their weights (S, P).
+
+    The features are those that a generator is told, from -1 to 1; every row is a fold's by itself.
+    """
+    if len(seen) < 2:
+        raise InputError("a kernel is chosen on held-out rows; give at least two")
+    told = [2 * features(conditions, rows) - 1 for rows in (seen, asked)]
+    return _predicted(told[0], weights, told[1], torch.arange(len(seen)))
+
+
+def _predicted(inputs: Tensor, weights: Tensor, asked: Tensor, groups: Tensor) -> Tensor:
+    """Weights (U, P) for inputs (U, F); what is of one group (S,) is in one fold."""
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
-    seen, tasks = seen.long(), tasks.long()
     centred = (weights - weights.mean(0)).double()
     # Errors are the same in the at most S directions that the seen networks span, and found in a fraction of the time.
     try:
@@ -33,12 +64,8 @@ def kernel_ridge(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
     except torch.linalg.LinAlgError:
         raise InputError("weights are so large that their squares have no sum; scale them down") from None
     coordinates = axes * squares.clamp(min=0).sqrt()
-    numbers = seen @ 2 ** torch.arange(seen.shape[1])
-    pairs = torch.minimum(numbers, 2 ** seen.shape[1] - 1 - numbers)
-    if (several := len(pairs.unique())) < 2:
-        raise InputError("a kernel is chosen on held-out tasks; give at least two that are no opposites")
-    folds = GroupKFold(min(FOLDS, several))
+    folds = GroupKFold(min(FOLDS, len(groups.unique())))
     search = GridSearchCV(KernelRidge(), GRID, scoring="neg_mean_squared_error", cv=folds, refit=False)
-    search.fit(2 * seen - 1, coordinates, groups=pairs)
-    chosen = KernelRidge(**search.best_params_).fit(2 * seen - 1, centred)
-    return weights.mean(0) + torch.from_numpy(chosen.predict(2 * tasks - 1)).to(weights.dtype)
+    search.fit(inputs, coordinates, groups=groups)
+    chosen = KernelRidge(**search.best_params_).fit(inputs, centred)
+    return weights.mean(0) + torch.from_numpy(chosen.predict(asked)).to(weights.dtype)

@@ -56,9 +56,14 @@ class Denoiser(nn.Module):
         self.decoder_list = nn.ModuleList(block(i) for i in range(split, len(pairs)))
 
     @property
+    def last(self) -> nn.Conv1d:
+        """The layer whose output is the denoiser's."""
+        return [*self.encoder_list, *self.decoder_list][-1][0]
+
+    @property
     def at_zero(self) -> bool:
         """Whether it puts out zero whatever it is given, as beside a prototype's skip before training."""
-        return not any(bool(p.any()) for p in self.decoder_list[-1].parameters())
+        return not any(bool(p.any()) for p in self.last.parameters())
 
     def forward(self, noisy: Tensor, t: Tensor, prototype: Tensor, recompute: bool = False) -> Tensor:
         return self.denoise(noisy, self.time_embedder(t), self.condi_embedder(prototype), recompute)

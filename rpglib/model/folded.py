@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rpglib.errors import choice
-from rpglib.model import native
 from rpglib.model.denoiser import Denoiser
+from rpglib.model.native.kernel import NativeDenoiser, obstacle
 
 KERNELS = ("auto", "torch", "native")
 
@@ -20,14 +20,14 @@ def folded(denoiser: Denoiser, dtype: torch.dtype = torch.float32, kernel: str =
     """Return the denoiser in evaluation mode, BatchNorm folded into its convolutions, with both embeddings given.
 
     dtype: of weights and activations; what goes in and comes out is fp32. kernel: "native" is the machine code of
-    `native.py`, for fp32 on a CPU; "torch" is PyTorch; "auto" is the former where it can be used.
+    `native`, for fp32 on a CPU; "torch" is PyTorch; "auto" is the former where it can be used.
     Raises `InputError` for an unknown kernel, and for "native" where it cannot be used.
     """
     layers, skips = _layers(denoiser)
     if choice("kernel", kernel, KERNELS) != "torch":
-        reason = native.obstacle(layers, dtype)
+        reason = obstacle(layers, dtype)
         if reason is None:
-            return native.NativeDenoiser(layers, skips)
+            return NativeDenoiser(layers, skips)
         if kernel == "native":
             raise reason
     return TorchDenoiser(layers, skips, dtype)

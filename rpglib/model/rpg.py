@@ -7,8 +7,10 @@ import copy
 import dataclasses
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache, partial
 from os import PathLike
 from pathlib import Path
 
@@ -20,10 +22,11 @@ from torch import Tensor, nn
 
 from rpglib.conditions import check_conditions
 from rpglib.errors import InputError, choice, shown, whole_number
+from rpglib.model.card import card as model_card
 from rpglib.model.config import YOUNGER, RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
-from rpglib.model.native import NativeDenoiser, in_threads
+from rpglib.model.native.kernel import NativeDenoiser, in_threads
 from rpglib.model.positions import position_embedding
 from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.samplers import SAMPLERS, timesteps
@@ -31,9 +34,11 @@ from rpglib.runtime.arguments import dense, each, flag, network, number, of, tak
 from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
 from rpglib.runtime.distributed import each as each_part
 from rpglib.runtime.distributed import shared
-from rpglib.runtime.files import save_tensors, sha256
+from rpglib.runtime.files import atomic, save_tensors, sha256
 from rpglib.runtime.hardware import fp32, memory, pick, uses_bf16
+from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.randomness import stream
+from rpglib.runtime.threads import one_core_threads
 from rpglib.tasks import check_tasks
 from rpglib.tokenizer import ParameterTokenizer
 
@@ -46,8 +51,11 @@ MOST_NETWORKS = 2**20
 """In one call; more are made with `first`."""
 MOST_SCALE = 1000.0
 """Of guidance and of noise."""
+DRAWN_TOGETHER = 2**18
+"""So many values of noise, a few milliseconds of one core, are worth several threads."""
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.safetensors"
+CARD = "README.md"
 
 
 class RPG(nn.Module):
@@ -115,9 +123,8 @@ class RPG(nn.Module):
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
         if self.skip is not None:
             # The denoiser corrects the skip, so it starts by changing nothing.
-            last = [*self.denoiser.encoder_list, *self.denoiser.decoder_list][-1][0]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(self.denoiser.last.weight)
+            nn.init.zeros_(self.denoiser.last.bias)
 
     @property
     def device(self) -> torch.device:
@@ -423,14 +430,20 @@ class RPG(nn.Module):
 
     # ---- files --------------------------------------------------------------------------------------------------
 
-    @takes(companions=of(Mapping))
-    def save_pretrained(self, path: str | Path, companions: Mapping[str, Mapping[str, Tensor]] | None = None) -> str:
+    @takes(companions=of(Mapping), card=of(str))
+    def save_pretrained(
+        self,
+        path: str | Path,
+        companions: Mapping[str, Mapping[str, Tensor]] | None = None,
+        card: str | None = None,
+    ) -> str:
         """Write config.json, model.safetensors and tokenizer.safetensors into the folder `path`, all of them or none.
 
         companions: tensors by name that belong to this very generator, such as the checkpoints that it was measured
         with, kept beside it under the names of safetensors files. config.json holds the SHA-256 of every file and a
         digest of it all, which is returned: two saves of the same have the same. An older generator in `path` stays
-        readable until all is on the disk, and a save that fails or is killed leaves one of the two.
+        readable until all is on the disk, and a save that fails or is killed leaves one of the two. card: the text of a
+        model card, README.md, which stands beside them and is no part of the digest.
         """
         if self.tokenizer is None:
             raise InputError("this generator has no tokenizer, so what it writes could not be decoded; set one first")
@@ -451,7 +464,42 @@ class RPG(nn.Module):
             for name, tensors in (companions or {}).items():
                 save_tensors(place / name, dict(tensors))
 
-        return write_bundle(folder, CONFIG, self.config.to_dict(), write)
+        try:
+            text = None if card is None else card.encode()
+        except UnicodeEncodeError:
+            raise InputError("the card holds half a character, which no file can; write its text anew") from None
+        digest = write_bundle(folder, CONFIG, self.config.to_dict(), write)
+        if text is not None:
+            with atomic(folder / CARD) as part:
+                part.write_bytes(text)
+        return digest
+
+    @takes(card=of(str), private=flag)
+    def push_to_hub(
+        self, repo_id: str, *, card: str | None = None, private: bool = False, token: str | None = None
+    ) -> str:
+        """Push the generator to the hub, whence `from_pretrained("owner/name")` reads it; returns the address.
+
+        card: the text of its model card; by default one that says what it writes and that nothing was measured. Raises
+        `InputError` with the hub's reason where that is refused.
+        """
+        check_name(repo_id)
+        with tempfile.TemporaryDirectory(prefix="rpglib-") as folder:
+            self.save_pretrained(folder, card=model_card(repo_id, self.told()) if card is None else card)
+            return push(Path(folder), repo_id, "model", private, token, "A generator of rpglib")
+
+    def told(self) -> str:
+        """What the generator is, in a sentence or two, as its card says it."""
+        tokenizer, config = self.tokenizer, self.config
+        if tokenizer is None:
+            raise InputError("this generator has no tokenizer, so it writes no networks; set one first")
+        given = f" for a task of {config.task_bits} bits" if config.task_bits else ""
+        states = f", {config.permutation_states} permutation states" if config.permutation_states else ""
+        return (
+            f"A generator of network weights (recurrent diffusion, RPG): {tokenizer.num_parameters:,} values in "
+            f"{len(tokenizer.names)} tensors{given}, written as {tokenizer.num_tokens:,} tokens of "
+            f"{tokenizer.token_size:,} values. {sum(p.numel() for p in self.parameters()):,} parameters{states}."
+        )
 
     @classmethod
     def from_pretrained(
@@ -669,10 +717,23 @@ class TokenNoise:
         self.buffer, self.device = np.empty((len(places), size), np.float32), device
 
     def __call__(self) -> Tensor:
-        for row, generator in zip(self.buffer, self.generators, strict=True):
-            generator.standard_normal(out=row, dtype=np.float32)
+        # On one core, a step of "ddpm" would draw its noise for longer than a large GPU computes.
+        threads, rows = torch.get_num_threads(), range(len(self.generators))
+        if threads > 1 and self.buffer.size >= DRAWN_TOGETHER:
+            list(_drawing(threads).map(self._draw, np.array_split(rows, threads)))
+        else:
+            self._draw(rows)
         found = torch.from_numpy(self.buffer).to(self.device, copy=True)
         return found if self.temperature == 1 else found.mul_(self.temperature)
+
+    def _draw(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            self.generators[row].standard_normal(out=self.buffer[row], dtype=np.float32)
+
+
+@cache
+def _drawing(threads: int) -> ThreadPoolExecutor:
+    return one_core_threads(threads, "noise")
 
 
 def _first_alike(n: int, permutation: Tensor | None, task: Tensor | None) -> Tensor:

@@ -38,7 +38,7 @@ def checkpoints(name: str, zoo, sizes: dict) -> Checkpoints:
     """`zoo` where it is what training needs; raises `InputError` otherwise."""
     parts = ("runs", "tasks", "__len__", "__getitem__")
     if not all(hasattr(zoo, part) for part in parts) or not len(zoo):
-        raise InputError(f"{name} takes a zoo with one checkpoint at least, such as Zoo.open gives, not {shown(zoo)}")
+        raise InputError(f"{name} takes a zoo with one checkpoint at least, such as Zoo.read gives, not {shown(zoo)}")
     return zoo
 
 

@@ -260,7 +260,7 @@ def train_population(
     return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
 
-@takes(tick=function)
+@takes(see=function, tick=function)
 def advance(
     module: nn.Module,
     state: State,
@@ -270,11 +270,13 @@ def advance(
     label_maps: Tensor | None = None,
     *,
     save_at: Sequence[int] | None = None,
+    see: Callable[[Tensor, int], Tensor] | None = None,
     tick: Callable[[], object] = lambda: None,
 ) -> Iterator[State]:
     """Train one chunk of members, all in one pass, and yield their state after each of the steps `save_at`.
 
-    The arguments are those of `train_population`; `tick` is called after every step.
+    The arguments are those of `train_population`. see: what the members make of their images (N, b, C, S, S) at a step,
+    by its number, such as turn them, each as its own condition says; `tick` is called after every step.
     """
     seeds, save_at = _checked(module, state, split, schedule, seeds, label_maps, save_at)
     device = next(module.parameters()).device
@@ -286,6 +288,7 @@ def advance(
     for step, (x, y) in enumerate(batches(split, schedule, seeds, label_maps)):
         optimizer.param_groups[0]["lr"] = schedule.rate(step, steps)
         optimizer.zero_grad()
+        x = x if see is None else see(x, step)
         # A sum: the gradient of each member is that of its own loss alone.
         try:
             loss = learner.losses(x.to(device), y.to(device)).sum()

@@ -18,11 +18,11 @@ RUNS = 2**31
 
 
 def checked(
-    architecture: Architecture,
+    architecture: Architecture | None,
     runs,
     accuracies,
     tasks,
-    images: str,
+    images: str | None,
     config: Mapping | None,
     conditions=None,
     described_by=(),
@@ -33,10 +33,11 @@ def checked(
     ranges they do not leave.
     Raises `InputError` where one is not what a generator can use or a manifest can hold, and where they differ in N.
     """
-    if not isinstance(architecture, Architecture):
+    if not isinstance(architecture, Architecture | None):
         raise InputError(f"architecture is a {type(architecture).__name__}; give Architecture(name, num_classes, ...)")
-    check_types(architecture)
-    if not isinstance(images, str):
+    if architecture is not None:
+        check_types(architecture)
+    if not isinstance(images, str | None):
         raise InputError(f"images is the name of a data set, not a {type(images).__name__}")
     if not isinstance(config, Mapping | None):
         raise InputError(f"config is a dict of names and JSON values, not a {type(config).__name__}")
@@ -62,7 +63,7 @@ def checked(
         rows = check_conditions(described_by, conditions, len(runs), strict=True)
         own = {"conditions": rows.tolist(), "described_by": [asdict(one) for one in described_by]}
     return {
-        "architecture": _json("architecture", architecture.to_dict()),
+        "architecture": None if architecture is None else _json("architecture", architecture.to_dict()),
         "images": images,
         "config": _json("config", config or {}),
         "runs": runs.tolist(),

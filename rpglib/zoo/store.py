@@ -4,6 +4,7 @@ import hashlib
 import math
 import operator
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from itertools import islice
@@ -17,12 +18,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rpglib.conditions import Condition, described
-from rpglib.errors import InputError
-from rpglib.runtime.arguments import dense, each
+from rpglib.errors import InputError, shown
+from rpglib.runtime.arguments import dense, each, flag, network, takes, whole
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
+from rpglib.zoo.files import COUNTER
+from rpglib.zoo.layouts import find, local
+from rpglib.zoo.reading import Places, conditions_of, joined, patterns, report, selected, table_of
+from rpglib.zoo.sharing import write_card, write_manifest
 
 MANIFEST = "manifest.json"
 FORMAT = "rpglib zoo 2"
@@ -36,19 +42,24 @@ class Zoo:
     runs (N,) int64, from 0: which independent run a checkpoint comes from (its permutation state); tasks (N, bits)
     int64 of 0 and 1, or None: what its run had to tell apart; conditions (N, C) float64, or None: what it is for, as
     the `described_by` say, a `Condition` for each column; accuracies (N,) float64: percent on the unaugmented test
-    images, NaN where not known; architecture: what it is a checkpoint of; images: the data set's name; config: how it
-    was collected (JSON values). Shards are compared with their checksums when they are first read.
-    Make one with `collect`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
+    images, NaN where not known; architecture: what it is a checkpoint of, None where that is not known; images: the
+    data set's name, or None; config: how it was collected (JSON values). Shards are compared with their checksums when
+    they are first read. sources: where each checkpoint was read, and what its table said of it; None where none was.
+    Make one with `collect`, `Zoo.read`, `Zoo.write`, `Zoo.open` or `Zoo.from_checkpoints`.
     """
 
     def __init__(
-        self, shards: Sequence["_MemoryShard | _FileShard"], facts: Mapping, rows: Sequence[int] | None = None
+        self,
+        shards: Sequence["_MemoryShard | _FileShard | _PlacesShard"],
+        facts: Mapping,
+        rows: Sequence[int] | None = None,
     ):
         self._shards = shards
         self._facts = facts
         self._rows = torch.arange(len(facts["runs"])) if rows is None else torch.as_tensor(rows, dtype=torch.int64)
-        self.architecture: Architecture = Architecture.from_dict(facts["architecture"])
-        self.images: str = facts["images"]
+        said = facts["architecture"]
+        self.architecture = None if said is None else Architecture.from_dict(said)
+        self.images: str | None = facts["images"]
         self.config: dict = facts["config"]
         self.runs = torch.tensor(facts["runs"], dtype=torch.int64)[self._rows]
         known = [math.nan if x is None else x for x in facts["accuracies"]]
@@ -58,7 +69,79 @@ class Zoo:
         rows = facts.get("conditions")
         self.conditions = None if rows is None else torch.tensor(rows, dtype=torch.float64)[self._rows]
         self.described_by = described("described_by", facts.get("described_by", ()))
+        # What the weights of a checkpoint are called in its folder, and where settings lie beside them.
+        self.settings: tuple[str, Path] | None = facts.get("settings")
+        sources = facts.get("sources")
+        self.sources = None if sources is None else [sources[i] for i in self._rows.tolist()]
         self._ends = torch.tensor([shard.count for shard in shards]).cumsum(0)
+
+    @classmethod
+    def read(
+        cls,
+        source,
+        *,
+        table=None,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        key: str | None = None,
+        architecture: Architecture | None = None,
+        images: str | None = None,
+        described_by: Sequence[Condition] = (),
+        revision: str | None = None,
+    ) -> "Zoo":
+        """Read checkpoints as people have them; files stay where they are and are read there when asked for.
+
+        source: a file, a folder or a pattern of files (safetensors, also in shards with an index; what torch.save
+        wrote, read without running anything of it), folders of transformers, timm and PEFT, runs of ModelZoos, a hub
+        name ("owner/name", or "datasets/owner/name"; `revision` as there), a state dict or a module; or a list of such.
+        A zoo that `write` stored is opened as it is. The state dict in a larger dict (a training's state, Lightning's)
+        is found where there is one; `key` says which of several. The prefixes of `DataParallel` and `torch.compile` are
+        taken off; networks of the public zoos get the names of ours. `config["read"]` says in one line what was done.
+
+        table: what is known of the files: a CSV or JSON file, or rows as dicts, with the columns file, and accuracy
+        (percent), run, task (bits), as far as there are any; others are kept in `sources`. Without runs, each
+        checkpoint counts as a run of its own. include, exclude: names or patterns of the tensors that the zoo is of;
+        `complete` gives the others back. described_by: the conditions of the checkpoints, columns of the table by
+        their names. architecture: what the checkpoints fit, where `build` is wanted; timm's
+        folders tell it themselves.
+        Raises `InputError` where a source is absent, damaged, or could be meant in several ways, which it names; where
+        checkpoints differ in their tensors; for NaN; and for a table that does not fit.
+        """
+        source = local(source, revision)
+        options = {"table": table, "include": include, "exclude": exclude, "key": key, "architecture": architecture}
+        if isinstance(source, Path) and source.is_dir() and _is_zoo(source):
+            if given := [name for name, value in options.items() if value is not None]:
+                raise InputError(f"{source} is a zoo that knows its own facts; read it without {given[0]}")
+            return cls.open(source)
+        include, exclude, rows = patterns("include", include), patterns("exclude", exclude), table_of(table)
+        if not isinstance(key, str | None):
+            raise InputError(f"key names the dict that holds the state dict, not {shown(key)}")
+        if not isinstance(architecture, Architecture | None):
+            raise InputError(f"architecture is a {type(architecture).__name__}; give Architecture(name, ...) or None")
+        found = find(source, revision)
+        known, check, shards, notes, first = joined(found, rows), _Check(), [], [], None
+        for x in found:
+            opened = selected(x, key, include, exclude, architecture)
+            first, notes = first or opened, [*notes, opened.note]
+            for name in sorted(opened.rest.keys() ^ first.rest.keys()):
+                raise InputError(f"{x.label} and {first.found.label} differ in the tensor {name!r} that is left out")
+            kept = check(opened.tensors, x.label, copied=x.content is not None)
+            if x.content is None:
+                shards.append(_PlacesShard(opened.places))
+            else:
+                rest = {name: plain(tensor).clone() for name, tensor in opened.rest.items()}
+                shards.append(_MemoryShard(1, _stack([kept | rest])))
+        config = {"read": report(notes, first)}
+        described_by = described("described_by", described_by)
+        rows = conditions_of(known.sources, described_by)
+        facts = checked(
+            first.architecture, known.runs, known.accuracies, known.tasks, images, config, rows, described_by
+        )
+        own = {name: place.name for name, place in {**first.places.names, **first.places.rest}.items()}
+        lies = {"sources": known.sources, "own": own}
+        if first.found.weights is not None:
+            lies["settings"] = (first.found.weights, first.found.folder)
+        return cls(shards, facts | check.facts(facts, []) | lies)
 
     @classmethod
     def write(
@@ -66,11 +149,11 @@ class Zoo:
         path: str | Path,
         checkpoints: Iterable[Checkpoint | tuple[Checkpoint, float]],
         *,
-        architecture: Architecture,
+        architecture: Architecture | None = None,
         runs: Sequence[int],
         accuracies: Sequence[float] | None,
         tasks: Sequence[Sequence[int]] | None = None,
-        images: str = "digits",
+        images: str | None = None,
         config: Mapping | None = None,
         conditions: Sequence[Sequence[float]] | None = None,
         described_by: Sequence[Condition] = (),
@@ -121,11 +204,11 @@ class Zoo:
         cls,
         checkpoints: Iterable[Checkpoint | tuple[Checkpoint, float]],
         *,
-        architecture: Architecture,
+        architecture: Architecture | None = None,
         runs: Sequence[int],
         accuracies: Sequence[float] | None,
         tasks: Sequence[Sequence[int]] | None = None,
-        images: str = "digits",
+        images: str | None = None,
         config: Mapping | None = None,
         conditions: Sequence[Sequence[float]] | None = None,
         described_by: Sequence[Condition] = (),
@@ -161,9 +244,9 @@ class Zoo:
         return {name: tensor[0] for name, tensor in self._read(self._rows[number].view(1)).items()}
 
     def __repr__(self) -> str:
-        return (
-            f"Zoo({len(self)} checkpoints of {self.architecture.name} on {self.images}, {len(self.runs.unique())} runs)"
-        )
+        of = f" of {self.architecture.name}" if self.architecture is not None else ""
+        on = f" on {self.images}" if self.images is not None else ""
+        return f"Zoo({len(self)} checkpoints{of}{on}, {len(self.runs.unique())} runs)"
 
     def stacked(self, indices: Sequence[int] | None = None, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
@@ -208,9 +291,61 @@ class Zoo:
             raise InputError(f"choose at least one of {len(self)} checkpoints, by a list of numbers or a mask")
         return rows
 
+    @takes(private=flag)
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, licence: str = "other", token: str | None = None
+    ) -> str:
+        """Push the zoo to the hub, as a data set that `Zoo.read("datasets/owner/name")` opens; returns the address.
+
+        Its shards are written anew: what was read where it lies is copied. Beside them stand a manifest in parquet and
+        a card with that licence. Raises `InputError` with the hub's reason where that is refused.
+        """
+        check_name(repo_id)
+        known = [None if math.isnan(x) else x for x in self.accuracies.tolist()]
+        tasks = None if self.tasks is None else self.tasks.tolist()
+        with tempfile.TemporaryDirectory(prefix="rpglib-") as folder:
+            facts = {"architecture": self.architecture, "images": self.images, "config": self.config}
+            facts |= {"conditions": self.conditions, "described_by": self.described_by}
+            stored = Zoo.write(folder, self, runs=self.runs, accuracies=known, tasks=tasks, **facts)
+            rows = [
+                {"checkpoint": i, "run": run, "accuracy": known[i]}
+                | ({} if tasks is None else {"task": " ".join(map(str, tasks[i]))})
+                | ({} if self.sources is None else self.sources[i])
+                for i, run in enumerate(self.runs.tolist())
+            ]
+            write_manifest(Path(folder), rows)
+            of = f" of {self.architecture.name}" if self.architecture is not None else ""
+            values = sum(x.numel() for x in stored[0].values())
+            numbers = {"count": len(self), "of": of, "values": values, "runs": len(self.runs.unique())}
+            write_card(Path(folder), repo_id, licence, **numbers)
+            return push(Path(folder), repo_id, "dataset", private, token, "A zoo of rpglib")
+
     def build(self) -> nn.Module:
-        """Return an untrained network that the checkpoints fit."""
+        """Return an untrained network that the checkpoints fit; `InputError` where their architecture is not known."""
+        if self.architecture is None:
+            raise InputError(
+                "this zoo does not know its architecture; build the network yourself, or read the zoo with "
+                "architecture=Architecture(name, ...), of this library or of timm"
+            )
         return self.architecture.build()
+
+    @takes(network=network, index=whole(0), own_names=flag)
+    def complete(self, network: Checkpoint, index: int = 0, own_names: bool = True) -> dict[str, Tensor]:
+        """The network as the files had it: by their own names, with what the zoo left out of checkpoint `index`.
+
+        So a generated part becomes a whole network again. own_names=False keeps the zoo's names, without what was taken
+        off, an averaged model's counter too. Raises `InputError` where its tensors are not the zoo's.
+        """
+        if index >= len(self):
+            raise InputError(f"there is no checkpoint {index} of {len(self)}")
+        if network.keys() != {*self._facts["names"]}:
+            name = sorted(network.keys() ^ {*self._facts["names"]})[0]
+            raise InputError(f"the network and this zoo differ in the tensor {name!r}; give what was generated from it")
+        own = self._facts.get("own", {})
+        left = [name for name in own if name not in network and (own_names or name != COUNTER)]
+        rest = self._read(self._rows[index].view(1), left) if left else {}
+        found = {**network, **{name: x[0] for name, x in rest.items()}}
+        return {own.get(name, name): x for name, x in found.items()} if own_names else found
 
 
 @dataclass(frozen=True)
@@ -220,6 +355,18 @@ class _MemoryShard:
 
     def read(self, rows: Tensor, names: Set[str]) -> dict[str, Tensor]:
         return {name: self.tensors[name][rows] for name in names}
+
+
+@dataclass(frozen=True)
+class _PlacesShard:
+    """A checkpoint in files of others."""
+
+    places: Places
+    count: int = 1
+
+    def read(self, rows: Tensor, names: Set[str]) -> dict[str, Tensor]:
+        found = self.places.read(names)
+        return {name: plain(x)[None] if len(rows) == 1 else plain(x)[None][rows] for name, x in found.items()}
 
 
 @dataclass
@@ -286,8 +433,9 @@ class _Check:
         accuracies = list(measured) if facts["accuracies"] is None else facts["accuracies"]
         return {"accuracies": accuracies, "names": list(self.first), "tied": self.tied}
 
-    def __call__(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        what = f"checkpoint {self.count}"
+    def __call__(self, checkpoint: Checkpoint, what: str | None = None, copied: bool = True) -> dict[str, Tensor]:
+        """The tensors that are stored; copies, unless they lie in files that nobody trains."""
+        what = what or f"checkpoint {self.count}"
         self.count += 1
         check_state_dict(checkpoint, what)
         described = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in checkpoint.items()}
@@ -303,7 +451,7 @@ class _Check:
                     "a zoo holds checkpoints of one architecture"
                 )
         # Copied on receipt: a generator of checkpoints may go on training the very tensors that it hands over.
-        copies = {name: plain(x).clone() for name, x in checkpoint.items()}
+        copies = {name: plain(x).clone() if copied else plain(x) for name, x in checkpoint.items()}
         for name, x in copies.items():
             self._check_values(name, x, what)
         for name, source in self.tied.items():
@@ -394,6 +542,14 @@ def _open(folder: Path, manifest: Mapping) -> Zoo:
     return Zoo(shards, facts)
 
 
+def _is_zoo(folder: Path) -> bool:
+    """Whether a zoo was stored in this folder, whole or not."""
+    try:
+        return str(read_json(folder / MANIFEST).get("format")).startswith("rpglib zoo ")
+    except (InputError, AttributeError):
+        return False
+
+
 def _recorded(folder: Path, manifest: Mapping) -> dict:
     """The facts of a manifest; raises `InputError` where one is absent or not what `Zoo.write` stores."""
     fields = ("architecture", "runs", "accuracies", "tasks", "images", "config", "names", "tied")
@@ -401,11 +557,12 @@ def _recorded(folder: Path, manifest: Mapping) -> dict:
         raise InputError(f"{folder / MANIFEST} lacks {missing[0]!r}; copy or collect the zoo again")
     names, tied = manifest["names"], manifest["tied"]
     try:
-        if not isinstance(manifest["architecture"], dict) or manifest["accuracies"] is None:
+        said = manifest["architecture"]
+        if not isinstance(said, dict | None) or manifest["accuracies"] is None:
             raise InputError("its architecture or its accuracies are none")
         given = {field: manifest[field] for field in ("runs", "accuracies", "tasks", "images", "config")}
         given |= {field: manifest[field] for field in ("conditions", "described_by") if field in manifest}
-        facts = checked(Architecture.from_dict(manifest["architecture"]), **given)
+        facts = checked(None if said is None else Architecture.from_dict(said), **given)
         texts = isinstance(names, list) and isinstance(tied, dict) and all(isinstance(name, str) for name in names)
         if not texts or len(set(names)) < len(names) or not {*tied, *map(str, tied.values())} <= set(names):
             raise InputError("its names are not those of tensors")

@@ -31,11 +31,21 @@ ROOT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 # Not the modules that only other processes, a GPU, a compiler or a data set at hand could test.
 CORE = {
-    "": ("tokenizer", "tasks", "errors"),
+    "": ("tasks", "errors"),
+    "tokenizer": ("layout", "statistics", "tokenizer"),
     "model": ("config", "denoiser", "diffusion", "folded", "mamba2", "positions", "recurrent", "rpg", "samplers"),
-    "training": ("averages", "batches", "loop"),
+    "training": ("averages", "batches", "behaviour", "loop"),
     "zoo": ("architectures", "collect", "facts", "images", "store"),
-    "analysis": ("accuracy", "alignment", "connectivity", "geometry", "memorisation", "perturbation", "similarity"),
+    "analysis": (
+        "accuracy",
+        "alignment",
+        "connectivity",
+        "geometry",
+        "memorisation",
+        "perturbation",
+        "scales",
+        "similarity",
+    ),
     "baselines": ("kernel_ridge", "nearest", "ridge"),
     "runtime": ("bundles", "files", "locks", "state_dicts"),
 }

@@ -1,4 +1,4 @@
-"""What `import rpglib` gives: seven names, none of which is loaded before it is asked for."""
+"""What `import rpglib` gives: nine names, none of which is loaded before it is asked for."""
 
 import importlib
 import subprocess

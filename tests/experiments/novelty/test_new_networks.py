@@ -11,6 +11,7 @@ import torch
 
 from experiments import records
 from experiments.novelty import figures, jobs, tables
+from experiments.novelty.images import Moved
 from experiments.novelty.measures import (
     KINDS,
     MULTIPLES,
@@ -22,7 +23,7 @@ from experiments.novelty.measures import (
     row,
 )
 from experiments.novelty.mixing import MIXTURES, averages, mixtures
-from experiments.novelty.study import LONGER, ORIGINALS, Study
+from experiments.novelty.study import LONGER, ORIGINALS, Part, Study, Variant
 from experiments.sweeps.recipes import base
 from experiments.sweeps.sweep import vary
 from rpglib.analysis.alignment import permute
@@ -40,7 +41,8 @@ CHANGES = {
     "train.diffusion": False,
     "sampling_steps": 1,
 }
-VARIANTS = {"ours": {"networks": 2, "batch_size": 8}, "without behaviour": None}
+OURS = Variant({"networks": 2, "batch_size": 8, "augment": Moved(5.0, 0.1, 0.1)})
+VARIANTS = {"ours": OURS, "without behaviour": Variant(None), "short": Variant(None, {"train.steps": 1})}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,10 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(home):
-    return Study(vary(base("smoke"), CHANGES), "smoke", VARIANTS, (0, 1), networks=4, epochs=1, device="cpu")
+    flows = {"DeepWeightFlow": {"steps": 4}}
+    whole = Part(vary(base("smoke"), CHANGES), VARIANTS, (0, 1), networks=4, flows=flows, epochs=1)
+    other = Part(vary(base("smoke"), CHANGES | {"name": "other", "collect.runs": 3}), {"ours": OURS}, (0,), networks=3)
+    return Study({"whole": whole, "other": other}, "smoke", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +127,27 @@ def test_a_network_that_answers_nan_is_never_sure(zoo, digits):
     assert probabilities(zoo.build(), [broken], digits.test.images).eq(0).all()
 
 
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_images_are_moved_within_their_bounds(digits):
+    images = digits.train.images[:50]
+    still = Moved(0.0, 0.0, 0.0)(images, torch.Generator())
+    torch.testing.assert_close(still, images, rtol=0, atol=1e-5)
+    moved = Moved(15.0, 0.1, 0.1)(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape and moved.amin() >= images.amin() - 1e-5 and moved.amax() <= images.amax() + 1e-5
+    change = (moved - images).flatten(1).norm(dim=1) / images.flatten(1).norm(dim=1)
+    assert 0.1 < change.median() < 1 and len(change.unique()) == 50
+    # One pixel in the middle of nine: by a third of the width it moves to another pixel, and no further.
+    dot = torch.zeros(200, 1, 3, 3)
+    dot[:, :, 1, 1] = 1
+    shifted = Moved(0.0, 0.0, 1 / 3)(dot, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(shifted.sum((1, 2, 3)), torch.ones(200), rtol=0, atol=1e-4)
+    assert (shifted.mean(0) > 0.02).all()
+    turned = Moved(180.0, 0.0, 0.0)(dot, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(turned[:, 0, 1, 1], torch.ones(200))
+
+
 # ---- mixtures --------------------------------------------------------------------------------------------------------
 
 
@@ -143,7 +169,8 @@ def test_mixtures_are_what_they_are_called():
 
 
 def test_every_row_holds_what_was_asked(record):
-    rows = record["numbers"]["rows"]
+    numbers = record["numbers"]["whole"]
+    rows = numbers["rows"]
     assert {f"ours: {kind}" for kind in MIXTURES} | {ORIGINALS, LONGER} <= rows.keys()
     assert {len(found) for name, found in rows.items() if name != ORIGINALS} == {2} and len(rows[ORIGINALS]) == 1
     for name, found in rows.items():
@@ -160,7 +187,7 @@ def test_it_is_read_as_it_was_written_and_computed_once(study, record, monkeypat
     assert study.record(fresh=False) == record
     monkeypatch.setattr(jobs, "fit", lambda *arguments, **options: pytest.fail("trained again"))
     again = study.record(fresh=True)
-    assert again["numbers"]["rows"] == record["numbers"]["rows"] and again["generator"] == record["generator"]
+    assert again["numbers"] == record["numbers"] and again["generator"] == record["generator"]
 
 
 @pytest.mark.parametrize(
@@ -170,13 +197,17 @@ def test_it_is_read_as_it_was_written_and_computed_once(study, record, monkeypat
         {"seeds": (0,)},
         {"networks": 5},
         {"epochs": 2},
-        {"variants": VARIANTS | {"ours": {"networks": 3}}},
+        {"variants": VARIANTS | {"ours": Variant({"networks": 3})}},
+        {"variants": VARIANTS | {"short": Variant(None, {"train.steps": 3})}},
         {"recipe": None},
     ],
 )
 def test_a_record_of_other_settings_is_refused(study, record, change):
+    whole = study.parts["whole"]
     if "recipe" in change:
-        change = {"recipe": replace(study.recipe, sampling_steps=3)}
+        change = {"recipe": replace(whole.recipe, sampling_steps=3)}
+    if "seed" not in change:
+        change = {"parts": study.parts | {"whole": replace(whole, **change)}}
     with pytest.raises(InputError, match="other settings"):
         replace(study, **change).record(fresh=False)
 
@@ -184,7 +215,7 @@ def test_a_record_of_other_settings_is_refused(study, record, change):
 def test_it_is_checked_live_and_the_check_can_fail(study, record):
     assert "agree with the record" in study.check_live(record)
     other = copy.deepcopy(record)
-    other["numbers"]["rows"][f"ours: {MIXTURES[0]}"][0]["accuracy"]["mean"] += 1
+    other["numbers"]["whole"]["rows"][f"ours: {MIXTURES[0]}"][0]["accuracy"]["mean"] += 1
     with pytest.raises(AssertionError, match="differs from the record"):
         study.check_live(other)
     with pytest.raises(InputError, match="of two runs"):
@@ -192,7 +223,7 @@ def test_it_is_checked_live_and_the_check_can_fail(study, record):
 
 
 def test_a_broken_training_goes_on(study, tmp_path, monkeypatch):
-    job = study._job(jobs.Generated, 5, behaviour=VARIANTS["ours"])
+    job = replace(study.parts["whole"].jobs("smoke", 0, "cpu")["ours"][0], seed=5)
     whole = job.compute(tmp_path / "whole")
     fit = jobs.fit
 
@@ -209,8 +240,18 @@ def test_a_broken_training_goes_on(study, tmp_path, monkeypatch):
     assert job.compute(tmp_path / "broken")["rows"] == whole["rows"]
 
 
+@pytest.mark.parametrize("method", jobs.FLOWS)
+def test_a_flow_is_measured_as_the_rest_is(study, method, tmp_path):
+    settings = jobs.FLOWS[method] | {"steps": 2}
+    part = replace(study.parts["whole"], flows={method: settings})
+    found = part.jobs("smoke", 0, "cpu")[method][0].compute(tmp_path)
+    one = found["rows"][method]
+    assert one["n"] == 4 and one["apart"]["median"] > 0 and len(found["loss"]["losses"]) == 2
+    assert {"train", "step", "network"} == found["cpu_seconds"].keys() and found["generator_parameters"] > 10**5
+
+
 def test_tables_and_figures_show_the_numbers(record, home):
-    numbers = json.loads((records.results_dir("smoke") / "new_networks.json").read_text())["numbers"]
+    numbers = json.loads((records.results_dir("smoke") / "new_networks.json").read_text())["numbers"]["whole"]
     table = tables.methods(numbers)
     mean = sum(one["accuracy"]["mean"] for one in numbers["rows"]["noise of 1 LOO"]) / 2
     assert list(table.index) == list(numbers["rows"])

@@ -2,19 +2,35 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 import yaml
 
+from experiments.own.study import Study
 from experiments.report import cards
+from rpglib import RPG
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_every_generator_has_a_card():
     folders = {path.parent.name for path in (ROOT / "data/generators").glob("*/*/model.safetensors")}
-    assert folders and folders == set(cards.generators())
+    assert folders and folders == {*cards.generators(), cards.OWN}
+
+
+def test_the_card_of_ones_own_generator_shows_its_record():
+    """It was written when the generator was saved."""
+    folder = ROOT / "data/generators/cpu" / cards.OWN
+    record = json.loads((ROOT / "data/results/cpu" / f"{cards.OWN}.json").read_text())
+    config = record["config"]
+    given = {name: config[name] for name in ("checkpoints", "evaluate", "steps", "states", "n", "seed")}
+    own = Study(**given, out="", profile="cpu", fresh=False, device="cpu")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == own.card(RPG.from_pretrained(folder), record["numbers"])
+    mean = statistics.fmean(record["numbers"]["groups"]["generated"]["scores"])
+    assert f"| generated | {mean:.2f} |" in text
 
 
 @pytest.mark.parametrize("name", cards.generators())

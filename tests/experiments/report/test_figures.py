@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from PIL import Image
 
 from experiments.report import figures
 from rpglib.errors import InputError
@@ -34,6 +35,21 @@ def test_saved_twice_is_equal_and_holds_no_date(tmp_path):
         assert one == two
     pdf = (tmp_path / "figures" / "one.pdf").read_bytes()
     assert b"/CreationDate" not in pdf and b"/Type3" not in pdf
+
+
+def test_the_picture_for_screens_has_few_colours_that_look_like_all(tmp_path):
+    figure, (left, right) = axes(2)
+    left.imshow(np.linspace(0, 1, 4096).reshape(64, 64))
+    for place, colour in enumerate(figures.COLOURS):
+        right.plot([0, 1], [place, place + 1], color=colour)
+    figures.save(figure, "one", "cpu")
+    with figures.style():
+        figure.savefig(tmp_path / "all.png")
+    with Image.open(tmp_path / "figures/one.png") as few, Image.open(tmp_path / "all.png") as known:
+        assert few.mode == "P" and few.info["dpi"] == known.info["dpi"]
+        found, wanted = (np.asarray(image.convert("RGB"), dtype=int) for image in (few, known))
+    assert np.abs(found - wanted).max() <= 12 and np.abs(found - wanted).mean() < 1
+    assert (tmp_path / "figures/one.png").stat().st_size < (tmp_path / "all.png").stat().st_size
 
 
 def test_baselines_stand_below_the_generated_networks():

@@ -7,11 +7,13 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
-from rpglib.baselines.kernel_ridge import FOLDS, GRID, kernel_ridge
+from rpglib.baselines.kernel_ridge import FOLDS, GRID, kernel_ridge, kernel_ridge_for_conditions
 from rpglib.baselines.majority import majority_class
 from rpglib.baselines.mean import mean_network
 from rpglib.baselines.nearest import nearest_task
 from rpglib.baselines.ridge import PENALTIES, ridge
+from rpglib.conditions import Condition, random_conditions
+from rpglib.errors import InputError
 from rpglib.tasks import all_tasks, split_tasks
 
 BITS = 6
@@ -87,6 +89,25 @@ def test_kernel_ridge_finds_what_products_of_pairs_cannot():
         return (method(tasks[seen], weights[seen], tasks[unseen], **options) - weights[unseen]).abs().mean()
 
     assert error(kernel_ridge) < 0.1 * weights.std() < error(ridge, order=2)
+
+
+def test_kernel_ridge_for_conditions_finds_a_smooth_map_and_angles_come_round():
+    conditions = (Condition("angle", -180, 180, "angle"), Condition("blur", 0, 2))
+    generator = torch.Generator().manual_seed(0)
+    seen, asked = (random_conditions(conditions, n, generator) for n in (200, 50))
+    slopes = random(3, 4)
+
+    def weights(rows):
+        turn, blur = torch.deg2rad(rows[:, 0]), rows[:, 1]
+        return 5 + torch.stack((turn.sin(), turn.cos() * blur, blur.square()), 1) @ slopes
+
+    found = kernel_ridge_for_conditions(conditions, seen, weights(seen), asked)
+    assert (found - weights(asked)).abs().mean() < 0.05 * weights(asked).std()
+    edge = torch.tensor([[-180.0, 1.0], [180.0, 1.0]])
+    one, other = kernel_ridge_for_conditions(conditions, seen, weights(seen), edge)
+    torch.testing.assert_close(one, other)
+    with pytest.raises(InputError, match="give at least two"):
+        kernel_ridge_for_conditions(conditions, seen[:1], weights(seen[:1]), asked)
 
 
 def test_kernel_ridge_of_noise_is_nearly_its_mean():

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,22 @@ def test_neighbouring_seeds_share_neither_noise_nor_states(tokenizer):
     states = torch.stack([model.permutation_rows(None, 200, seed) for seed in range(3)])
     for a, b in ((0, 1), (1, 2)):
         assert (states[a, 1:] == states[b, :-1]).float().mean() < 0.6, "network i + 1 has what i of the next seed has"
+
+
+def test_any_number_of_threads_draws_the_same_noise(monkeypatch):
+    before, found, drew = torch.get_num_threads(), [], set()
+    draw = rpg.TokenNoise._draw
+    monkeypatch.setattr(rpg.TokenNoise, "_draw", lambda *given: drew.add(threading.get_ident()) or draw(*given))
+    monkeypatch.setattr(rpg, "DRAWN_TOGETHER", 5 * 8)
+    try:
+        for threads in (1, 3, 8):
+            torch.set_num_threads(threads)
+            noise = rpg.TokenNoise(0, torch.tensor([0, 0, 1, 1, 2]), torch.arange(5), 8, torch.device("cpu"))
+            found.append(torch.stack((noise(), noise())))
+    finally:
+        torch.set_num_threads(before)
+    assert len(drew) > 1 and not found[0][0].equal(found[0][1])
+    assert found[1].equal(found[0]) and found[2].equal(found[0])
 
 
 def test_states_and_noise_are_drawn_from_streams_of_their_own(tokenizer, monkeypatch):
@@ -879,3 +896,15 @@ def test_a_companion_is_a_dict_of_tensors(tokenizer, tmp_path, tensors):
     with pytest.raises(InputError, match=r"companion 'beside\.safetensors'"):
         generator(tokenizer).save_pretrained(tmp_path, {"beside.safetensors": tensors})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_stands_beside_the_files_and_is_no_part_of_them(tmp_path):
+    tokenizer = ParameterTokenizer.fit([{"w": torch.randn(3, 4)}, {"w": torch.randn(3, 4)}], 4)
+    model = RPG(RPGConfig(token_size=4, widths=(8,), headdim=8, d_state=4, channels=(1, 2, 1)), tokenizer)
+    digest = model.save_pretrained(tmp_path, card="# Mine")
+    assert (tmp_path / "README.md").read_text() == "# Mine"
+    assert model.save_pretrained(tmp_path) == digest and (tmp_path / "README.md").exists()
+    assert "12 values in 1 tensors" in model.told()
+    with pytest.raises(InputError, match="half a character"):
+        model.save_pretrained(tmp_path / "new", card="\udcff")
+    assert not (tmp_path / "new").exists()

@@ -33,4 +33,4 @@ def test_a_new_name_is_seen_and_other_files_are_not(package):
 
 
 def test_the_library_is_this_one():
-    assert (LIBRARY / "model" / "denoiser_kernel.cpp").exists() and len(digest(LIBRARY)) == 16
+    assert (LIBRARY / "model" / "native" / "kernel.cpp").exists() and len(digest(LIBRARY)) == 16

@@ -105,6 +105,32 @@ def test_noise_on_the_images_is_the_streams(digits, zoo):
     assert found[0] > plain + 0.1, "the same images, harder to read"
 
 
+def test_images_may_be_augmented(digits, zoo):
+    networks, seen = zoo.stacked([0, 1]), []
+
+    def inverted(images, generator):
+        seen.append((images.shape, torch.rand(1, generator=generator).item()))
+        return -images
+
+    def loss(**options):
+        own = ClassificationBehaviour(digits.train, DIGITS, **options)
+        return own(networks, torch.Generator().manual_seed(1)).item()
+
+    negative = Split(-digits.train.images, digits.train.labels)
+    own = ClassificationBehaviour(negative, DIGITS)(networks, torch.Generator().manual_seed(1)).item()
+    assert loss(augment=inverted) == own != loss()
+    assert loss(augment=inverted) == own and seen[0] == seen[1] and seen[0][0] == (64, 1, 8, 8)
+    facts = [ClassificationBehaviour(digits.train, DIGITS, augment=x).facts()["augment"] for x in (None, inverted)]
+    assert facts[0] == "None" and facts[1].endswith("inverted")
+
+
+@pytest.mark.parametrize("bad", [lambda x, g: None, lambda x, g: x[:1], lambda x, g: x.double()])
+def test_what_augments_badly_is_told(digits, zoo, bad):
+    own = ClassificationBehaviour(digits.train, DIGITS, augment=bad)
+    with pytest.raises(InputError, match=r"augment returns images .*, as it takes them, not"):
+        own(zoo.stacked([0, 1]), torch.Generator())
+
+
 @pytest.mark.parametrize("diffusion", [True, False])
 def test_the_step_adds_both_losses_by_their_weights(zoo, behaviour, diffusion):
     batch = {"tokens": torch.zeros(2, *fresh(zoo).tokenizer.mask.shape), "permutation": torch.tensor([0, 3])}

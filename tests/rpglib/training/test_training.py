@@ -412,7 +412,7 @@ def test_a_denoiser_that_stays_at_zero_is_not_computed(zoo, monkeypatch):
     config = dataclasses.replace(SHORT, prototype_loss=1.0, diffusion=False)
     at_zero, learned, without = (fresh(zoo, prediction="sample", prototype_skip=True) for _ in range(3))
     with torch.no_grad():
-        learned.denoiser.decoder_list[-1][0].bias.fill_(0.1)
+        learned.denoiser.last.bias.fill_(0.1)
     computed = []
     monkeypatch.setattr(Denoiser, "at_zero", property(lambda self: False))
     losses = train(at_zero, zoo, config, progress=False).losses

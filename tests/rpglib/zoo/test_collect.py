@@ -11,6 +11,7 @@ from rpglib.zoo.collect import (
     CollectConfig,
     Schedule,
     _streamed,
+    advance,
     batching_gain,
     collect,
     init_population,
@@ -61,6 +62,24 @@ def test_a_member_does_not_depend_on_the_others(digits, architecture):
         assert first["1.num_batches_tracked"].tolist() == [[3] * 3, [8] * 3]
     weights = first[next(iter(first))]
     assert not weights[0].allclose(weights[1]) and not weights[:, 0].allclose(weights[:, 1])
+
+
+@pytest.mark.parametrize("seeds", [[3], [3, 4]])
+def test_members_learn_from_what_they_make_of_their_images(digits, seeds):
+    """Twice as bright for the second member: each ends as it would alone on images that are so to begin with."""
+    state, schedule, steps = init_population(CNN, seeds), Schedule(1, 1e-3, 32), []
+
+    def see(images, step):
+        steps.append((tuple(images.shape), step))
+        return images * torch.arange(1.0, len(seeds) + 1).view(-1, 1, 1, 1, 1)
+
+    (found,) = advance(CNN.build(), state, digits.train, schedule, seeds, see=see)
+    assert steps == [((len(seeds), 32, 1, 8, 8), k) for k in range(4)]
+    for k, seed in enumerate(seeds):
+        bright = Split(digits.train.images * (k + 1), digits.train.labels)
+        (own,) = advance(CNN.build(), {name: x[k : k + 1] for name, x in state.items()}, bright, schedule, [seed])
+        for name, x in own.items():
+            torch.testing.assert_close(found[name][k], x[0], rtol=1e-3, atol=8e-5)
 
 
 def test_the_loop_is_adamw_on_the_mean_loss(digits):

@@ -31,6 +31,7 @@ def facts(count: int) -> dict:
         "runs": [i // 2 for i in range(count)],
         "accuracies": [90.0 + i for i in range(count)],
         "tasks": [[i % 2, 1] for i in range(count)],
+        "images": "digits",
         "config": {"epochs": 3},
     }
 
@@ -61,6 +62,17 @@ def test_everything_comes_back(zoo):
         assert_same(found, checkpoint(i))
     assert_same(zoo[-1], checkpoint(4))
     assert sum(p.numel() for p in zoo.build().parameters()) == 3514
+
+
+def test_neither_architecture_nor_images_need_be_known(tmp_path):
+    unknown = {name: x for name, x in facts(3).items() if name not in ("architecture", "images")}
+    networks = [checkpoint(i) for i in range(3)]
+    Zoo.write(tmp_path, networks, **unknown)
+    for zoo in (Zoo.open(tmp_path), Zoo.from_checkpoints(networks, **unknown)):
+        assert zoo.architecture is None and zoo.images is None and repr(zoo) == "Zoo(3 checkpoints, 2 runs)"
+        assert_same(zoo[2], checkpoint(2))
+        with pytest.raises(InputError, match="does not know its architecture"):
+            zoo.build()
 
 
 CONDITIONS = (Condition("angle", -180, 180, "angle"), Condition("camera", 0, 3, "identity"))

@@ -126,7 +126,7 @@ def test_cnn_s_has_the_paper_size():
     assert ParameterTokenizer.fit([state], token_size=64).num_parameters == 2864
 
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "tokenizer.safetensors"
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "tokenizer.safetensors"
 # safetensors files are sorted by name; the reference read its state dicts in the order of the modules.
 ORDER = ("0.weight", "0.bias", *(f"1.{k}" for k in BATCH_NORM), "3.weight", *(f"4.{k}" for k in BATCH_NORM))
 ORDER += ("6.weight", "6.bias")

@@ -1,4 +1,4 @@
-// The denoiser on a CPU, one layer after the other for tokens that stay in the cache (see native.py).
+// The denoiser on a CPU, one layer after the other for tokens that stay in the cache (see kernel.py).
 //
 // A convolution of kernel size R = 7 is a minimal filtering F(8, 7) (Winograd 1980; Toom-Cook): 8 outputs from 14
 // inputs in 14 multiplications per pair of channels instead of 56. Activations lie in 8 phases, x[8 t + p] at [p][t], so

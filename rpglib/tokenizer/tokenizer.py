@@ -7,7 +7,6 @@ Source: RPG paper v1, section 2.2, equations 1 and 2.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -21,87 +20,21 @@ from rpglib.runtime.arguments import dense, flag, takes
 from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import COUNTER, Checkpoint, check_state_dict, plain, same, tied
-
-SLICINGS = ("layer", "flatten", "channel")
-NORMALISATIONS = ("layer", "residual", "element")
-
-# BatchNorm variances are positive and skewed, so they are normalised as log(v / reference + LOG_OFFSET) with the
-# reference 0.95 of their mean: the constants of the released code.
-LOG_OFFSET = 0.05
-LOG_REFERENCE = 0.95
-
-# Tokens are float32: values of these types come back to rounding. Those of others come back if float32 has these very
-# numbers and they are divided by powers of two alone.
-CARRIED = (
-    *(torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e4m3fnuz),
-    *(torch.float8_e5m2, torch.float8_e5m2fnuz),
+from rpglib.tokenizer.layout import LOG_OFFSET, SLICINGS, Layer, lay_out
+from rpglib.tokenizer.statistics import (
+    CARRIED,
+    CONTRAST,
+    LEAST,
+    NORMALISATIONS,
+    TOKENS,
+    Survey,
+    beyond,
+    negative,
+    not_finite,
+    statistics,
 )
-# Where float32 arithmetic would bring back fewer than six digits, a layer is exact: computed in float64, and not
-# centred if need be. That is so for values beyond RANGE, whose squares or inverses are; for a checkpoint whose largest
-# value is less than 1 / CONTRAST of the shift; for a variance of less than LEAST times the reference.
-RANGE = (1e-15, 1e15)
-CONTRAST = 16
-LEAST = 1e-3
-# Smaller tokens have fewer digits, larger ones are infinite.
-TOKENS = (1e-30, 3e38)
+
 LARGEST_SIZE = 2**24
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One tokenised tensor: its name, shape and type, and whether it is normalised through a log, with which offset."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    log: bool
-    offset: float = LOG_OFFSET
-
-    @property
-    def size(self) -> int:
-        return torch.Size(self.shape).numel()
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Where a layer lies in the flattened tokens: runs of `run` values, `stride` apart, the last one shorter."""
-
-    offset: int
-    size: int
-    run: int
-    stride: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether the layer lies in one piece."""
-        return self.run == self.size
-
-    def pieces(self, flat: Tensor, values: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Pairs of equally shaped views (into the flattened tokens, into the flattened layer); values may be (1,)."""
-        if self.whole:
-            return [(flat[self.offset : self.offset + self.size], values)]
-        full, rest = divmod(self.size, self.run)
-
-        def cut(start: int, shape: tuple[int, ...]) -> Tensor:
-            return values if values.numel() == 1 else values[start : start + torch.Size(shape).numel()].view(shape)
-
-        pairs = []
-        if full:
-            block = flat.as_strided((full, self.run), (self.stride, 1), flat.storage_offset() + self.offset)
-            pairs.append((block, cut(0, (full, self.run))))
-        if rest:
-            start = self.offset + full * self.stride
-            pairs.append((flat[start : start + rest], cut(full * self.run, (rest,))))
-        return pairs
-
-    def values(self, flat: Tensor) -> Tensor:
-        """The layer (N, size) of the flattened tokens (N, L x D) of several networks."""
-        if self.whole:
-            return flat[:, self.offset : self.offset + self.size]
-        full, rest = divmod(self.size, self.run)
-        end = self.offset + full * self.stride
-        parts = flat[:, self.offset : end].unflatten(1, (full, self.stride))[..., : self.run].flatten(1)
-        return torch.cat((parts, flat[:, end : end + rest]), 1)
 
 
 class ParameterTokenizer:
@@ -153,7 +86,7 @@ class ParameterTokenizer:
         self.token_size = token_size
         self.slicing = choice("slicing", slicing, SLICINGS)
         self.normalisation = choice("normalisation", normalisation, NORMALISATIONS)
-        self.segments, self.num_tokens = _lay_out(self.layers, token_size, slicing)
+        self.segments, self.num_tokens = lay_out(self.layers, token_size, slicing)
 
     def __repr__(self) -> str:
         return (
@@ -199,7 +132,7 @@ class ParameterTokenizer:
             for name, x in first.items()
             if x.is_floating_point() and x.numel() and name not in aliases
         ]
-        surveys = {layer.name: _Survey(layer, plain(first[layer.name]).flatten()) for layer in layers}
+        surveys = {layer.name: Survey(layer, plain(first[layer.name]).flatten()) for layer in layers}
         constants = {name: plain(x).clone() for name, x in first.items() if name not in surveys and name not in aliases}
         blank = cls(layers, [], [], [], constants, aliases, list(first), token_size, slicing, normalisation)
         for i in range(len(checkpoints)):
@@ -227,7 +160,7 @@ class ParameterTokenizer:
             )
         for survey in kept:
             survey.settle(len(checkpoints))
-        shift, scale = _statistics(checkpoints, kept, normalisation)
+        shift, scale = statistics(checkpoints, kept, normalisation)
         still = [survey for survey in kept if not alike and not survey.varies.all()]
         fixed = {survey.layer.name: (~survey.varies, survey.first[~survey.varies]) for survey in still}
         return cls(
@@ -258,7 +191,7 @@ class ParameterTokenizer:
         for name in self._differing(state_dict):
             x = plain(state_dict[name])
             if x.is_floating_point() and x.float().isnan().any():
-                raise InputError(_not_finite(name, "the state dict"))
+                raise InputError(not_finite(name, "the state dict"))
             raise InputError(
                 f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
                 "that holds this network, too"
@@ -271,7 +204,7 @@ class ParameterTokenizer:
             if self._exact(k):
                 tokens = ((x - self.shift[k]) / self.scale[k]).float()
                 if layer.dtype not in CARRIED and not (tokens.double() * self.scale[k]).equal(x):
-                    raise InputError(f"the state dict: {_beyond(layer)}")
+                    raise InputError(f"the state dict: {beyond(layer)}")
                 for target, values in segment.pieces(flat, tokens):
                     target.copy_(values)
                 continue
@@ -423,10 +356,10 @@ class ParameterTokenizer:
             return x
         low, high = float(x.amin()), float(x.amax())
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise InputError(_not_finite(layer.name, "the state dict"))
+            raise InputError(not_finite(layer.name, "the state dict"))
         if layer.log:
             if low < 0:
-                raise InputError(_negative(layer.name, "the state dict"))
+                raise InputError(negative(layer.name, "the state dict"))
             small = low < least and not (self._exact(k) and x[x < least].eq(0).all())
         else:
             small = part is None and 0 < max(-low, high) < least
@@ -617,177 +550,3 @@ class ParameterTokenizer:
                 faults.append(not right or values.shape != (int(which.sum()),))
         if any(faults):
             raise InputError("its parts do not fit together")
-
-
-class _Survey:
-    """What one pass over a zoo tells of a layer: which values vary, their sizes, and the "layer" statistics."""
-
-    def __init__(self, layer: Layer, first: Tensor):
-        self.layer, self.first = layer, first
-        self.varies = torch.zeros(layer.size, dtype=torch.bool)
-        self.infinite = self.zero = self.beyond = False
-        self.mean = self.std = self.reference = 0.0
-        # Of all values; of the largest value of each checkpoint that is not all zero, and which one that was; of
-        # variances above zero.
-        self.largest, self.smallest, self.least, self.where = 0.0, math.inf, math.inf, 0
-        self.exact = layer.size == 1
-
-    def see(self, x: Tensor, i: int) -> None:
-        """Take in the flat layer of checkpoint i."""
-        if i and not self.varies.all():
-            self.varies |= x != self.first
-        given, x, what = x, x.float(), f"checkpoint {i}"
-        low, high = float(x.amin()), float(x.amax())
-        if low != low:
-            raise InputError(_not_finite(self.layer.name, what))
-        if self.layer.dtype not in CARRIED and not x.double().equal(given.double()):
-            self.beyond = True
-            return
-        if math.inf in (-low, high):
-            if (x.isinf() & self.varies).any():
-                raise InputError(_not_finite(self.layer.name, what))
-            self.infinite = True
-            x = x[x.isfinite()]
-            if not len(x):
-                return
-            low, high = float(x.amin()), float(x.amax())
-        largest = max(-low, high)
-        self.largest = max(self.largest, largest)
-        if 0 < largest < self.smallest:
-            self.smallest, self.where = largest, i
-        if self.layer.log:
-            if low < 0:
-                raise InputError(_negative(self.layer.name, what))
-            self.zero |= low == 0
-            if high > 0:
-                self.least = min(self.least, low or float(x[x > 0].min()))
-            scale = LOG_REFERENCE * float(x.mean() if largest <= RANGE[1] else x.double().mean()) or 1.0
-            self.reference += scale
-            x = torch.log(x / scale + LOG_OFFSET)
-        if len(x) > 1:
-            deviation, average = torch.std_mean(x)
-            self.mean += float(average)
-            self.std += float(deviation)
-
-    def settle(self, n: int) -> None:
-        """Draw the conclusions from all n checkpoints; raises `InputError` where the layer would not come back."""
-        if self.beyond or (self.layer.log and self.layer.dtype not in CARRIED):
-            raise InputError(_beyond(self.layer))
-        if (self.first.float().isinf() & self.varies).any():
-            raise InputError(_not_finite(self.layer.name, "checkpoint 0"))
-        self.mean, self.std, self.reference = self.mean / n, self.std / n, self.reference / n
-        self.exact |= (
-            self.layer.dtype not in CARRIED or self.infinite or self.largest > RANGE[1] or 0 < self.largest < RANGE[0]
-        )
-        if self.layer.log:
-            self.exact |= self.zero or self.least < LEAST * self.reference
-            if self.exact:
-                self.layer = replace(self.layer, offset=min(LOG_OFFSET, self.least / self.reference))
-
-
-def _lay_out(layers: Sequence[Layer], token_size: int, slicing: str) -> tuple[list[Segment], int]:
-    """Place each layer in the flattened tokens; returns the segments and the number of tokens L."""
-    segments, offset = [], 0
-    for layer in layers:
-        channel = layer.size // (layer.shape or (1,))[0]
-        if slicing == "channel" and channel <= token_size:
-            run = token_size // channel * channel
-        elif slicing == "channel":
-            run = channel
-        else:
-            run = layer.size
-        stride = -(-run // token_size) * token_size
-        segments.append(Segment(offset, layer.size, run, stride))
-        offset += layer.size if slicing == "flatten" else -(-layer.size // run) * stride
-    return segments, -(-offset // token_size)
-
-
-def _statistics(
-    checkpoints: Sequence[Checkpoint], surveys: Sequence[_Survey], normalisation: str
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Shift and scale of every layer, float32, of exact layers float64: (1,) or by value, as the normalisation says.
-
-    Raises `InputError` where tokens could not hold both the largest and the smallest checkpoint of a layer.
-    """
-    passed = [survey for survey in surveys if survey.exact or normalisation != "layer"]
-    moments = dict(zip([survey.layer.name for survey in passed], _moments(checkpoints, passed), strict=True))
-    shifts, scales = [], []
-    for survey in surveys:
-        by_value = survey.layer.size == 1 or normalisation == "element"
-        if survey.layer.name not in moments:
-            # Of the first pass.
-            shift, scale = torch.tensor([[survey.mean], [survey.std]], dtype=torch.float64)
-            shift, scale = shift.float(), _usable(scale, shift, 1.0).float()
-        else:
-            mean, variance, spread = moments[survey.layer.name]
-            if normalisation == "layer" and not by_value:
-                shift = mean[~survey.first.float().isinf()].mean().reshape(1)
-                deviation = torch.tensor([spread], dtype=torch.float64)
-            else:
-                pooled = variance if by_value else variance.double().mean().to(variance.dtype).reshape(1)
-                shift, deviation = mean, pooled.sqrt()
-            # Very small layers must not be measured by 1.
-            size = max(float(deviation.amax()), float(shift.abs().amax())) if survey.exact else 1.0
-            scale = _usable(deviation, shift, size or 1.0)
-            if survey.exact:
-                scale = scale.clamp(min=1e-20 * float(scale.amax()))
-        if not survey.layer.log:
-            verbatim = survey.layer.dtype not in CARRIED
-            if verbatim or survey.smallest < float(shift.abs().amax()) / CONTRAST:
-                squares = shift.double().square() + scale.double().square()
-                scale = (squares if by_value else squares.mean().reshape(1)).sqrt()
-                shift = torch.zeros(1, dtype=torch.float64)
-                if verbatim:
-                    scale = torch.ldexp(torch.ones_like(scale), scale.frexp().exponent)
-            if survey.smallest < TOKENS[0] * float(scale.amax()):
-                raise InputError(
-                    f"checkpoint {survey.where}: {survey.layer.name!r} is too small beside that of other checkpoints "
-                    "to come back from float32 tokens; leave this checkpoint out"
-                )
-        shifts.append(shift)
-        scales.append(scale)
-    return shifts, scales
-
-
-def _moments(checkpoints: Sequence[Checkpoint], surveys: Sequence[_Survey]) -> list[tuple[Tensor, Tensor, float]]:
-    """By layer: mean and variance of every value over the zoo, and the mean deviation within it (of exact layers)."""
-    kinds = [torch.float64 if survey.exact else torch.float32 for survey in surveys]
-    mean = [torch.zeros(survey.layer.size, dtype=kind) for survey, kind in zip(surveys, kinds, strict=True)]
-    squares, spread = [torch.zeros_like(x) for x in mean], [0.0] * len(mean)
-    n = len(checkpoints) if surveys else 0
-    for i in range(n):
-        checkpoint = checkpoints[i]
-        for k, survey in enumerate(surveys):
-            x = plain(checkpoint[survey.layer.name]).flatten().to(kinds[k])
-            if survey.layer.log:
-                x = torch.log(x / survey.reference + survey.layer.offset)
-            if survey.exact:
-                finite = x.isfinite()
-                if finite.sum() > 1:
-                    spread[k] += float(x[finite].std()) / n
-                x = x.masked_fill(~finite, 0.0)
-            # Welford's update: exact to rounding where a sum of squares would cancel.
-            delta = x - mean[k]
-            mean[k] += delta / (i + 1)
-            squares[k].addcmul_(delta, x - mean[k])
-    return [(m, s / max(n - 1, 1), deviation) for m, s, deviation in zip(mean, squares, spread, strict=True)]
-
-
-def _usable(deviation: Tensor, mean: Tensor, otherwise: float) -> Tensor:
-    """The deviation, but no less than rounding, which dividing by it would blow up; `otherwise` where there is none."""
-    rounding = 1e-7 * mean.abs().amax()
-    least = torch.where(deviation > 0, rounding, otherwise).to(deviation.dtype)
-    return torch.where(deviation > rounding, deviation, least)
-
-
-def _not_finite(name: str, what: str) -> str:
-    return f"{what}: {name!r} holds NaN or infinity; leave this checkpoint out"
-
-
-def _beyond(layer: Layer) -> str:
-    kind = str(layer.dtype).removeprefix("torch.")
-    return f"{layer.name!r} varies in {kind}, of which float32 tokens would lose digits; convert it with .float()"
-
-
-def _negative(name: str, what: str) -> str:
-    return f"{what}: {name!r} holds a variance below zero; leave this checkpoint out"

@@ -1,4 +1,4 @@
-"""The denoiser for sampling on a CPU, as machine code: `denoiser_kernel.cpp`, compiled at first use and kept.
+"""The denoiser for sampling on a CPU, as machine code: `kernel.cpp`, compiled at first use and kept.
 
 A convolution library computes one layer of all tokens, writes it to memory and starts the next. The kernel takes a few
 tokens through all layers within the cache, and needs a quarter of the multiplications. Where there is no C++ compiler
@@ -26,7 +26,7 @@ from rpglib.errors import InputError
 from rpglib.runtime.distributed import Write, each
 from rpglib.runtime.threads import one_core_threads
 
-SOURCE = Path(__file__).with_name("denoiser_kernel.cpp")
+SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 COMPILE_SECONDS = 120
 """A compiler that has not finished by then is given up."""

@@ -1,0 +1,187 @@
+"""From variants and seeds to the record of `22_networks_on_demand`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load_file
+
+from experiments.ondemand.family import CIRCUMSTANCES, KINDS
+from experiments.ondemand.jobs import (
+    NETWORKS,
+    Collected,
+    FineTuned,
+    FromZoo,
+    Generalist,
+    Generated,
+    Job,
+    Plainly,
+    Plan,
+    Specialists,
+    generated,
+)
+from experiments.ondemand.networks import TOGETHER, accuracies
+from experiments.pipeline import images_of
+from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
+from experiments.sweeps.cells import folder_of, run
+from experiments.sweeps.findings import by_seed
+from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
+
+EXPERIMENT = "networks_on_demand"
+SPECIALISTS, GENERALIST, HYPERNETWORK = "specialists, trained there", "generalist", "plain hypernetwork"
+COMPANION = "generalist.safetensors"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan, generators by name with their settings (`jobs.Generated`), and generalists with theirs.
+
+    sizes: of the zoo, at which the variants of `curve` and all that is made from the zoo's networks are measured, too;
+    the last is all of it. seeds move trainings and what is drawn, not zoo, specialists and rows, which all of them
+    share; `seed` moves both. The first variant's first generator is kept, with its seed's generalist.
+    """
+
+    plan: Plan
+    profile: str
+    variants: Mapping[str, Mapping]
+    curve: Sequence[str]
+    sizes: Sequence[int]
+    generalists: Mapping[str, Mapping]
+    seeds: Sequence[int]
+    seed: int = 0
+    device: str = "auto"
+
+    def _job(self, kind: type, s: int = 0, **own) -> Job:
+        return kind(self.plan, self.profile, self.seed, s + self.seed, self.device, **own)
+
+    def _kept(self) -> Generated:
+        return self._job(Generated, self.seeds[0], **next(iter(self.variants.values())))
+
+    def record(self, fresh: bool) -> dict:
+        """Compute and record everything (`fresh`), or read the record. Returns the record.
+
+        numbers: "rows" (U, 3) and their "kinds"; "accuracy" {method: for each seed (U,), in percent, None where it was
+        not measured}; "weights" of a network; "cost" {method: {"train", "network"}, seconds of one core over seeds,
+        and "parameters"}; "loss"; "zoo". A method at another size of the zoo is "method @ size". Raises `InputError`
+        where the record was made with other settings.
+        """
+        if fresh:
+            return self._run()
+        record = read_record(EXPERIMENT, self.profile)
+        config = record["config"]
+        same = agrees(config.get("plan"), self.plan) and config | {"plan": None} == plain(self._config(None))
+        if not same or record["seeds"] != plain(self._seeds()):
+            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
+        return record
+
+    def _config(self, plan_: Plan | None) -> dict:
+        return {
+            "plan": plan_,
+            "variants": self.variants,
+            "curve": list(self.curve),
+            "sizes": list(self.sizes),
+            "generalists": self.generalists,
+        }
+
+    def _seeds(self) -> dict:
+        return {"zoo": self.seed, "cells": [s + self.seed for s in self.seeds]}
+
+    def jobs(self) -> dict[str, list[Job]]:
+        """By method the jobs of all seeds; those that write several methods are under the name of their first."""
+        every = self.seeds
+        found = {name: [self._job(Generalist, s, **own) for s in every] for name, own in self.generalists.items()}
+        first = next(iter(self.variants.values()))
+        found[HYPERNETWORK] = [self._job(Plainly, s, size=first["size"]) for s in every]
+        found |= {name: [self._job(Generated, s, **own) for s in every] for name, own in self.variants.items()}
+        for size in self.sizes:
+            found[f"@ {size}"] = [self._job(FromZoo, s, size=size) for s in every]
+            for name in self.curve:
+                own = self.variants[name] | {"size": size}
+                found[f"{name} @ {size}"] = [self._job(Generated, s, **own) for s in every]
+        for name in self.plan.finetuning:
+            found[name] = [self._job(FineTuned, s, name=name) for s in every]
+        return found
+
+    def _run(self) -> dict:
+        began = time.perf_counter()
+        # In this order: the zoo starts from a generalist, and everything else learns from the zoo.
+        first = self._job(Generalist)
+        run([first], "a generalist")
+        parts = range(-(-self.plan.networks // TOGETHER)), range(-(-sum(self.plan.asked.values()) // TOGETHER))
+        zoo = run([self._job(Collected, part=k) for k in parts[0]], "the zoo")
+        trained = run([self._job(Specialists, part=k) for k in parts[1]], "specialists")
+        jobs = self.jobs()
+        generalists = [job for name in self.generalists for job in jobs[name]]
+        run(generalists, "generalists")
+        found = iter(run([job for row in jobs.values() for job in row], EXPERIMENT))
+        found = {name: [next(found) for _ in row] for name, row in jobs.items()}
+        for size in self.sizes:
+            made = found.pop(f"@ {size}")
+            found |= {f"{name} @ {size}": [one[name] for one in made] for name in made[0]}
+        seconds = sum(part["cpu_seconds"]["network"] * len(part["accuracy"]) for part in trained)
+        found[SPECIALISTS] = [
+            {
+                "accuracy": [value for part in trained for value in part["accuracy"]],
+                "weights": trained[0]["weights"],
+                "cpu_seconds": {"network": seconds / sum(len(part["accuracy"]) for part in trained)},
+            }
+        ]
+        places = self._job(FineTuned).places()
+        for name in self.plan.finetuning:
+            for one in found[name]:
+                few = dict(zip(places, one["accuracy"], strict=True))
+                one["accuracy"] = [few.get(k) for k in range(len(self.plan.kinds()))]
+        numbers = {
+            "rows": self.plan.rows(self.seed),
+            "kinds": self.plan.kinds(),
+            "accuracy": {name: [one["accuracy"] for one in row] for name, row in found.items()},
+            "weights": {name: row[0]["weights"] for name, row in found.items()},
+            "cost": {
+                name: {part: by_seed([one["cpu_seconds"][part] for one in row]) for part in row[0]["cpu_seconds"]}
+                | {key: row[0][key] for key in ("parameters",) if key in row[0]}
+                for name, row in found.items()
+            },
+            "loss": {name: row[0]["loss"] for name, row in found.items() if "loss" in row[0]},
+            "zoo": {
+                "networks": sum(part["networks"] for part in zoo),
+                "cpu_seconds": sum(part["cpu_seconds"] for part in zoo),
+            },
+        }
+        with storing(self.profile, EXPERIMENT):
+            model = RPG.from_pretrained(folder_of(self._kept()))
+            beside = load_file(folder_of(self._job(Generalist, self.seeds[0])) / NETWORKS)
+            companion = {COMPANION: {name: x[0] for name, x in beside.items()}}
+            return write_record(
+                EXPERIMENT,
+                self.profile,
+                numbers,
+                config=self._config(self.plan),
+                seeds=self._seeds(),
+                n=len(self.seeds),
+                wall_seconds=time.perf_counter() - began,
+                data_source=images_of(self.plan.images).source,
+                generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT), companion),
+            )
+
+    def check_live(self, record: dict, count: int = 8, tolerance: float = 0.3) -> str:
+        """Generate networks for the first rows of each kind again and compare their mean accuracy with the record.
+
+        tolerance: in points. Returns one sentence; raises `AssertionError` where the record does not hold, and
+        `InputError` where the kept generator is another run's.
+        """
+        model, _, digest = RPG.read(generator_dir(self.profile, EXPERIMENT))
+        if digest != record["generator"]:
+            raise InputError(f"record and generator of {EXPERIMENT} are of two runs; run with fresh=True")
+        kinds, job = record["numbers"]["kinds"], self._kept()
+        chosen = [k for kind in KINDS for k in [i for i, x in enumerate(kinds) if x == kind][:count]]
+        rows = torch.tensor(record["numbers"]["rows"])[chosen]
+        networks = generated(self.plan, model, rows, job.diffusion, job.seed)
+        module, test = self.plan.architecture.build(), images_of(self.plan.images).test
+        mean = accuracies(module, networks, rows, test, self.seed).mean().item()
+        known = record["numbers"]["accuracy"][next(iter(self.variants))][0]
+        recorded = sum(known[k] for k in chosen) / len(chosen)
+        assert abs(mean - recorded) <= tolerance, f"recomputed accuracy {mean:.2f} differs from the record"
+        names = ", ".join(condition.name for condition in CIRCUMSTANCES)
+        return f"{len(rows)} networks for their {names} generated and evaluated again; they agree with the record"

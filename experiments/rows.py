@@ -1,0 +1,92 @@
+"""The rows of a profile, one after the other: `python -m experiments.rows --profile gpu`, which is `make gpu`.
+
+They are those of the notebooks 00, 04 and 05. A row that has its record is passed over; to compute it again, delete
+that. Whenever this is stopped, the same command goes on: a zoo is collected once, and a training goes on from its last
+saved state. With `--minutes` it begins nothing more after so many. In profile `gpu` the longest part between two such
+places, a ResNet-18's generator, took seven minutes of an H200 that it shared: `--minutes 2` ends within ten.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import torch
+
+from experiments.pipeline import available, fit_until, images_for, obtain_zoo, row, unfinished
+from experiments.profiles import Recipe, beside_one_run, cifar10_rows, main_results, quickstart
+from experiments.records import PROFILES
+from rpglib.errors import InputError
+from rpglib.runtime.hardware import pick
+from rpglib.runtime.locks import working_folder
+
+
+def rows(profile: str) -> list[Recipe]:
+    """The rows of a profile, each once. Raises `InputError` for an unknown profile."""
+    recipes = (quickstart(profile), *beside_one_run((*main_results(profile), *cifar10_rows(profile))))
+    return list({recipe.name: recipe for recipe in recipes}.values())
+
+
+def record(profile: str, minutes: float = math.inf, device: str = "auto") -> list[str]:
+    """Record the rows that have no record, and begin nothing more after so many minutes; the names of those left.
+
+    A row without images or published weights is left out with a line. Raises `InputError` where a profile for a GPU
+    would be computed on a CPU that nobody asked for.
+    """
+    if device == "auto" and profile in ("gpu", "paper") and pick(device).type == "cpu":
+        raise InputError(f"profile {profile!r} wants a GPU, and there is none; profile 'smoke' tries all on a CPU")
+    ends = time.monotonic() + 60 * minutes
+    missing = available([recipe for recipe in rows(profile) if not _recorded(recipe, profile)], True)
+    left = [recipe.name for recipe in missing]
+    for recipe in missing:
+        if not advance(recipe, profile, lambda: time.monotonic() >= ends, pick(device)):
+            break
+        left.remove(recipe.name)
+        print(f"{recipe.name}: recorded", flush=True)
+    return left
+
+
+def advance(recipe: Recipe, profile: str, over: Callable[[], bool], device: torch.device) -> bool:
+    """Work on a row until it is recorded, or until `over()` between two parts; whether it is recorded."""
+    if over():
+        return False
+    zoo = obtain_zoo(recipe, profile, images_for(recipe), device)
+    if over():
+        return False
+    with suppress(_Kept), working_folder(unfinished(recipe, profile)) as folder:
+        fit_until(recipe, zoo, folder, lambda _: over(), device)
+        raise _Kept
+    if over():
+        return False
+    # As the notebooks do: a row of one run lies beside that of several, and only the latter's generator is kept.
+    row(recipe, profile, True, device=device.type, keep_generator=recipe.collect.runs > 1)
+    return True
+
+
+class _Kept(Exception):
+    """A working folder stays where its block ends with an error: the row itself reads the training's end there."""
+
+
+def _recorded(recipe: Recipe, profile: str) -> bool:
+    with suppress(InputError):
+        return bool(row(recipe, profile, False, keep_generator=False).record)
+    return False
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m experiments.rows", description=__doc__)
+    parser.add_argument("--profile", choices=PROFILES, default="gpu")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing more after so many")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    options = parser.parse_args(arguments)
+    try:
+        left = record(options.profile, options.minutes, options.device)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    print(f"left: {', '.join(left)}; the same command goes on" if left else f"profile {options.profile}: all recorded")
+
+
+if __name__ == "__main__":
+    main()

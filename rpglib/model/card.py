@@ -1,0 +1,41 @@
+"""The model card of a generator: what it writes, how to load it, and what it is not; YAML on top, as on the hub."""
+
+_FRONT = """\
+---
+license: {licence}
+library_name: rpglib
+tags:
+- weight-generation
+- hypernetworks
+- diffusion
+- recurrent-diffusion
+---"""
+
+
+def card(name: str, facts: str, numbers: str = "", licence: str = "mit") -> str:
+    """The text of a card. facts: what the generator is, in a sentence; numbers: what was measured, as Markdown."""
+    measured = (
+        numbers or "Nothing was measured when it was saved: compare its networks with the mean of the checkpoints."
+    )
+    return f"""{_FRONT.format(licence=licence)}
+
+# {name}
+
+{facts}
+
+```python
+from rpglib import RPG
+
+networks = RPG.from_pretrained("{name}").generate(3, steps=4)  # state dicts
+```
+
+## What was measured
+
+{measured}
+
+## Limits
+
+A generator writes networks of the one architecture that it saw. A generated network that lies nearer to a checkpoint
+than checkpoints lie to each other is no new solution. The licence is that of this card; what the checkpoints were
+trained on may have another.
+"""
