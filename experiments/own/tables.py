@@ -64,6 +64,25 @@ def suggestion(found: dict) -> pd.DataFrame:
     )
 
 
+def suggested(numbers: dict) -> pd.DataFrame:
+    """What suggested and tuned settings reached on each zoo of this project, from the record of `own.suggested`."""
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                f"{what}, {whose}": text
+                for whose in ("suggested", "tuned")
+                for what, text in (
+                    ("accuracy (%)", f"{x[whose]['generated']:.2f}"),
+                    ("steps", f"{x[whose]['steps']:,}"),
+                )
+            }
+            | {"share of the tuned gain": f"{x['share']:.1f} %"}
+            for name, x in numbers["zoos"].items()
+        },
+        orient="index",
+    )
+
+
 def groups(found: dict) -> pd.DataFrame:
     """Scores, error-IoU and distances of generated networks and of what stands beside them; - where none is known."""
     return pd.DataFrame.from_dict(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.own import suggested
+from experiments.own import suggested, tables
 from experiments.profiles import UNSEEN, cifar10_rows, main_results
 from experiments.records import read_record
 from rpglib.errors import InputError
@@ -30,3 +30,12 @@ def test_a_record_of_all_zoos(tmp_path, monkeypatch):
     for x in numbers["zoos"].values():
         gain = x["suggested"]["generated"] - x["suggested"]["untrained"]
         assert x["suggested"]["steps"] == 2 and math.isclose(x["share"], 100 * gain / 50)
+
+
+def test_the_table_shows_shares_and_nothing_where_there_is_no_record(tmp_path, monkeypatch):
+    monkeypatch.setenv("RPG_HOME", str(tmp_path))
+    one = {"suggested": {"generated": 97.5, "steps": 600}, "tuned": {"generated": 98.0, "steps": 1200}, "share": 99.43}
+    row = tables.suggested({"zoos": {"digits": one}}).loc["digits"]
+    assert row["accuracy (%), suggested"] == "97.50" and row["steps, tuned"] == "1,200"
+    assert row["share of the tuned gain"] == "99.4 %"
+    assert tables.suggested(suggested.recorded()).empty
