@@ -15,22 +15,13 @@ from experiments.ondemand.study import SPECIALISTS
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
 from rpglib.analysis.accuracy import summarise
+from rpglib.model.card import front
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
 OWN = "your_networks"
 """A generator that is saved with its card, like anybody's."""
 
-FRONT = """\
----
-license: mit
-library_name: rpglib
-tags:
-- weight-generation
-- hypernetworks
-- diffusion
-- recurrent-diffusion
----"""
 NORMALISED = {
     "layer": "normalised by layer, as in the paper",
     "residual": "centred over the zoo and scaled by layer",
@@ -77,7 +68,7 @@ def card(name: str) -> str:
     own = DESCRIBED.get(name, _described)(record)
     recipe, measured, model = own.recipe, own.measured, own.recipe["model"]
     parts = [
-        FRONT,
+        front(),
         f"# {name}",
         pages.paragraph(
             f"""Writes the weights of `{recipe["architecture"]["name"]}`{_size(measured)}, a classifier of images

@@ -12,12 +12,17 @@ tags:
 ---"""
 
 
+def front(licence: str = "mit") -> str:
+    """What the hub reads of a card."""
+    return _FRONT.format(licence=licence)
+
+
 def card(name: str, facts: str, numbers: str = "", licence: str = "mit") -> str:
     """The text of a card. facts: what the generator is, in a sentence; numbers: what was measured, as Markdown."""
     measured = (
         numbers or "Nothing was measured when it was saved: compare its networks with the mean of the checkpoints."
     )
-    return f"""{_FRONT.format(licence=licence)}
+    return f"""{front(licence)}
 
 # {name}
 
