@@ -10,12 +10,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from experiments.pipeline import fit, images_of, seeded, thinned
 from experiments.profiles import TaskRecipe
-from experiments.records import agrees, key, plain, read_record, write_record
+from experiments.records import agrees, plain, read_record, write_record
 from experiments.sweeps.cells import run
 from experiments.sweeps.sweep import source_digest
 from experiments.tasks import measures, task_zoo
@@ -25,30 +22,11 @@ from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
 from rpglib.runtime.hardware import pick
 from rpglib.tasks import split_tasks
-from rpglib.training.behaviour import ClassificationBehaviour
-from rpglib.zoo.architectures import Architecture
-from rpglib.zoo.images import Split
+from rpglib.training.behaviour import TaskBehaviour
 
 RECORD = "unseen_tasks_asked"
 NETWORKS, IMAGES = 16, 64
 """Networks that a step asks about, and images of each."""
-
-
-class TaskBehaviour(ClassificationBehaviour):
-    """Networks for random ones of the tasks (T, bits) int64 are to answer images of class k with bit k of theirs."""
-
-    def __init__(self, tasks: Tensor, images: Split, architecture: Architecture, **options):
-        self.tasks = tasks
-        super().__init__(images, architecture, disagreement=0.0, **options)
-
-    def conditions(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.tasks[torch.randint(len(self.tasks), (n,), generator=generator)]
-
-    def see(self, images: Tensor, labels: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return images, rows.gather(1, labels)
-
-    def facts(self) -> dict:
-        return super().facts() | {"tasks": key(self.tasks.tolist())}
 
 
 @dataclass(frozen=True)

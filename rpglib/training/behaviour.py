@@ -185,6 +185,35 @@ class ClassificationBehaviour(Behaviour):
         return super().facts() | own | {"images": data, "architecture": self.architecture.to_dict()}
 
 
+class TaskBehaviour(ClassificationBehaviour):
+    """Networks for random ones of the tasks (T, bits) are to answer an image of class k with bit k of theirs.
+
+    Raises `InputError` where images have classes that no bit is for, or the architecture has no two answers.
+    """
+
+    @takes(tasks=tensor("T bits"))
+    def __init__(self, tasks: Tensor, images: Split, architecture: Architecture, **options):
+        """options: as in `ClassificationBehaviour`, but for `disagreement`."""
+        self.tasks = check_tasks(tasks, tasks.shape[1])
+        if not len(tasks):
+            raise InputError("a behaviour for tasks needs some; tasks has no row")
+        super().__init__(images, architecture, disagreement=0.0, **options)
+        bits, labels = tasks.shape[1], self.labels
+        if architecture.num_classes < 2 or not 0 <= int(labels.min()) <= int(labels.max()) < bits:
+            raise InputError(
+                f"a task of {bits} bits tells images of labels 0..{bits - 1} apart, by a network of two classes"
+            )
+
+    def conditions(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.tasks[torch.randint(len(self.tasks), (n,), generator=generator)]
+
+    def see(self, images: Tensor, labels: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, rows.gather(1, labels)
+
+    def facts(self) -> dict:
+        return super().facts() | {"tasks": hashlib.sha256(self.tasks.numpy().tobytes()).hexdigest()[:16]}
+
+
 @takes(module=a_module)
 def with_gradient(module: nn.Module) -> nn.Module:
     """The module, in evaluation mode, with BatchNorm computed so that its running statistics have a gradient."""

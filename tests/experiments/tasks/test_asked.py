@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from experiments import profiles
-from experiments.pipeline import images_of
 from experiments.tasks import asked, tables
-from experiments.tasks.asked import ASKED, VARIANTS, TaskBehaviour, Variant
+from experiments.tasks.asked import ASKED, VARIANTS, Variant
 from rpglib.errors import InputError
-from rpglib.tasks import all_tasks, split_tasks
+from rpglib.tasks import split_tasks
 
 SMOKE = replace(profiles.unseen_tasks("smoke"), splits=(0, 1))
 
@@ -19,21 +17,6 @@ SMOKE = replace(profiles.unseen_tasks("smoke"), splits=(0, 1))
 @pytest.fixture(scope="module")
 def numbers(home):
     return asked.asked(SMOKE, "smoke", fresh=True, device="cpu")
-
-
-def test_networks_are_asked_about_these_tasks_alone_by_their_bits():
-    digits, tasks = images_of("digits"), all_tasks(10)[[3, 500, 900]]
-    own = TaskBehaviour(tasks, digits.train, SMOKE.architecture)
-    generator = torch.Generator().manual_seed(0)
-    rows = own.conditions(200, generator)
-    assert {tuple(row) for row in rows.tolist()} == {tuple(row) for row in tasks.tolist()}
-    images, labels = digits.train.images[:12].expand(200, 12, 1, 8, 8), digits.train.labels[:12].expand(200, 12)
-    seen, answers = own.see(images, labels, rows, generator)
-    assert seen is images and answers.dtype == torch.int64
-    for row, answer in zip(rows, answers, strict=True):
-        assert answer.tolist() == [int(row[k]) for k in digits.train.labels[:12].tolist()]
-    other = TaskBehaviour(tasks[:2], digits.train, SMOKE.architecture)
-    assert own.facts() != other.facts()
 
 
 def test_a_held_out_task_is_never_asked_unless_the_variant_says_so(home, monkeypatch, tmp_path):
