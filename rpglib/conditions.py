@@ -66,6 +66,15 @@ class Condition:
         return round(self.high - self.low) + 1
 
     @property
+    def inside(self) -> float:
+        """A number within the range, for an example; a round one where there is one."""
+        if self.kind in ("bit", "identity"):
+            return int(self.low)
+        number = self.low + 0.625 * (self.high - self.low)
+        rounded = float(f"{number:.3g}")
+        return rounded if self.low <= rounded <= self.high else number
+
+    @property
     def features(self) -> int:
         """How many features tell of it."""
         return {"number": 1 + 2 * OCTAVES, "angle": 2 * HARMONICS, "bit": 1, "identity": self.count}[self.kind]

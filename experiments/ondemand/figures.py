@@ -47,8 +47,7 @@ def accuracy_against_seconds(ax: plt.Axes, numbers: dict, names: Sequence[str]) 
     for place, name in enumerate(names):
         seconds = numbers["cost"][name]["network"]["mean"]
         colour = COLOURS[place] if place < len(COLOURS) else GREY
-        ax.scatter(
-            seconds, np.mean(each(numbers, name)), s=26, color=colour, marker=MARKERS[place % len(MARKERS)], label=name
-        )
+        style = {"s": 26, "color": colour, "marker": MARKERS[place % len(MARKERS)]}
+        ax.scatter(seconds, np.mean(each(numbers, name)), label=name.partition(" @ ")[0], **style)
     ax.set_xscale("log")
     ax.set(xlabel="seconds of one core for a network", ylabel="accuracy, held out (%)")

@@ -200,26 +200,25 @@ class Specialists(Job):
 
 @dataclass(frozen=True)
 class Generated(Job):
-    """A generator. size: specialists of the zoo by which tokens are centred and scaled; learned: from their weights.
+    """A generator. size: specialists of the zoo by which tokens are centred and scaled.
 
-    asked: whether the behaviour is asked. steps: of the training, by default as planned.
+    reconstruction: weight of the loss by their weights, 0 to learn nothing from these; asked: whether the behaviour is
+    asked. steps: of the training, by default as planned.
     """
 
     size: int = 1
-    learned: bool = True
+    reconstruction: float = 1.0
     asked: bool = True
     diffusion: bool = False
     steps: int | None = None
 
     def compute(self, folder: Path) -> dict:
         plan, zoo = self.plan, self.zoo(self.size)
-        config = replace(plan.train, seed=plan.train.seed + self.seed, diffusion=self.diffusion)
-        config = replace(config, steps=self.steps or config.steps)
+        config = replace(_training(self), diffusion=self.diffusion)
         own = None
         if self.asked:
-            own = UnderCircumstances(
-                self.data.train, plan.architecture, reconstruction=float(self.learned), **plan.behaviour
-            )
+            options = {"reconstruction": self.reconstruction, **plan.behaviour}
+            own = UnderCircumstances(self.data.train, plan.architecture, **options)
         model = _new(plan, zoo, config.seed)
         result = train(model, zoo, config, folder / "training", pick(self.device), progress=False, behaviour=own)
         (folder / "training" / "training.pt").unlink()
@@ -238,6 +237,11 @@ class Generated(Job):
             "loss": thinned(result),
             "cpu_seconds": {"train": result.processor_seconds, "network": sorted(seconds)[ALONE // 2]},
         }
+
+
+def _training(job: "Generated | Plainly") -> TrainConfig:
+    config = job.plan.train
+    return replace(config, seed=config.seed + job.seed, steps=job.steps or config.steps)
 
 
 def _new(plan: Plan, zoo: Zoo, seed: int) -> RPG:
@@ -277,17 +281,17 @@ class FromZoo(Job):
 
 @dataclass(frozen=True)
 class Plainly(Job):
-    """A plain hypernetwork, by the behaviour alone; its tokens are centred and scaled as the generator's."""
+    """A plain hypernetwork, by the behaviour alone; size and steps: as the generator's."""
 
     size: int = 1
+    steps: int | None = None
 
     def compute(self, folder: Path) -> dict:
         plan, zoo = self.plan, self.zoo(self.size)
         tokenizer = ParameterTokenizer.fit(zoo, plan.model.token_size, "layer", plan.normalisation)
         own = UnderCircumstances(self.data.train, plan.architecture, **plan.behaviour)
-        config = replace(plan.train, seed=plan.train.seed + self.seed)
         began = time.process_time()
-        model, losses = fit_hypernetwork(tokenizer, plan.hypernetwork, own, config)
+        model, losses = fit_hypernetwork(tokenizer, plan.hypernetwork, own, _training(self))
         seconds = time.process_time() - began
         rows, began = plan.rows(self.zoo_seed), time.process_time()
         with torch.no_grad():

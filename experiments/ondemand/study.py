@@ -93,7 +93,8 @@ class Study:
         every = self.seeds
         found = {name: [self._job(Generalist, s, **own) for s in every] for name, own in self.generalists.items()}
         first = next(iter(self.variants.values()))
-        found[HYPERNETWORK] = [self._job(Plainly, s, size=first["size"]) for s in every]
+        alike = {name: first[name] for name in ("size", "steps") if name in first}
+        found[HYPERNETWORK] = [self._job(Plainly, s, **alike) for s in every]
         found |= {name: [self._job(Generated, s, **own) for s in every] for name, own in self.variants.items()}
         for size in self.sizes:
             found[f"@ {size}"] = [self._job(FromZoo, s, size=size) for s in every]

@@ -21,7 +21,6 @@ from experiments.records import generator_dir, home, key, plain, read_record, st
 from experiments.report import figures, pages
 from rpglib.analysis.accuracy import predictions
 from rpglib.errors import InputError, shown, whole_number
-from rpglib.model.card import card
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.training.loop import TrainResult
@@ -239,7 +238,7 @@ class Study:
         found = tables.groups(numbers)
         measured = pages.table(("networks", *found.columns), [(group, *row) for group, row in found.iterrows()])
         said = numbers["description"]["read"] or "a zoo of this library"
-        return card(name, f"{model.told()} Learned from: {said}.", f"{measured}\n{SAYS}".rstrip())
+        return model.card(name, f"Learned from: {said}.", f"{measured}\n{SAYS}".rstrip())
 
     def rest_of(self, model: RPG, zoo: Zoo, n: int) -> list[int]:
         """Of which checkpoint each generated network takes what the zoo left out: of its state's or its task's."""

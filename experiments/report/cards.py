@@ -15,6 +15,7 @@ from experiments.ondemand.study import SPECIALISTS
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
 from rpglib.analysis.accuracy import summarise
+from rpglib.conditions import Condition
 from rpglib.model.card import front
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
@@ -145,7 +146,7 @@ def _of_mixtures(record: dict) -> Described:
 def _of_circumstances(record: dict) -> Described:
     """The generator of networks for how images are taken."""
     plan, numbers = record["config"]["plan"], record["numbers"]
-    first = next(iter(record["config"]["variants"]))
+    first, how = next(iter(record["config"]["variants"].items()))
     networks = {"original": SPECIALISTS, "generated": first}
     measured = {
         kind: summarise(torch.tensor(numbers["accuracy"][row][0], dtype=torch.float64))
@@ -153,12 +154,12 @@ def _of_circumstances(record: dict) -> Described:
     }
     measured["generator_parameters"] = numbers["cost"][first]["parameters"]
     conditions = plan["model"]["conditions"]
-    row = ", ".join(f'"{one["name"]}": {_inside(one)}' for one in conditions)
+    row = ", ".join(f'"{one["name"]}": {Condition(**one).inside:g}' for one in conditions)
     return Described(
-        {**plan, "sampler": "ddim", "sampling_steps": 1},
+        {**plan, "train": plan["train"] | {"steps": how["steps"]}, "sampler": "ddim", "sampling_steps": 1},
         measured,
-        f"{plan['networks']} networks trained for one setting each of {', '.join(one['name'] for one in conditions)}, "
-        "and from what networks for others do on training images",
+        f"what networks for random settings of {', '.join(one['name'] for one in conditions)} do on training images; "
+        f"{how['size']} trained networks only say how weights are scaled",
         f"{len(numbers['rows'])} settings, most of them of held-out ranges, for each of which a network was trained "
         "(original) and one was generated",
         f"{ALONE} Settings outside of the ranges in its configuration are answered with a warning.",
@@ -166,11 +167,6 @@ def _of_circumstances(record: dict) -> Described:
         (f"setting = {{{row}}}",),
         "Test images as each setting has them taken",
     )
-
-
-def _inside(condition: dict) -> str:
-    """A round number in the range of a condition."""
-    return f"{condition['low'] + 0.625 * (condition['high'] - condition['low']):g}"
 
 
 DESCRIBED: dict[str, Callable[[dict], Described]] = {

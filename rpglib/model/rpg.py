@@ -485,21 +485,35 @@ class RPG(nn.Module):
         """
         check_name(repo_id)
         with tempfile.TemporaryDirectory(prefix="rpglib-") as folder:
-            self.save_pretrained(folder, card=model_card(repo_id, self.told()) if card is None else card)
+            self.save_pretrained(folder, card=self.card(repo_id) if card is None else card)
             return push(Path(folder), repo_id, "model", private, token, "A generator of rpglib")
 
-    def told(self) -> str:
-        """What the generator is, in a sentence or two, as its card says it."""
+    @takes(name=of(str), said=of(str), numbers=of(str), licence=of(str))
+    def card(self, name: str, said: str = "", numbers: str = "", licence: str = "mit") -> str:
+        """The text of a model card: what the generator is, how it is read and asked, and what was measured.
+
+        name: its folder, or its place on the hub; said: sentences of the caller's; numbers: Markdown. Raises
+        `InputError` for a generator without a tokenizer.
+        """
         tokenizer, config = self.tokenizer, self.config
         if tokenizer is None:
             raise InputError("this generator has no tokenizer, so it writes no networks; set one first")
-        given = f" for a task of {config.task_bits} bits" if config.task_bits else ""
+        given = asked = ""
+        if config.task_bits:
+            given, asked = (
+                f" for a task of {config.task_bits} bits",
+                f"task={[k % 2 for k in range(config.task_bits)]}, ",
+            )
+        elif config.conditions:
+            given = f" for conditions ({', '.join(condition.name for condition in config.conditions)})"
+            asked = f"condition={ {condition.name: condition.inside for condition in config.conditions} }, "
         states = f", {config.permutation_states} permutation states" if config.permutation_states else ""
-        return (
+        facts = (
             f"A generator of network weights (recurrent diffusion, RPG): {tokenizer.num_parameters:,} values in "
             f"{len(tokenizer.names)} tensors{given}, written as {tokenizer.num_tokens:,} tokens of "
             f"{tokenizer.token_size:,} values. {sum(p.numel() for p in self.parameters()):,} parameters{states}."
         )
+        return model_card(name, f"{facts} {said}".rstrip(), numbers, licence, asked)
 
     @classmethod
     def from_pretrained(

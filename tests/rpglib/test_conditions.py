@@ -121,6 +121,15 @@ def test_outside_of_the_range_is_answered_with_a_warning_that_names_it():
         check_conditions([BLUR, ANGLE], torch.tensor([1.2, 1e6]))
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [*ALL, Condition("narrow", 1.0001, 1.0002), Condition("wide", -1e30, 1e300), Condition("below", -5, -4.999999)],
+)
+def test_an_example_lies_within_the_range(condition):
+    assert condition.low <= condition.inside <= condition.high
+    check_conditions([condition], [condition.inside], strict=True)
+
+
 def test_outside_of_a_hard_range_is_refused():
     for condition, strict in ((Condition("blur", 0, 1.2, hard=True), False), (BLUR, True)):
         with pytest.raises(InputError, match=r"^condition blur: -1 is outside of 0 to 1.2$"):

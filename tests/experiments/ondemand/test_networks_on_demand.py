@@ -52,7 +52,11 @@ PLAN = Plan(
     behaviour={"networks": 2, "batch_size": 8},
     hypernetwork=16,
 )
-VARIANTS = {"ours": {"size": 4}, "alone": {"size": 2, "learned": False}, "zoo": {"size": 4, "asked": False, "steps": 1}}
+VARIANTS = {
+    "ours": {"size": 4},
+    "alone": {"size": 2, "reconstruction": 0.0},
+    "zoo": {"size": 4, "asked": False, "steps": 1},
+}
 
 
 @pytest.fixture(scope="module")

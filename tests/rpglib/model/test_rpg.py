@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -898,13 +899,39 @@ def test_a_companion_is_a_dict_of_tensors(tokenizer, tmp_path, tensors):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"task_bits": 3},
+        {"conditions": (Condition("angle", -180, 180, "angle"), Condition("camera", 1, 4, "identity"))},
+        {"conditions": (Condition("size", 0.0, 3e5), Condition("on", kind="bit")), "condition_dropout": 0.1},
+    ],
+)
+def test_a_card_shows_how_this_generator_is_asked(tmp_path, asked):
+    tokenizer = ParameterTokenizer.fit([{"w": torch.randn(3, 4)}, {"w": torch.randn(3, 4)}], 4)
+    config = RPGConfig(token_size=4, widths=(8,), headdim=8, d_state=4, channels=(1, 2, 1), **asked)
+    model, folder = RPG(config, tokenizer), tmp_path / "mine"
+    model.save_pretrained(folder, card=model.card(str(folder)))
+    (code,) = re.findall("```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    found = {}
+    exec(code, found)
+    assert len(found["networks"]) == 3
+    named = [condition.name for condition in config.conditions] or ["3 bits"]
+    assert all(name in (folder / "README.md").read_text() for name in named)
+
+
 def test_a_card_stands_beside_the_files_and_is_no_part_of_them(tmp_path):
     tokenizer = ParameterTokenizer.fit([{"w": torch.randn(3, 4)}, {"w": torch.randn(3, 4)}], 4)
     model = RPG(RPGConfig(token_size=4, widths=(8,), headdim=8, d_state=4, channels=(1, 2, 1)), tokenizer)
     digest = model.save_pretrained(tmp_path, card="# Mine")
     assert (tmp_path / "README.md").read_text() == "# Mine"
     assert model.save_pretrained(tmp_path) == digest and (tmp_path / "README.md").exists()
-    assert "12 values in 1 tensors" in model.told()
+    said = model.card("mine", "Of two.")
+    assert (
+        "12 values in 1 tensors" in said
+        and "Of two." in said
+        and 'from_pretrained("mine").generate(3, steps=4)' in said
+    )
     with pytest.raises(InputError, match="half a character"):
         model.save_pretrained(tmp_path / "new", card="\udcff")
     assert not (tmp_path / "new").exists()
