@@ -128,15 +128,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Generalist(Job):
-    """One network for all circumstances of the seen ranges; view: what it is given; width: 4 is the specialists'."""
+    """One network for all circumstances of the seen ranges. view: what it is given.
+
+    network: its architecture, by default the specialists'; width: of `cnn_digits`, instead.
+    """
 
     view: str = "plain"
-    width: int = 4
+    network: str | None = None
+    width: int | None = None
 
     def build(self) -> nn.Module:
-        architecture = self.plan.architecture
-        channels = architecture.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
-        return cnn_digits(architecture.num_classes, channels, architecture.image_size, self.width)
+        one = self.plan.architecture
+        channels = one.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
+        if self.width is not None:
+            return cnn_digits(one.num_classes, channels, one.image_size, self.width)
+        return Architecture(self.network or one.name, one.num_classes, channels, one.image_size).build()
 
     def compute(self, folder: Path) -> dict:
         with torch.random.fork_rng(devices=[]):
