@@ -64,7 +64,8 @@ def execute(code, folder):
 
 
 CHECKS = (
-    "assert task == [0, 1] * 5 and all(v.isfinite().all() for v in network.values())",
+    "assert sum(v.numel() for v in network.values() if v.is_floating_point()) == 3586\n"
+    "assert all(v.isfinite().all() for v in network.values())",
     "assert len(networks) == 3 and networks[0].keys() == mine[0].keys()",
 )
 
