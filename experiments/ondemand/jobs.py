@@ -128,15 +128,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Generalist(Job):
-    """One network for all circumstances of the seen ranges; view: what it is given; width: 4 is the specialists'."""
+    """One network for all circumstances of the seen ranges. view: what it is given.
+
+    network: its architecture, by default the specialists'; width: of `cnn_digits`, instead.
+    """
 
     view: str = "plain"
-    width: int = 4
+    network: str | None = None
+    width: int | None = None
 
     def build(self) -> nn.Module:
-        architecture = self.plan.architecture
-        channels = architecture.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
-        return cnn_digits(architecture.num_classes, channels, architecture.image_size, self.width)
+        one = self.plan.architecture
+        channels = one.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
+        if self.width is not None:
+            return cnn_digits(one.num_classes, channels, one.image_size, self.width)
+        return Architecture(self.network or one.name, one.num_classes, channels, one.image_size).build()
 
     def compute(self, folder: Path) -> dict:
         with torch.random.fork_rng(devices=[]):
@@ -203,7 +209,7 @@ class Generated(Job):
     """A generator. size: specialists of the zoo by which tokens are centred and scaled.
 
     reconstruction: weight of the loss by their weights, 0 to learn nothing from these; asked: whether the behaviour is
-    asked. steps: of the training, by default as planned.
+    asked. steps: of the training, by default as planned. gated: whether tokens have gates on their prototypes.
     """
 
     size: int = 1
@@ -211,6 +217,7 @@ class Generated(Job):
     asked: bool = True
     diffusion: bool = False
     steps: int | None = None
+    gated: bool = True
 
     def compute(self, folder: Path) -> dict:
         plan, zoo = self.plan, self.zoo(self.size)
@@ -219,7 +226,7 @@ class Generated(Job):
         if self.asked:
             options = {"reconstruction": self.reconstruction, **plan.behaviour}
             own = UnderCircumstances(self.data.train, plan.architecture, **options)
-        model = _new(plan, zoo, config.seed)
+        model = _new(replace(plan.model, prototype_gate=self.gated), plan, zoo, config.seed)
         result = train(model, zoo, config, folder / "training", pick(self.device), progress=False, behaviour=own)
         (folder / "training" / "training.pt").unlink()
         model.save_pretrained(folder)
@@ -244,11 +251,11 @@ def _training(job: "Generated | Plainly") -> TrainConfig:
     return replace(config, seed=config.seed + job.seed, steps=job.steps or config.steps)
 
 
-def _new(plan: Plan, zoo: Zoo, seed: int) -> RPG:
-    tokenizer = ParameterTokenizer.fit(zoo, plan.model.token_size, "layer", plan.normalisation)
+def _new(config: RPGConfig, plan: Plan, zoo: Zoo, seed: int) -> RPG:
+    tokenizer = ParameterTokenizer.fit(zoo, config.token_size, "layer", plan.normalisation)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return RPG(plan.model, tokenizer)
+        return RPG(config, tokenizer)
 
 
 def generated(plan: Plan, model: RPG, rows: Tensor, diffusion: bool, seed: int) -> dict[str, Tensor]:

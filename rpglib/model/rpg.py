@@ -118,6 +118,7 @@ class RPG(nn.Module):
             task_bits=config.told,
             task_width=config.task_width,
             conditioning=config.conditioning,
+            gated_prototype=config.prototype_gate,
         )
         self.denoiser = Denoiser(config.token_size, config.widths[-1], config.channels, config.kernel_size)
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
