@@ -25,28 +25,28 @@ from rpglib.tasks import split_tasks
 from rpglib.training.behaviour import TaskBehaviour
 
 RECORD = "unseen_tasks_asked"
-NETWORKS, IMAGES = 16, 64
-"""Networks that a step asks about, and images of each."""
+NETWORKS, IMAGES, WEIGHT = 16, 64, 16.0
+"""Networks that a step asks about, images of each, and the weight of what they answer."""
 
 
 @dataclass(frozen=True)
 class Variant:
     """How a generator is trained: on networks of the seen tasks (reconstruction), asked about these or about all tasks.
 
-    diffusion: as in `TrainConfig`; recurrence: as in `RPGConfig`.
+    recurrence: as in `RPGConfig`.
     """
 
     reconstruction: float = 1.0
     all_tasks: bool = False
-    diffusion: bool = False
     recurrence: str = "mamba2"
 
 
 ASKED = "RPG, asked about seen tasks"
+ALONE, HYPERNETWORK = "RPG, asked, no networks seen", "hypernetwork, asked, no networks seen"
 VARIANTS = {
     ASKED: Variant(),
-    "RPG with diffusion, asked about seen tasks": Variant(diffusion=True),
-    "hypernetwork, no networks seen": Variant(reconstruction=0.0, recurrence="none"),
+    ALONE: Variant(reconstruction=0.0),
+    HYPERNETWORK: Variant(reconstruction=0.0, recurrence="none"),
     "RPG, asked about all tasks": Variant(all_tasks=True),
 }
 
@@ -66,14 +66,14 @@ class Asked:
         # Other splits and lengths of the curve are other jobs.
         own = {"recipe": replace(self.recipe, splits=(), curve=()), "split": self.split, "count": self.count}
         code = source_digest(sys.modules[__name__], task_zoo, measures)
-        return plain({**own, "variant": self.variant, "asked": [NETWORKS, IMAGES], "task_code": code})
+        return plain({**own, "variant": self.variant, "asked": [NETWORKS, IMAGES, WEIGHT], "task_code": code})
 
     def compute(self, folder: Path) -> dict:
         images, variant, training = images_of(self.recipe.images), self.variant, folder / "training"
         device = pick(self.device)
         tasks = task_zoo.task_zoo(self.recipe, self.profile, images, device)
         # The seeds of `unseen.Part`.
-        train = replace(self.recipe.train, seed=self.recipe.train.seed + self.split, diffusion=variant.diffusion)
+        train = replace(self.recipe.train, seed=self.recipe.train.seed + self.split, diffusion=False)
         recipe = replace(self.recipe, train=train, model=replace(self.recipe.model, recurrence=variant.recurrence))
         seen, unseen = split_tasks(len(tasks.bits), self.split, recipe.seen)
         if self.count is not None:
@@ -84,6 +84,7 @@ class Asked:
             recipe.architecture,
             networks=NETWORKS,
             batch_size=IMAGES,
+            weight=WEIGHT,
             reconstruction=variant.reconstruction,
         )
         began = time.process_time()
