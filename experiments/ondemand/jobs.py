@@ -128,21 +128,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Generalist(Job):
-    """One network for all circumstances of the seen ranges. view: what it is given.
-
-    network: its architecture, by default the specialists'; width: of `cnn_digits`, instead.
-    """
+    """One network for all circumstances of the seen ranges; view: what it is given; width: 4 is the specialists'."""
 
     view: str = "plain"
-    network: str | None = None
-    width: int | None = None
+    width: int = 4
 
     def build(self) -> nn.Module:
-        one = self.plan.architecture
-        channels = one.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
-        if self.width is not None:
-            return cnn_digits(one.num_classes, channels, one.image_size, self.width)
-        return Architecture(self.network or one.name, one.num_classes, channels, one.image_size).build()
+        architecture = self.plan.architecture
+        channels = architecture.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
+        return cnn_digits(architecture.num_classes, channels, architecture.image_size, self.width)
 
     def compute(self, folder: Path) -> dict:
         with torch.random.fork_rng(devices=[]):

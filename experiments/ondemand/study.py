@@ -40,8 +40,7 @@ class Study:
 
     sizes: of the zoo, at which the variants of `curve` and all that is made from the zoo's networks are measured, too;
     the last is all of it. seeds move trainings and what is drawn, not zoo, specialists and rows, which all of them
-    share; `seed` moves both. The first variant's first generator is kept, with its seed's generalist. name: of the
-    record.
+    share; `seed` moves both. The first variant's first generator is kept, with its seed's generalist.
     """
 
     plan: Plan
@@ -53,7 +52,6 @@ class Study:
     seeds: Sequence[int]
     seed: int = 0
     device: str = "auto"
-    name: str = EXPERIMENT
 
     def _job(self, kind: type, s: int = 0, **own) -> Job:
         return kind(self.plan, self.profile, self.seed, s + self.seed, self.device, **own)
@@ -71,11 +69,11 @@ class Study:
         """
         if fresh:
             return self._run()
-        record = read_record(self.name, self.profile)
+        record = read_record(EXPERIMENT, self.profile)
         config = record["config"]
         same = agrees(config.get("plan"), self.plan) and config | {"plan": None} == plain(self._config(None))
         if not same or record["seeds"] != plain(self._seeds()):
-            raise InputError(f"the record of {self.name} was made with other settings; run with fresh=True")
+            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
         return record
 
     def _config(self, plan_: Plan | None) -> dict:
@@ -118,7 +116,7 @@ class Study:
         jobs = self.jobs()
         generalists = [job for name in self.generalists for job in jobs[name]]
         run(generalists, "generalists")
-        found = iter(run([job for row in jobs.values() for job in row], self.name))
+        found = iter(run([job for row in jobs.values() for job in row], EXPERIMENT))
         found = {name: [next(found) for _ in row] for name, row in jobs.items()}
         for size in self.sizes:
             made = found.pop(f"@ {size}")
@@ -152,12 +150,12 @@ class Study:
                 "cpu_seconds": sum(part["cpu_seconds"] for part in zoo),
             },
         }
-        with storing(self.profile, self.name):
+        with storing(self.profile, EXPERIMENT):
             model = RPG.from_pretrained(folder_of(self._kept()))
             beside = load_file(folder_of(self._job(Generalist, self.seeds[0])) / NETWORKS)
             companion = {COMPANION: {name: x[0] for name, x in beside.items()}}
             return write_record(
-                self.name,
+                EXPERIMENT,
                 self.profile,
                 numbers,
                 config=self._config(self.plan),
@@ -165,7 +163,7 @@ class Study:
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,
                 data_source=images_of(self.plan.images).source,
-                generator=model.save_pretrained(generator_dir(self.profile, self.name), companion),
+                generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT), companion),
             )
 
     def check_live(self, record: dict, count: int = 8, tolerance: float = 0.3) -> str:
@@ -174,9 +172,9 @@ class Study:
         tolerance: in points. Returns one sentence; raises `AssertionError` where the record does not hold, and
         `InputError` where the kept generator is another run's.
         """
-        model, _, digest = RPG.read(generator_dir(self.profile, self.name))
+        model, _, digest = RPG.read(generator_dir(self.profile, EXPERIMENT))
         if digest != record["generator"]:
-            raise InputError(f"record and generator of {self.name} are of two runs; run with fresh=True")
+            raise InputError(f"record and generator of {EXPERIMENT} are of two runs; run with fresh=True")
         kinds, job = record["numbers"]["kinds"], self._kept()
         chosen = [k for kind in KINDS for k in [i for i, x in enumerate(kinds) if x == kind][:count]]
         rows = torch.tensor(record["numbers"]["rows"])[chosen]

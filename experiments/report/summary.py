@@ -11,7 +11,7 @@ from statistics import mean
 from experiments.claims import interval
 from experiments.ondemand.family import HELD_OUT
 from experiments.ondemand.study import GENERALIST, HYPERNETWORK, SPECIALISTS
-from experiments.ondemand.tables import each
+from experiments.ondemand.tables import each, once
 from experiments.report import main_rows, pages
 from experiments.report.verdicts import judged
 
@@ -51,8 +51,6 @@ def demand() -> str:
     def most(name: str) -> str:
         return f"{mean(each(numbers, name)):.2f}"
 
-    zoo = how["size"] / numbers["zoo"]["networks"] * numbers["zoo"]["cpu_seconds"]
-    once = cost[ours]["train"]["mean"] + cost[GENERALIST]["train"]["mean"] + zoo
     return pages.paragraph(
         f"""Digits are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand. For
         {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights are written in
@@ -61,8 +59,8 @@ def demand() -> str:
         size for all settings has {reached(GENERALIST)} %, and {most(TURNED_BACK)} % if a program that knows the angle
         turns the images back first; a plain hypernetwork, trained as long, has {reached(HYPERNETWORK)} %. This needs
         the training images, {how["size"]} networks for other settings, which say how weights are scaled, and
-        {once / 60:.0f} minutes of one core, once ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:
-        [22_networks_on_demand]({pages.notebook("22")}))."""
+        {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once ({len(numbers["accuracy"][ours])}
+        generators, intervals of 95 %: [22_networks_on_demand]({pages.notebook("22")}))."""
     )
 
 

@@ -75,7 +75,10 @@ class Batches:
         self.config = model.config
         self.states = self.kept = None
         if model.config.permutation_states:
-            self.states = torch.arange(len(zoo)) if permutation == "checkpoint" else torch.as_tensor(zoo.runs)
+            self.states = torch.arange(len(zoo))
+            if permutation == "run":
+                # Runs need not be numbered without gaps, and a state that no run has would never be trained.
+                self.states = torch.as_tensor(zoo.runs).unique(return_inverse=True)[1]
             if int(self.states.max()) >= model.config.permutation_states:
                 raise InputError(
                     f"the zoo has {int(self.states.max()) + 1} permutation states (one per {permutation}), the "

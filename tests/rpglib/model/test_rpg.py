@@ -870,6 +870,16 @@ def test_what_training_asks_about_is_what_is_generated(tokenizer):
     assert model.written(mixture).requires_grad
 
 
+def test_what_training_asks_about_has_no_more_than_noise_in_its_padding(tokenizer):
+    model, seen = generator(tokenizer, prediction="sample", prototype_skip=True), []
+    model.denoiser.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    noise, t = torch.randn(2 * tokenizer.num_tokens, 64), torch.arange(2 * tokenizer.num_tokens)
+    model.written(torch.tensor([0, 1]), noise, t)
+    padding = ~tokenizer.mask.repeat(2, 1)
+    under_noise = model.config.schedule.add_noise(torch.zeros_like(noise), noise, t)
+    assert seen[0][padding].equal(under_noise[padding]) and not seen[0][~padding].isclose(under_noise[~padding]).all()
+
+
 def test_what_training_asks_for_a_condition_is_what_is_generated(tokenizer):
     changes = {"prediction": "sample", "prototype_skip": True, "conditions": CONDITIONS, "permutation_states": 0}
     model = generator(tokenizer, **changes)

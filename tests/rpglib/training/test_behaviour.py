@@ -98,6 +98,25 @@ def test_the_loss_is_cross_entropy_less_disagreement(digits, behaviour, zoo):
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_networks_of_another_kind_or_in_part_are_refused(digits, behaviour, zoo):
+    whole, stream = zoo.stacked([0, 1]), torch.Generator().manual_seed(0)
+    heads = {name: x for name, x in whole.items() if name.startswith("12.")}
+    other = ClassificationBehaviour(digits.train, Architecture("vit_small_digits", 10, 1, 8))
+    narrow = whole | {"12.bias": whole["12.bias"][:, :9]}
+    cases = [
+        (behaviour, heads, "none"),
+        (other, whole, "vit_small_digits"),
+        (behaviour, narrow, r"'12.bias' is \(9,\)"),
+    ]
+    for asked, networks, message in cases:
+        with pytest.raises(InputError, match=message) as caught:
+            asked(networks, stream)
+        assert "\n" not in str(caught.value)
+    half = {name: x.half() if x.is_floating_point() else x for name, x in whole.items()}
+    found = [behaviour(networks, torch.Generator().manual_seed(0)).item() for networks in (whole, half)]
+    assert found[0] == pytest.approx(found[1], rel=1e-2)
+
+
 def test_noise_on_the_images_is_the_streams(digits, zoo):
     networks = zoo.stacked([0, 1])
     noisy = ClassificationBehaviour(digits.train, DIGITS, noise=3.0)
