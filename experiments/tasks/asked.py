@@ -42,10 +42,9 @@ class Variant:
 
 
 ASKED = "RPG, asked about seen tasks"
-ALONE, HYPERNETWORK = "RPG, asked, no networks seen", "hypernetwork, asked, no networks seen"
+HYPERNETWORK = "hypernetwork, asked, no networks seen"
 VARIANTS = {
     ASKED: Variant(),
-    ALONE: Variant(reconstruction=0.0),
     HYPERNETWORK: Variant(reconstruction=0.0, recurrence="none"),
     "RPG, asked about all tasks": Variant(all_tasks=True),
 }
