@@ -181,7 +181,7 @@ def cases() -> dict[str, tuple]:
             "token_size": 512, "slicing": "layer", "normalisation": "layer"}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
-            {"state_dict": network, "rows": torch.tensor([0, 2])}),
+            {"state_dict": network, "rows": torch.tensor([0, 2]), "constants": True}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode": (tokenizer.decode,
             {"tokens": tokens[0], "reuse": False}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together,

@@ -33,6 +33,7 @@ from rpglib.zoo.collect import Schedule, init_population
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
+CODE = source_digest(sys.modules[__name__], baselines, behaviour, family, networks)
 NETWORKS = "networks.safetensors"
 VIEWS = {"plain": plain, "told": told, "turned back": turned_back}
 ALONE = 5
@@ -86,9 +87,8 @@ class Job:
     device: str = "auto"
 
     def facts(self) -> dict:
-        code = source_digest(sys.modules[__name__], baselines, behaviour, family, networks)
         own = {name: value for name, value in vars(self).items() if name not in ("profile", "device")}
-        return as_json({**own, "code_of_jobs": code})
+        return as_json({**own, "images": self.data.source, "code_of_jobs": CODE})
 
     @property
     def data(self) -> Images:

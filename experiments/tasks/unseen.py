@@ -32,6 +32,7 @@ from rpglib.runtime.state_dicts import flatten
 from rpglib.tasks import name_of, split_tasks
 from rpglib.zoo.images import Images, labels_of
 
+CODE = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
 HEADS = "heads.safetensors"
 REGRESSION = "RPG without diffusion"
 
@@ -54,8 +55,8 @@ class Part:
     def facts(self) -> dict:
         # Other splits and lengths of the curve are other jobs.
         own = {"recipe": replace(self.recipe, splits=(), curve=()), "split": self.split, "count": self.count}
-        code = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
-        return plain({**own, "kept": self.kept, "networks": NETWORKS, "task_code": code})
+        own |= {"images": images_of(self.recipe.images).source, "task_code": CODE}
+        return plain({**own, "kept": self.kept, "networks": NETWORKS})
 
     def compute(self, folder: Path) -> dict:
         images, device, training = images_of(self.recipe.images), pick(self.device), folder / "training"

@@ -85,6 +85,8 @@ class Batches:
                     f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
                 )
         self.told = _told(model.config, zoo)
+        self.compared: set[int] = set()
+        """Checkpoints whose constants were found to be the tokenizer's."""
         if keep and len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
             self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))]).to(self.device)
 
@@ -126,8 +128,9 @@ class Batches:
             return self.kept[rows[owners].to(self.device), places.to(self.device)]
         tokens = torch.empty(len(chosen), self.tokenizer.token_size)
         for owner in owners.unique().tolist():
-            mine = owners == owner
-            tokens[mine] = self.tokenizer.encode_rows(self.zoo[int(rows[owner])], places[mine])
+            mine, row = owners == owner, int(rows[owner])
+            tokens[mine] = self.tokenizer.encode_rows(self.zoo[row], places[mine], constants=row not in self.compared)
+            self.compared.add(row)
         return tokens
 
 
