@@ -24,6 +24,7 @@ from rpglib.runtime.hardware import pick
 from rpglib.tasks import split_tasks
 from rpglib.training.behaviour import TaskBehaviour
 
+CODE = source_digest(sys.modules[__name__], task_zoo, measures)
 RECORD = "unseen_tasks_asked"
 NETWORKS, IMAGES, WEIGHT = 16, 64, 16.0
 """Networks that a step asks about, images of each, and the weight of what they answer."""
@@ -64,8 +65,8 @@ class Asked:
     def facts(self) -> dict:
         # Other splits and lengths of the curve are other jobs.
         own = {"recipe": replace(self.recipe, splits=(), curve=()), "split": self.split, "count": self.count}
-        code = source_digest(sys.modules[__name__], task_zoo, measures)
-        return plain({**own, "variant": self.variant, "asked": [NETWORKS, IMAGES, WEIGHT], "task_code": code})
+        own |= {"images": images_of(self.recipe.images).source, "task_code": CODE}
+        return plain({**own, "variant": self.variant, "asked": [NETWORKS, IMAGES, WEIGHT]})
 
     def compute(self, folder: Path) -> dict:
         images, variant, training = images_of(self.recipe.images), self.variant, folder / "training"
