@@ -32,6 +32,8 @@ from rpglib.zoo.store import Zoo
 images_of = lru_cache(maxsize=2)(load_images)
 
 ORIGINAL = "original.safetensors"
+ZOO_CODE = sources_digest(*(LIBRARY / part for part in ("zoo", "analysis/accuracy.py", "runtime")))
+"""Of what trains the zoos' networks, as it was imported."""
 LOSS_POINTS = 400
 ATTEMPTS = 6
 """How often record and generator are read, while another process may be storing them."""
@@ -245,7 +247,7 @@ def zoo_path(
         "architecture": recipe.architecture,
         "images": images.name,
         "tasks": label_maps,
-        "code": sources_digest(*(LIBRARY / part for part in ("zoo", "analysis/accuracy.py"))),
+        "code": ZOO_CODE,
     }
     return zoo_dir(profile, f"{recipe.name}_{key(facts)}")
 
@@ -281,10 +283,18 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
     """Collect (`fresh`) the recipes' zoos and record their accuracy and alikeness, or read that record.
 
     The record also holds the gain of training a population together, and the accuracies of one short collection that
-    `check_collection` repeats.
+    `check_collection` repeats. Raises `InputError` where it is of other recipes or of another seed.
     """
     if not fresh:
-        return read_record("collect_checkpoints", profile)
+        record = read_record("collect_checkpoints", profile)
+        given = {recipe.name: seeded(recipe, seed) for recipe in recipes}
+        known = {recipe["name"]: recipe for recipe in record["config"]["recipes"]}
+        # Those whose images were not at hand are not in it.
+        if not known.keys() <= given.keys() or not all(agrees(one, given[name]) for name, one in known.items()):
+            raise InputError(
+                "the record of collect_checkpoints was made with other recipes or another seed; run with fresh=True"
+            )
+        return record
     start = time.perf_counter()
     zoos, sources, chosen = {}, set(), pick(device)
     recipes = [seeded(recipe, seed) for recipe in available(recipes, fresh)]

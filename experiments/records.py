@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -147,9 +148,11 @@ def agrees(recorded, config) -> bool:
 def provenance() -> dict:
     """Return what a reader needs to make a number again: commit, dirty flag, versions, hardware and date (UTC)."""
     commit, dirty = _commit()
+    first = _first_commit()
     return {
-        "commit": commit,
-        "dirty": dirty,
+        "commit": first[0],
+        # The code that ran is that of the beginning; it may have been loaded at any time since.
+        "dirty": dirty or first[1] or commit != first[0] if commit else dirty,
         "versions": versions(),
         "hardware": hardware(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -184,9 +187,15 @@ def hardware() -> dict:
 
 def versions_line() -> str:
     """Return versions and commit in one line, for the third cell of a notebook."""
-    commit, dirty = _commit()
+    commit, dirty = _first_commit()
     state = f"commit {commit[:10]}{' with changes' if dirty else ''}" if commit else "no commit"
     return ", ".join(f"{name} {version}" for name, version in versions().items()) + f"; {state}"
+
+
+@functools.cache
+def _first_commit() -> tuple[str | None, bool | None]:
+    """`_commit` as this process first asked for it, which notebooks do in their first cell."""
+    return _commit()
 
 
 def _commit() -> tuple[str | None, bool | None]:
@@ -215,7 +224,8 @@ def _commit() -> tuple[str | None, bool | None]:
         return None, None
     excluded = [f":(top,exclude){path}" for path in WRITTEN]
     changes = bool(git("status", "--porcelain", "--", ":/", *excluded))
-    # Notebooks hold variants and rules: a run writes their outputs, only a person their cells.
+    # Notebooks hold variants and rules: a run writes their outputs, only a person their cells, and new ones.
+    changes = changes or bool(git("ls-files", "--others", "--exclude-standard", "--", ":(top)notebooks/*.ipynb"))
     notebooks = (git("diff", "--name-only", "HEAD", "--", ":(top)notebooks/*.ipynb") or "").splitlines()
     changes = changes or any(
         _cells(git("show", f"HEAD:{path}")) != _cells(_text(Path(root, path))) for path in notebooks
@@ -223,8 +233,12 @@ def _commit() -> tuple[str | None, bool | None]:
     return git("rev-parse", "--verify", "HEAD"), changes
 
 
-def _cells(notebook: str | None) -> list | None:
-    return None if notebook is None else [cell["source"] for cell in json.loads(notebook)["cells"]]
+def _cells(notebook: str | None) -> list | str | None:
+    """What a person wrote of a notebook; of one that is broken all that is there."""
+    try:
+        return None if notebook is None else [cell["source"] for cell in json.loads(notebook)["cells"]]
+    except (ValueError, LookupError, TypeError):
+        return notebook
 
 
 def _text(path: Path) -> str | None:

@@ -31,21 +31,23 @@ def rows(profile: str) -> list[Recipe]:
     return list({recipe.name: recipe for recipe in recipes}.values())
 
 
-def record(profile: str, minutes: float = math.inf, device: str = "auto") -> list[str]:
+def record(profile: str, minutes: float = math.inf, device: str = "auto") -> tuple[list[str], list[str]]:
     """Record the rows that have no record, and begin nothing more after so many minutes; the names of those left.
 
-    A row without images or published weights is left out with a line. Raises `InputError` where a profile for a GPU
-    would be computed on a CPU that nobody asked for.
+    Those are followed by the names of rows that lack images or published weights, of which a line is printed. Raises
+    `InputError` where a profile for a GPU would be computed on a CPU that nobody asked for.
     """
     if device == "auto" and profile in ("gpu", "paper") and pick(device).type == "cpu":
         raise InputError(f"profile {profile!r} wants a GPU, and there is none; profile 'smoke' tries all on a CPU")
     ends = time.monotonic() + 60 * minutes
-    missing = available([recipe for recipe in rows(profile) if not _recorded(recipe, profile)], True)
+    wanted = [recipe for recipe in rows(profile) if not _recorded(recipe, profile)]
+    missing = available(wanted, True)
     costs = costs_of(profile) if pick(device).type == "cuda" else []
     left = [*(recipe.name for recipe in missing), *costs]
+    lacking = [recipe.name for recipe in wanted if recipe.name not in left]
     for recipe in missing:
         if not advance(recipe, profile, lambda: time.monotonic() >= ends, pick(device)):
-            return left
+            return left, lacking
         left.remove(recipe.name)
         print(f"{recipe.name}: recorded", flush=True)
     for cost in costs:
@@ -54,7 +56,7 @@ def record(profile: str, minutes: float = math.inf, device: str = "auto") -> lis
         benchmark.record(cost)
         left.remove(cost)
         print(f"cost of {cost}: recorded", flush=True)
-    return left
+    return left, lacking
 
 
 def costs_of(profile: str) -> list[str]:
@@ -97,10 +99,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options = parser.parse_args(arguments)
     try:
-        left = record(options.profile, options.minutes, options.device)
+        left, lacking = record(options.profile, options.minutes, options.device)
     except InputError as error:
         sys.exit(f"error: {error}")
-    print(f"left: {', '.join(left)}; the same command goes on" if left else f"profile {options.profile}: all recorded")
+    if lacking:
+        print(f"cannot be measured here: {', '.join(lacking)}")
+    if left:
+        print(f"left: {', '.join(left)}; the same command goes on")
+    elif not lacking:
+        print(f"profile {options.profile}: all recorded")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ SEARCHED = [
 UNSEARCHED = {
     "push_to_hub": "an upload",
     **dict.fromkeys(
-        ("rpglib.training.behaviour.Behaviour.conditions", "rpglib.training.behaviour.ClassificationBehaviour.see"),
+        ("rpglib.training.behaviour.Behaviour.conditions", "rpglib.training.behaviour.ClassificationBehaviour.see",
+         "rpglib.training.behaviour.TaskBehaviour.conditions", "rpglib.training.behaviour.TaskBehaviour.see"),
         "what a subclass says, checked where it is called",
     ),
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
@@ -180,7 +181,7 @@ def cases() -> dict[str, tuple]:
             "token_size": 512, "slicing": "layer", "normalisation": "layer"}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode": (tokenizer.encode, {"state_dict": network}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.encode_rows": (tokenizer.encode_rows,
-            {"state_dict": network, "rows": torch.tensor([0, 2])}),
+            {"state_dict": network, "rows": torch.tensor([0, 2]), "constants": True}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode": (tokenizer.decode,
             {"tokens": tokens[0], "reuse": False}),
         "rpglib.tokenizer.tokenizer.ParameterTokenizer.decode_together": (tokenizer.decode_together,
@@ -210,6 +211,9 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.behaviour.ClassificationBehaviour": (behaviour.ClassificationBehaviour, options | {
             "images": small.train, "architecture": it["architecture"], "disagreement": 0.3, "batch_size": 4,
             "noise": 0.1, "augment": lambda images, generator: images}),
+        "rpglib.training.behaviour.TaskBehaviour": (behaviour.TaskBehaviour, options | {
+            "tasks": all_tasks(10)[:3], "images": small.train, "architecture": it["architecture"], "batch_size": 4,
+            "noise": 0.1}),
         "rpglib.training.behaviour.with_gradient": (behaviour.with_gradient, {"module": it["architecture"].build()}),
         "rpglib.training.behaviour.random_mixtures": (behaviour.random_mixtures, {"n": 2, "states": 3, "count": 2,
             "generator": torch.Generator()}),

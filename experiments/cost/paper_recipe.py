@@ -30,7 +30,7 @@ from rpglib.errors import InputError
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
 from rpglib.runtime.hardware import pick
-from rpglib.runtime.sources import LIBRARY, sources_digest
+from rpglib.training.loop import CODE
 from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
@@ -151,7 +151,7 @@ def folder(recipe: Recipe, profile: str, name: str) -> Path:
 
     Points of one curve are of one code: training begins anew with other code, and so must its evaluations.
     """
-    facts = {"recipe": recipe, "code": sources_digest(LIBRARY)}
+    facts = {"recipe": recipe, "code": CODE}
     return working_dir(profile, EXPERIMENT) / f"{recipe.name}_{name}_{key(facts)}"
 
 

@@ -37,6 +37,7 @@ from rpglib.zoo.store import Zoo
 
 NOISE = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """How far noise goes from originals, in LOO."""
+CODE = source_digest(sys.modules[__name__], measures, mixing, augmenting, baselines)
 AVERAGED = 16
 FLOWS = {"DeepWeightFlow": {"steps": 25_000}, "DeepWeightFlow, no PCA": {"steps": 6000, "components": None}}
 """Settings of `Flow` by method."""
@@ -56,9 +57,9 @@ class Job:
     device: str = "auto"
 
     def facts(self) -> dict:
-        code = source_digest(sys.modules[__name__], measures, mixing, augmenting, baselines)
         own = {key: value for key, value in vars(self).items() if key not in ("profile", "device", "recipe")}
-        return plain({**own, "recipe": replace(self.recipe, name=""), "novelty_code": code})
+        own |= {"images": images_of(self.recipe.images).source, "novelty_code": CODE}
+        return plain({**own, "recipe": replace(self.recipe, name="")})
 
     def zoo(self) -> Zoo:
         """The originals, collected where they are not at hand."""

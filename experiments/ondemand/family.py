@@ -1,8 +1,8 @@
 """How images are taken: turned by any angle, blurred, with noise; and which of these circumstances are held out.
 
-Shapes: N networks, B images of each, S pixels along a side; a row says what one network is for: angle (degrees
-counterclockwise), blur (standard deviation of a Gaussian in pixels) and noise (standard deviation; that of all training
-pixels is 1).
+Shapes: N networks, B images of each, C channels, S pixels along a side; a row says what one network is for: angle
+(degrees counterclockwise), blur (standard deviation of a Gaussian in pixels) and noise (standard deviation; that of all
+training pixels is 1).
 """
 
 import torch
@@ -42,36 +42,36 @@ def draw(n: int, generator: torch.Generator, kind: str = SEEN) -> Tensor:
     return found[:n]
 
 
-def taken(images: Tensor, rows: Tensor, background: float, generator: torch.Generator | None) -> Tensor:
-    """Images (N, B, 1, S, S) as they are taken under the rows (N, 3), one for all B of a network.
+def taken(images: Tensor, rows: Tensor, background: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Images (N, B, C, S, S) as they are taken under the rows (N, 3), one for all B of a network.
 
-    Turned about the centre (bilinear; beyond the border lies the background), blurred, and with noise from the
-    generator; without one there is no noise.
+    Turned about the centre (bilinear; beyond the border lies the background (C, 1, 1)), blurred, and with noise from
+    the generator; without one there is no noise.
     """
     angle, blur, noise = rows.to(images.dtype).unbind(1)
-    x = turned(images, angle, background)[:, :, 0] - background
+    x = turned(images, angle, background) - background
     place = torch.arange(x.shape[-1], dtype=x.dtype)
     away = torch.arange(-len(place), len(place) + 1, dtype=x.dtype)
     width = 2 * blur.clamp(min=1e-3).square()[:, None]
     weight = torch.exp(-(place[:, None] - place).square() / width[..., None])
-    weight = (weight / torch.exp(-away.square() / width).sum(1)[:, None, None])[:, None]
+    weight = (weight / torch.exp(-away.square() / width).sum(1)[:, None, None])[:, None, None]
     x = weight @ x @ weight.mT + background
     if generator is not None:
-        x = x + noise.view(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
-    return x[:, :, None]
+        x = x + noise.view(-1, 1, 1, 1, 1) * torch.randn(x.shape, generator=generator)
+    return x
 
 
-def turned(images: Tensor, angle: Tensor, background: float) -> Tensor:
-    """Images (N, B, 1, S, S) turned counterclockwise by angles (N,) in degrees."""
+def turned(images: Tensor, angle: Tensor, background: Tensor) -> Tensor:
+    """Images (N, B, C, S, S) turned counterclockwise by angles (N,) in degrees."""
     turn = torch.deg2rad(angle)
     cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
     # What lies at a place came from where the opposite turn leads; the vertical axis points down.
     matrix = torch.stack((cos, -sin, zero, sin, cos, zero), 1).view(-1, 2, 3)
-    x = images[:, :, 0] - background  # all images of a network are turned alike, as if they were channels
+    x = (images - background).flatten(1, 2)  # all images of a network are turned alike, as if they were channels
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)[:, :, None] + background
+    return F.grid_sample(x, grid, align_corners=False).view_as(images) + background
 
 
-def background_of(split: Split) -> float:
-    """The value of an empty pixel."""
-    return float(split.images.min())
+def background_of(split: Split) -> Tensor:
+    """The values (C, 1, 1) of an empty pixel: the lowest of each channel."""
+    return split.images.amin((0, 2, 3))[:, None, None]

@@ -33,6 +33,7 @@ from rpglib.zoo.collect import Schedule, init_population
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
+CODE = source_digest(sys.modules[__name__], baselines, behaviour, family, networks)
 NETWORKS = "networks.safetensors"
 VIEWS = {"plain": plain, "told": told, "turned back": turned_back}
 ALONE = 5
@@ -86,9 +87,8 @@ class Job:
     device: str = "auto"
 
     def facts(self) -> dict:
-        code = source_digest(sys.modules[__name__], baselines, behaviour, family, networks)
         own = {name: value for name, value in vars(self).items() if name not in ("profile", "device")}
-        return as_json({**own, "code_of_jobs": code})
+        return as_json({**own, "images": self.data.source, "code_of_jobs": CODE})
 
     @property
     def data(self) -> Images:
@@ -203,7 +203,7 @@ class Generated(Job):
     """A generator. size: specialists of the zoo by which tokens are centred and scaled.
 
     reconstruction: weight of the loss by their weights, 0 to learn nothing from these; asked: whether the behaviour is
-    asked. steps: of the training, by default as planned.
+    asked. steps: of the training, by default as planned. gated: whether tokens have gates on their prototypes.
     """
 
     size: int = 1
@@ -211,6 +211,7 @@ class Generated(Job):
     asked: bool = True
     diffusion: bool = False
     steps: int | None = None
+    gated: bool = True
 
     def compute(self, folder: Path) -> dict:
         plan, zoo = self.plan, self.zoo(self.size)
@@ -219,7 +220,7 @@ class Generated(Job):
         if self.asked:
             options = {"reconstruction": self.reconstruction, **plan.behaviour}
             own = UnderCircumstances(self.data.train, plan.architecture, **options)
-        model = _new(plan, zoo, config.seed)
+        model = _new(replace(plan.model, prototype_gate=self.gated), plan, zoo, config.seed)
         result = train(model, zoo, config, folder / "training", pick(self.device), progress=False, behaviour=own)
         (folder / "training" / "training.pt").unlink()
         model.save_pretrained(folder)
@@ -244,11 +245,11 @@ def _training(job: "Generated | Plainly") -> TrainConfig:
     return replace(config, seed=config.seed + job.seed, steps=job.steps or config.steps)
 
 
-def _new(plan: Plan, zoo: Zoo, seed: int) -> RPG:
-    tokenizer = ParameterTokenizer.fit(zoo, plan.model.token_size, "layer", plan.normalisation)
+def _new(config: RPGConfig, plan: Plan, zoo: Zoo, seed: int) -> RPG:
+    tokenizer = ParameterTokenizer.fit(zoo, config.token_size, "layer", plan.normalisation)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return RPG(plan.model, tokenizer)
+        return RPG(config, tokenizer)
 
 
 def generated(plan: Plan, model: RPG, rows: Tensor, diffusion: bool, seed: int) -> dict[str, Tensor]:

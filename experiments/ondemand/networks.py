@@ -18,16 +18,16 @@ from rpglib.zoo.images import Split
 TOGETHER = 32
 """Networks that are trained in one pass."""
 
-View = Callable[[Tensor, Tensor, float], Tensor]
-"""(images (N, B, 1, S, S) as they are taken, rows (N, 3), background) -> what a network is given of them."""
+View = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(images (N, B, C, S, S) as they are taken, rows (N, 3), background) -> what a network is given of them."""
 
 
-def plain(images: Tensor, rows: Tensor, background: float) -> Tensor:
+def plain(images: Tensor, rows: Tensor, background: Tensor) -> Tensor:
     """The images as they are."""
     return images
 
 
-def told(images: Tensor, rows: Tensor, background: float) -> Tensor:
+def told(images: Tensor, rows: Tensor, background: Tensor) -> Tensor:
     """With the circumstances as further channels: sine and cosine of the angle, blur and noise, from -1 to 1."""
     turn = torch.deg2rad(rows[:, 0])
     shares = [
@@ -37,7 +37,7 @@ def told(images: Tensor, rows: Tensor, background: float) -> Tensor:
     return torch.cat((images, planes.expand(*images.shape[:2], -1, *images.shape[3:])), 2)
 
 
-def turned_back(images: Tensor, rows: Tensor, background: float) -> Tensor:
+def turned_back(images: Tensor, rows: Tensor, background: Tensor) -> Tensor:
     """The images turned back by the angle, which a program that knows it can do."""
     return turned(images, -rows[:, 0], background)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from experiments.ondemand.family import HELD_OUT, KINDS
+from experiments.ondemand.study import GENERALIST
 from experiments.sweeps.findings import mean
 from experiments.sweeps.tables import over_seeds
 
@@ -49,6 +50,16 @@ def methods(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
             "a network (s)": f"{cost['network']['mean']:.2g}" if "network" in cost else "-",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def once(numbers: dict, method: str, size: int, of: str = "mean") -> float:
+    """Seconds of one core that are spent before the first network is asked for, by a generator.
+
+    Its training, `size` networks of the zoo, and the generalist that these were fine-tuned from; of: "mean" or "max"
+    over seeds.
+    """
+    zoo, trained = numbers["zoo"], (numbers["cost"][name]["train"][of] for name in (method, GENERALIST))
+    return sum(trained) + size / zoo["networks"] * zoo["cpu_seconds"]
 
 
 def curve(numbers: dict, sizes: Sequence[int]) -> pd.DataFrame:

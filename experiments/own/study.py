@@ -28,7 +28,7 @@ from rpglib.training.suggestion import Suggestion
 from rpglib.zoo.collect import CollectConfig
 from rpglib.zoo.description import Description
 from rpglib.zoo.files import version
-from rpglib.zoo.layouts import find
+from rpglib.zoo.layouts import MANIFEST, find, is_zoo
 from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
@@ -132,7 +132,10 @@ class Study:
         own = {name: getattr(self, name) for name in ("checkpoints", "evaluate", "steps", "states", "n", "seed")}
         if self.demonstration:
             return own | {"collect": plain(self.recipe.collect)}
-        files = [[x.label, [version(path) for path in x.files]] for x in find(self.source)]
+        if is_zoo(Path(self.source)):  # whose manifest has the checksums of all else
+            files = [[MANIFEST, [version(Path(self.source) / MANIFEST)]]]
+        else:
+            files = [[x.label, [version(path) for path in x.files]] for x in find(self.source)]
         return own | {"files": key(plain(files))}
 
     def result(self, compute: Callable[[], dict]) -> dict:

@@ -28,6 +28,7 @@ from rpglib.training.suggestion import suggest
 from rpglib.zoo import description
 from rpglib.zoo.store import Zoo
 
+CODE = source_digest(sys.modules[__name__], suggestion, description)
 NAME = "suggested_settings"
 ENOUGH = 95
 """Percent of the tuned recipe's gain."""
@@ -54,8 +55,7 @@ class Trial:
     device: str = "auto"
 
     def facts(self) -> dict:
-        code = source_digest(sys.modules[__name__], suggestion, description)
-        return plain({"suggested_for": self.recipe, "code": code})
+        return plain({"suggested_for": self.recipe, "images": images_of(self.recipe.images).source, "own_code": CODE})
 
     def compute(self, folder: Path) -> dict:
         """Accuracies (percent) with and without training, the steps taken and the seconds of training."""

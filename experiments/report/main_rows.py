@@ -39,3 +39,8 @@ def counts(numbers: Mapping) -> str:
     """How many originals and how many generated networks there are: generators x networks of each."""
     several, n = len(generated(numbers)), numbers["generated"]["n"]
     return f"{numbers['original']['n']}, {several} x {n}" if several > 1 else f"{numbers['original']['n']}, {n}"
+
+
+def minutes(numbers: Mapping) -> float:
+    """Of the first generator: training, generating, evaluating, baselines. The zoo may have been there before."""
+    return (sum(numbers["seconds"].values()) - numbers["seconds"]["collect"]) / 60

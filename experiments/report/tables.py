@@ -133,7 +133,7 @@ def _measured(record: dict) -> dict[str, str]:
         main_rows.accuracy(numbers),
         main_rows.counts(numbers),
         main_rows.difference(numbers),
-        f"{sum(numbers['seconds'].values()) / 60:.1f}",
+        f"{main_rows.minutes(numbers):.1f}",
         hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores",
     )
     return dict(zip(MEASURED, entries, strict=True))

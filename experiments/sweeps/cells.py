@@ -7,7 +7,7 @@ computes it. On two cores two cells are computed side by side.
 import functools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,10 +20,11 @@ from tqdm.auto import tqdm
 from experiments import pipeline
 from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
 from experiments.profiles import Recipe
-from experiments.records import key, plain, working_dir
+from experiments.records import key, plain, versions, working_dir
 from experiments.sweeps import memory
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import predictions
+from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
@@ -35,10 +36,15 @@ from rpglib.zoo.store import Zoo
 NUMBERS = "numbers.json"
 COMPUTING = (LIBRARY, Path(pipeline.__file__), Path(__file__), Path(memory.__file__))
 """The code that a cell's numbers may depend on: all of the library, and of the experiments what computes a cell."""
+CODE, VERSIONS = sources_digest(*COMPUTING), versions()
+"""Of what runs: code that is edited after it was imported is another's."""
 
 
 class Job(Protocol):
-    """Something to compute once: `facts` tell it from every other job; `compute` may keep files in its folder."""
+    """Something to compute once: `facts` tell it from every other job; `compute` may keep files in its folder.
+
+    Code of the library, versions and the kind of device are told apart for all jobs (`folder_of`).
+    """
 
     profile: str
 
@@ -50,25 +56,24 @@ class Job(Protocol):
 class Cell:
     """One recipe, its seeds included: collect, train, generate, compare.
 
-    evaluations: the training steps after which the generator is evaluated, too. shared_zoo: the name under which the
-    zoo of a results row with the same collection is kept; by default a zoo has a name of its own.
+    evaluations: the training steps after which the generator is evaluated, too.
     """
 
     recipe: Recipe
     profile: str
     evaluations: tuple[int, ...] = ()
     device: str = "auto"
-    shared_zoo: str | None = None
 
     def facts(self) -> dict:
-        return plain({"recipe": replace(self.recipe, name=""), "evaluations": self.evaluations, "networks": NETWORKS})
+        own = {"recipe": replace(self.recipe, name=""), "images": images_of(self.recipe.images).source}
+        return plain({**own, "evaluations": self.evaluations, "networks": NETWORKS})
 
     @property
     def zoo_recipe(self) -> Recipe:
         """The recipe under the name that its zoo is kept by: all cells with the same networks share one."""
         recipe = self.recipe
         made = [recipe.architecture, recipe.images, recipe.collect, recipe.pretrained]
-        return replace(recipe, name=self.shared_zoo or f"study_{key(made)}")
+        return replace(recipe, name=f"study_{key(made)}")
 
     def zoo(self) -> Zoo:
         """Its checkpoints, collected where they are not at hand."""
@@ -131,39 +136,42 @@ def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
 
     On a CPU as many run side by side as there are cores, each on one; on a GPU one after the other.
     """
-    missing = {folder_of(job): job for job in jobs if not (folder_of(job) / NUMBERS).exists()}
+    folders = [folder_of(job) for job in jobs]
+    missing = {folder: job for folder, job in zip(folders, jobs, strict=True) if not (folder / NUMBERS).exists()}
     cells = [job for job in missing.values() if isinstance(job, Cell)]
     # First: a cell that waits for another one's zoo would keep a core from cells that have theirs.
-    _all({cell.zoo_recipe.name: cell for cell in cells}.values(), _collect, "zoos")
-    _all(missing.values(), _compute, label)
-    return [read_json(folder_of(job) / NUMBERS) for job in jobs]
+    _all({cell.zoo_recipe.name: cell for cell in cells}, _collect, "zoos")
+    _all(missing, _compute, label)
+    return [read_json(folder / NUMBERS) for folder in folders]
 
 
-def _all(jobs, work, label: str) -> None:
-    jobs = list(jobs)
+def _all(jobs: Mapping[str | Path, Job], work, label: str) -> None:
     for _ in tqdm(_spread(jobs, work), total=len(jobs), desc=label, disable=not jobs):
         pass
 
 
-def _spread(jobs: Sequence[Job], work) -> Iterator[None]:
+def _spread(jobs: Mapping[str | Path, Job], work) -> Iterator[None]:
+    first = next(iter(jobs.values()), None)
     at_once = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    small = jobs and jobs[0].profile == "smoke"
-    if at_once == 1 or small or len(jobs) < 2 or pick(getattr(jobs[0], "device", "auto")).type != "cpu":
-        yield from map(work, jobs)
+    small = first is not None and first.profile == "smoke"
+    calls = [(place, job, CODE) for place, job in jobs.items()]
+    if at_once == 1 or small or len(jobs) < 2 or _device(first) != "cpu":
+        yield from (work(*call) for call in calls)
         return
     ending = {"initializer": end_with, "initargs": (os.getpid(),)}
     with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1, **ending):
-        yield from Parallel(return_as="generator_unordered")(delayed(work)(job) for job in jobs)
+        yield from Parallel(return_as="generator_unordered")(delayed(work)(*call) for call in calls)
 
 
-def _collect(cell: Cell) -> None:
+def _collect(name: str, cell: Cell, code: str) -> None:
     keep_freed_memory()
     cell.zoo()
 
 
-def _compute(job: Job) -> None:
+def _compute(folder: Path, job: Job, code: str) -> None:
+    if code != CODE:
+        raise InputError("the code was changed while its cells were computed; run this again")
     keep_freed_memory()
-    folder = folder_of(job)
     # Another sweep may want the same cell at the same time.
     with locked(f"{folder}.lock"):
         if not (folder / NUMBERS).exists():
@@ -173,5 +181,9 @@ def _compute(job: Job) -> None:
 
 def folder_of(job: Job) -> Path:
     """Where a job keeps its numbers and files."""
-    facts = {"kind": type(job).__name__, **job.facts(), "code": sources_digest(*COMPUTING)}
+    facts = {"kind": type(job).__name__, **job.facts(), "code": CODE, "versions": VERSIONS, "device": _device(job)}
     return working_dir(job.profile, "cells") / key(facts)
+
+
+def _device(job: Job) -> str:
+    return pick(getattr(job, "device", "auto")).type

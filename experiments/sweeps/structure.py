@@ -1,5 +1,6 @@
 """09: the autoregressive decoder that the paper (v2, appendix C.9) argues against, beside the sweep over structures."""
 
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from experiments.records import plain
 from experiments.sweeps.cells import Cell, run
 from experiments.sweeps.sweep import Sweep, source_digest
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
-from rpglib.baselines import autoregressive
 from rpglib.baselines.autoregressive import AutoregressiveConfig, error_along_sequence, fit_autoregressive
 from rpglib.tokenizer import ParameterTokenizer
+
+CODE = source_digest(sys.modules[__name__])
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,8 @@ class Decoder:
     device: str = "auto"
 
     def facts(self) -> dict:
-        # Neither the decoder nor this job is among the code that names every cell.
-        code = source_digest(autoregressive, Decoder)
-        recipe = replace(self.recipe, name="")
-        return plain({"recipe": recipe, "decoder": self.config, "networks": NETWORKS, "decoder_code": code})
+        own = {"recipe": replace(self.recipe, name=""), "images": images_of(self.recipe.images).source}
+        return plain({**own, "decoder": self.config, "networks": NETWORKS, "decoder_code": CODE})
 
     def compute(self, folder: Path) -> dict:
         recipe, zoo = self.recipe, Cell(self.recipe, self.profile, device=self.device).zoo()

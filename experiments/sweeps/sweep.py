@@ -29,8 +29,7 @@ class Sweep:
     Every variant has a cell per seed, with networks, generator and samples of its own; `seed` moves them all on.
     evaluations: after which training steps the generator is evaluated on the way, besides the end; not in trainings of
     another length than the base's, whose learning rate is elsewhere then, nor where weights are averaged, because the
-    average is there at the end only. zoo: one zoo for all seeds, which move the training alone then, kept under this
-    name; by default every seed has its own.
+    average is there at the end only.
     """
 
     experiment: str
@@ -39,7 +38,6 @@ class Sweep:
     variants: Mapping[str, Mapping[str, Any]]
     seeds: Sequence[int]
     evaluations: tuple[int, ...] = ()
-    zoo: str | None = None
     seed: int = 0
     device: str = "auto"
 
@@ -54,10 +52,8 @@ class Sweep:
     def cell(self, recipe: Recipe, s: int) -> Cell:
         """The cell of one recipe and one of the sweep's seeds."""
         moved = seeded(recipe, s + self.seed)
-        if self.zoo is not None:
-            moved = replace(moved, collect=seeded(recipe, self.seed).collect)
         alike = recipe.train.steps == self.base.train.steps and not recipe.train.ema
-        return Cell(moved, self.profile, self.evaluations if alike else (), self.device, self.zoo)
+        return Cell(moved, self.profile, self.evaluations if alike else (), self.device)
 
     def record(self, fresh: bool, more: Callable[["Sweep"], dict] | None = None) -> dict:
         """Run all cells and record them (`fresh`), or read the record. Returns the record.
@@ -72,6 +68,12 @@ class Sweep:
         known, recipes = record["config"], {name: self.recipe(name) for name in self.variants}
         if known.keys() != recipes.keys() or not all(agrees(known[name], recipe) for name, recipe in recipes.items()):
             raise InputError(f"the record of {self.experiment} was made with other variants; run with fresh=True")
+        for name, row in record["numbers"]["variants"].items():
+            taken = [evaluation["step"] for evaluation in row["cells"][0]["evaluations"]]
+            if taken != [*self.cells(name)[0].evaluations]:
+                raise InputError(
+                    f"the record of {self.experiment} has evaluations after other steps; run with fresh=True"
+                )
         if record["seeds"] != {"cells": [s + self.seed for s in self.seeds]}:
             raise InputError(f"the record of {self.experiment} was made with another seed; run with fresh=True")
         return record
@@ -155,7 +157,10 @@ def vary(recipe: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def source_digest(*parts: Any) -> str:
-    """A fingerprint of the source of modules or classes, for jobs whose code is not among that of all cells."""
+    """A fingerprint of the source of modules, for jobs whose code is not among that of all cells.
+
+    To be taken when these are imported: what is edited later does not run.
+    """
     return hashlib.sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:16]
 
 

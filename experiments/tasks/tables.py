@@ -37,6 +37,25 @@ def of(split: dict, name: str) -> dict:
     return {"original": split["original"], "RPG": split["generated"]}.get(name) or split["baselines"][name]
 
 
+def asked(variants: Mapping[str, list[dict]], others: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Accuracy (percent) on the unseen tasks of generators that are asked about tasks, by variant.
+
+    variants: {name: a result per split}; others: {label: mean accuracies (splits,)}, from which differences are given
+    with their intervals over the splits.
+    """
+    rows = {}
+    for name, found in variants.items():
+        own = np.array([one["accuracy"]["mean"] for one in found])
+        rows[name] = {
+            "mean": f"{own.mean():.2f}",
+            **{f"- {label}": str(interval(own - reached)) for label, reached in others.items()},
+            "worst task": f"{min(one['accuracy']['min'] for one in found):.1f}",
+            "validation": f"{np.mean([one['validation']['mean'] for one in found]):.2f}",
+            "training (min)": f"{max(one['cpu_seconds'] for one in found) / 60:.1f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
     """The paper's table of unseen tasks (v1, table 14; v2, table 19) for the first `count` in counting order."""
     columns = {

@@ -32,6 +32,7 @@ from rpglib.runtime.state_dicts import flatten
 from rpglib.tasks import name_of, split_tasks
 from rpglib.zoo.images import Images, labels_of
 
+CODE = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
 HEADS = "heads.safetensors"
 REGRESSION = "RPG without diffusion"
 
@@ -54,8 +55,8 @@ class Part:
     def facts(self) -> dict:
         # Other splits and lengths of the curve are other jobs.
         own = {"recipe": replace(self.recipe, splits=(), curve=()), "split": self.split, "count": self.count}
-        code = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
-        return plain({**own, "kept": self.kept, "networks": NETWORKS, "task_code": code})
+        own |= {"images": images_of(self.recipe.images).source, "task_code": CODE}
+        return plain({**own, "kept": self.kept, "networks": NETWORKS})
 
     def compute(self, folder: Path) -> dict:
         images, device, training = images_of(self.recipe.images), pick(self.device), folder / "training"
@@ -64,7 +65,7 @@ class Part:
         recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.split))
         seen, unseen = split_tasks(len(tasks.bits), self.split, recipe.seen)
         if self.count is not None:
-            seen = _some(seen, len(tasks.bits), self.count, self.split)
+            seen = some_pairs(seen, len(tasks.bits), self.count, self.split)
         model, found, numbers = _train(recipe, tasks, seen, unseen, images, device, training)
         if self.count is not None:
             own = answers(recipe, model, tasks.bits[unseen], images.test, 1, recipe.train.seed).accuracies[:, 0]
@@ -80,7 +81,7 @@ class Part:
         return {"split": self.split, "seen_tasks": len(seen), "unseen_tasks": len(unseen), **numbers}
 
 
-def _some(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
+def some_pairs(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
     """`count` of the seen tasks in pairs of opposites, at random; a smaller number's are among a larger one's."""
     half = seen[seen < tasks - 1 - seen]
     chosen = half[torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))[: count // 2]]

@@ -7,6 +7,7 @@ by such factors alone.
 
 import copy
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +30,18 @@ def without_scales(module: nn.Module, network: Mapping[str, Tensor]) -> dict[str
     From first to last each channel's convolution gets norm 1, and so do the weight and bias of its BatchNorm together;
     the next layer takes their size over. What has no size stays. Raises `InputError` for a network that is not the
     module's, and for a module but an `nn.Sequential` in which every layer before the last is a Conv2d without bias,
-    followed by BatchNorm2d and nothing that treats small values unlike large ones.
+    directly followed by a whole BatchNorm2d, and nothing that treats small values unlike large ones.
     """
-    layers = hidden_layers(module)
-    norms = [name for name, layer in module.named_children() if isinstance(layer, nn.BatchNorm2d)]
+    layers, children = hidden_layers(module), [*module.named_children()]
+    norms = [name for name, layer in children if isinstance(layer, nn.BatchNorm2d)]
     passing = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, *PASSING)
-    if len(norms) != len(layers) or not all(isinstance(layer, passing) for layer in module.children()):
+    behind = [after for before, after in pairwise(layer for _, layer in children) if isinstance(before, nn.Conv2d)]
+    whole = all(isinstance(x, nn.BatchNorm2d) and x.affine and x.track_running_stats for x in behind)
+    if (
+        not whole
+        or not len(norms) == len(behind) == len(layers)
+        or not all(isinstance(x, passing) for _, x in children)
+    ):
         raise InputError("free scales are known of convolutions, each with BatchNorm2d and ReLU; measure without this")
     load(copy.deepcopy(module), network)
     result = dict(network)

@@ -16,7 +16,7 @@ POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed", "gated")
 MOST_LAYERS, MOST_SIZE = 1000, 2**24
 """Layers and the size of anything at most, also where a file names them."""
-YOUNGER = ("conditions", "condition_dropout")
+YOUNGER = ("conditions", "condition_dropout", "prototype_gate")
 """Fields that files need not have: they are written where they are set, and absent they say what they do by default."""
 
 
@@ -36,6 +36,8 @@ class RPGConfig:
     ours, "head" and "sequence" are the released code's. `conditions`: what networks are for, beyond the paper's tasks,
     whose bits they replace. `condition_dropout`: how often training leaves out what a network is for, task or
     conditions, so that a generator can also be asked without, and guided away from that (Ho and Salimans 2022).
+    `prototype_gate`, ours: each token has a learned gate on its prototype, random at first, so that the maps behind it,
+    which all tokens share, reach each in its own way; networks for many conditions or states are learned sooner.
     """
 
     token_size: int = 256
@@ -60,6 +62,7 @@ class RPGConfig:
     beta_end: float = 0.02
     conditions: tuple[Condition, ...] = ()
     condition_dropout: float = 0.0
+    prototype_gate: bool = False
 
     def __post_init__(self):
         # JSON knows no tuples; a configuration that was read back must equal the one that was written.

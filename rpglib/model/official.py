@@ -36,7 +36,7 @@ def read_official(path: str | Path, tokenizer: ParameterTokenizer | None = None)
         config, position, state = _convert(official)
     except KeyError as error:
         raise InputError(f"{path} lacks the key {error}; is it a generator checkpoint of the released code?") from None
-    except (IndexError, ValueError, ZeroDivisionError) as error:  # tensors of other shapes
+    except (IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:  # tensors of other shapes
         raise InputError(f"{path} is no generator of the released code ({error})") from None
     model = RPG.with_positions(config, position, tokenizer)
     try:

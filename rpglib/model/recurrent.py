@@ -31,9 +31,9 @@ class RecurrentModel(nn.Module):
     As in the released code the layers follow each other without residual connection or normalisation. (The text of the
     paper, v1, section 2.3, puts an MLP behind Mamba; neither its table 12 nor the released files have one.)
     `position` (L, H) is a buffer, or a parameter where `learned_position`. Where `gated_permutation` a state reaches
-    every token through a gate of that token, as a task does by `TaskToAll`. `recurrence="none"` replaces every layer by
-    a token-wise MLP of the same expansion: no information passes between tokens (paper v1, table 4a, which takes the
-    state transition alone out of the layer).
+    every token through a gate of that token, as a task does by `TaskToAll`; where `gated_prototype` each token has one
+    on its prototype, too. `recurrence="none"` replaces every layer by a token-wise MLP of the same expansion: no
+    information passes between tokens (paper v1, table 4a, which takes the state transition alone out of the layer).
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class RecurrentModel(nn.Module):
         task_bits: int = 0,
         task_width: int = 32,
         conditioning: str = "all",
+        gated_prototype: bool = False,
     ):
         super().__init__()
         if learned_position:
@@ -77,6 +78,7 @@ class RecurrentModel(nn.Module):
             return nn.Sequential(nn.Linear(width, expand * width), nn.SiLU(), nn.Linear(expand * width, out))
 
         self.layers = nn.ModuleList(layer(w, out) for w, out in zip(widths, (*widths[1:], widths[-1]), strict=True))
+        self.gate = nn.Parameter(torch.randn(len(position), widths[-1])) if gated_prototype else None
 
     def forward(
         self, n: int, permutation: Tensor | None = None, task: Tensor | None = None, recompute: bool = False
@@ -130,6 +132,8 @@ class RecurrentModel(nn.Module):
             x = first(sum(parts))
         for layer in others:
             x = layer(x)
+        if self.gate is not None:
+            x = x * self.gate[rows]
         # With neither state nor task all networks have the same prototypes, computed once.
         return x.expand(n, -1, -1)
 

@@ -68,11 +68,7 @@ class RPG(nn.Module):
     @takes(config=of(RPGConfig), tokenizer=of(ParameterTokenizer))
     def __init__(self, config: RPGConfig, tokenizer: ParameterTokenizer):
         super().__init__()
-        if tokenizer.token_size != config.token_size:
-            raise InputError(
-                f"the tokenizer cuts tokens of {tokenizer.token_size} values, the generator writes tokens of "
-                f"{config.token_size}; set both to the same token_size"
-            )
+        _check_size(config, tokenizer)
         # Where another device is the default, its memory is not this one.
         if torch.get_default_device().type == "cpu":
             if 4 * sum(map(math.prod, _shapes(config, tokenizer.num_tokens).values())) > memory():
@@ -86,12 +82,19 @@ class RPG(nn.Module):
 
         Without a tokenizer it yields prototypes and tokens, not state dicts.
         """
+        if tokenizer is not None:
+            _check_size(config, tokenizer)
         model = cls.__new__(cls)
         nn.Module.__init__(model)
         model._build(config, position, tokenizer)
         return model
 
     def _build(self, config: RPGConfig, position: Tensor, tokenizer: ParameterTokenizer | None) -> None:
+        if tokenizer is not None and tokenizer.num_tokens != len(position):
+            raise InputError(
+                f"the tokenizer cuts {tokenizer.num_tokens} tokens, the generator writes {len(position)}; give the "
+                "tokenizer that it was trained with"
+            )
         self.config, self.tokenizer = config, tokenizer
         try:
             with fp32():
@@ -118,6 +121,7 @@ class RPG(nn.Module):
             task_bits=config.told,
             task_width=config.task_width,
             conditioning=config.conditioning,
+            gated_prototype=config.prototype_gate,
         )
         self.denoiser = Denoiser(config.token_size, config.widths[-1], config.channels, config.kernel_size)
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
@@ -208,18 +212,22 @@ class RPG(nn.Module):
         noise: Tensor | None = None,
         t: Tensor | None = None,
         task: Tensor | None = None,
+        recompute: bool = False,
     ) -> Tensor:
         """Tokens (N, L, D) fp32 of networks of states (N,) or of weights over them (N, P), with their gradient.
 
-        task (N, told): what they are for, as `RPGConfig.features` says it.
+        task (N, told): what they are for, as `RPGConfig.features` says it. recompute: as in `forward`.
         What the prototype's skip says of them; given t (N x L,) int64 and noise (N x L, D), what the denoiser makes of
         that at the diffusion steps t, noised so: its one-step estimate.
         """
         n = next((len(x) for x in (permutation, task) if x is not None), 1)
-        prototypes = self.recurrent(n, permutation, task).flatten(0, 1)
+        prototypes = self.recurrent(n, permutation, task, recompute).flatten(0, 1)
         said = self.skip(prototypes).float()
         if noise is not None:
-            said = said + self.denoiser(self.config.schedule.add_noise(said, noise, t), t, prototypes).float()
+            # What lies beyond the real values is zero under its noise, as it is in `forward` and in sampling.
+            clean = said * self.tokenizer.mask.to(said.device).repeat(len(said) // len(self.tokenizer.mask), 1)
+            noisy = self.config.schedule.add_noise(clean, noise, t)
+            said = said + self.denoiser(noisy, t, prototypes, recompute).float()
         return said.view(n, -1, self.config.token_size)
 
     # ---- generation ---------------------------------------------------------------------------------------------
@@ -390,7 +398,7 @@ class RPG(nn.Module):
             raise InputError(f"a task is {bits} bits, or rows of them, all of one length ({error})") from None
         if task.shape not in ((bits,), (n, bits)):
             raise InputError(f"a task has {bits} bits, or {n} rows of them; got the shape {tuple(task.shape)}")
-        return check_tasks(task.reshape(-1, bits), bits).float().expand(n, bits)
+        return check_tasks(task.cpu().reshape(-1, bits), bits).float().expand(n, bits)
 
     @takes(n=whole(1, MOST_NETWORKS), seed=whole(), first=whole(0))
     def permutation_rows(self, permutation, n: int, seed: int, first: int = 0) -> Tensor | None:
@@ -409,7 +417,7 @@ class RPG(nn.Module):
             whole = False
         if not whole or given.is_floating_point():
             raise InputError(f"permutation takes {n} numbers from 0 to {states - 1}, not {shown(permutation)}")
-        return given.long()
+        return given.long().cpu()
 
     @takes(n=whole(1, MOST_NETWORKS))
     def mixture_rows(self, mixture, n: int) -> Tensor:
@@ -417,7 +425,7 @@ class RPG(nn.Module):
         if not states:
             raise InputError("this generator was trained without permutation states; call it without mixture=")
         try:
-            given = dense("mixture", torch.as_tensor(mixture)).float()
+            given = dense("mixture", torch.as_tensor(mixture)).float().cpu()
         except (TypeError, ValueError, RuntimeError):  # text, rows of different lengths, complex numbers
             given = torch.empty(0)
         if given.shape != (n, states):
@@ -755,6 +763,14 @@ def _first_alike(n: int, permutation: Tensor | None, task: Tensor | None) -> Ten
     given = [x.view(n, -1).double() for x in (permutation, task) if x is not None]
     _, kind = torch.cat(given or [torch.zeros(n, 1)], 1).unique(dim=0, return_inverse=True)
     return torch.full((n,), n).scatter_reduce(0, kind, torch.arange(n), "amin")[kind]
+
+
+def _check_size(config: RPGConfig, tokenizer: ParameterTokenizer) -> None:
+    if tokenizer.token_size != config.token_size:
+        raise InputError(
+            f"the tokenizer cuts tokens of {tokenizer.token_size} values, the generator writes tokens of "
+            f"{config.token_size}; set both to the same token_size"
+        )
 
 
 def _weights(real: Tensor, weighting: str) -> Tensor:

@@ -79,7 +79,8 @@ def _taken(lock, seconds: float) -> bool:
     except OSError as error:
         raise InputError(f"cannot write {lock.lock_file}: {error.strerror or error}; choose another folder") from None
     since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    Path(lock.lock_file).write_text(f"process {os.getpid()} on {platform.node()} since {since}", encoding="utf-8")
+    with suppress(OSError):  # a note for people, which a full disk need not hold
+        Path(lock.lock_file).write_text(f"process {os.getpid()} on {platform.node()} since {since}", encoding="utf-8")
     return True
 
 

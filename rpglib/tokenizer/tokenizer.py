@@ -188,14 +188,7 @@ class ParameterTokenizer:
         `decode` would not return: another value where none varied in the zoo, values too small or large beside its own.
         """
         state_dict = self._checked(state_dict, "the state dict")
-        for name in self._differing(state_dict):
-            x = plain(state_dict[name])
-            if x.is_floating_point() and x.float().isnan().any():
-                raise InputError(not_finite(name, "the state dict"))
-            raise InputError(
-                f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
-                "that holds this network, too"
-            )
+        self._check_constants(state_dict)
         # torch.empty and zeros only in the padding: a full zero fill would cost another pass over the tokens.
         flat = torch.empty(self.num_tokens * self.token_size)
         flat.view(self.num_tokens, self.token_size)[self.token_lengths < self.token_size] = 0.0
@@ -215,14 +208,18 @@ class ParameterTokenizer:
                 torch.sub(values, shift, out=target).mul_(factor)
         return flat.view(self.num_tokens, self.token_size), self.mask
 
+    @takes(constants=flag)
     @torch.no_grad()
-    def encode_rows(self, state_dict: Checkpoint, rows: Tensor) -> Tensor:
-        """The tokens `rows` (R,) int64 of `encode`, as (R, D): no other value of the state dict is read.
+    def encode_rows(self, state_dict: Checkpoint, rows: Tensor, constants: bool = True) -> Tensor:
+        """The tokens `rows` (R,) int64 of `encode`, as (R, D): of what is generated no other value is read.
 
-        A state dict that is mapped from a file is thereby read in these places only. Raises `InputError` as `encode`,
+        A state dict that is mapped from a file is thereby read in these places only. constants: whether what is not
+        generated is compared with the zoo's, too; once for each state dict is enough. Raises `InputError` as `encode`,
         as far as these values tell.
         """
         state_dict = self._checked(state_dict, "the state dict")
+        if constants:
+            self._check_constants(state_dict)
         whole = isinstance(dense("rows", rows), Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
         if not whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_tokens):
             raise InputError(f"rows are whole numbers (int64) from 0 to {self.num_tokens - 1}, those of tokens")
@@ -245,6 +242,8 @@ class ParameterTokenizer:
                 target = token[start - begin : start - begin + stop - source]
                 if self._exact(k):
                     target.copy_((values - shift) / scale)
+                    if layer.dtype not in CARRIED and not (target.double() * scale).equal(values):
+                        raise InputError(f"the state dict: {beyond(layer)}")
                 else:
                     torch.sub(values, shift, out=target).mul_(1 / scale)
         return tokens
@@ -417,6 +416,16 @@ class ParameterTokenizer:
             if not same(plain(state_dict[name]).flatten()[which], values):
                 yield name
 
+    def _check_constants(self, state_dict: Checkpoint) -> None:
+        for name in self._differing(state_dict):
+            x = plain(state_dict[name])
+            if x.is_floating_point() and x.float().isnan().any():
+                raise InputError(not_finite(name, "the state dict"))
+            raise InputError(
+                f"the state dict: {name!r} differs where no checkpoint of the zoo did; fit a tokenizer on a zoo "
+                "that holds this network, too"
+            )
+
     # ---- layout -------------------------------------------------------------------------------------------------
 
     @property
@@ -498,7 +507,10 @@ class ParameterTokenizer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
             return cls._from_file(spec, tensors)
         # What an edited or foreign specification may lack, or hold instead.
-        except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (
+            *(OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError),
+            ArithmeticError,
+        ) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{path} is not a readable tokenizer file ({reason}); copy or save it again") from None
 

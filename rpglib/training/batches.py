@@ -75,13 +75,18 @@ class Batches:
         self.config = model.config
         self.states = self.kept = None
         if model.config.permutation_states:
-            self.states = torch.arange(len(zoo)) if permutation == "checkpoint" else torch.as_tensor(zoo.runs)
+            self.states = torch.arange(len(zoo))
+            if permutation == "run":
+                # Runs need not be numbered without gaps, and a state that no run has would never be trained.
+                self.states = torch.as_tensor(zoo.runs).unique(return_inverse=True)[1]
             if int(self.states.max()) >= model.config.permutation_states:
                 raise InputError(
                     f"the zoo has {int(self.states.max()) + 1} permutation states (one per {permutation}), the "
                     f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
                 )
         self.told = _told(model.config, zoo)
+        self.compared: set[int] = set()
+        """Checkpoints whose constants were found to be the tokenizer's."""
         if keep and len(zoo) * self.tokenizer.num_tokens * self.tokenizer.token_size <= CACHED_VALUES:
             self.kept = torch.stack([self.tokenizer.encode(zoo[i])[0] for i in range(len(zoo))]).to(self.device)
 
@@ -123,8 +128,9 @@ class Batches:
             return self.kept[rows[owners].to(self.device), places.to(self.device)]
         tokens = torch.empty(len(chosen), self.tokenizer.token_size)
         for owner in owners.unique().tolist():
-            mine = owners == owner
-            tokens[mine] = self.tokenizer.encode_rows(self.zoo[int(rows[owner])], places[mine])
+            mine, row = owners == owner, int(rows[owner])
+            tokens[mine] = self.tokenizer.encode_rows(self.zoo[row], places[mine], constants=row not in self.compared)
+            self.compared.add(row)
         return tokens
 
 

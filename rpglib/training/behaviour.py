@@ -126,8 +126,10 @@ class ClassificationBehaviour(Behaviour):
         self.images, self.labels, self.architecture = images.images, images.labels, architecture
         with torch.random.fork_rng(devices=[]):
             self.module = with_gradient(architecture.build().eval().requires_grad_(False))
+        self.shapes = {name: tuple(x.shape) for name, x in self.module.state_dict().items()}
 
     def __call__(self, networks: dict[str, Tensor], generator: torch.Generator, rows: Tensor | None = None) -> Tensor:
+        networks = self._fitting(networks)
         first = next(iter(networks.values()))
         own = () if rows is None else (len(first),)
         chosen = torch.randint(len(self.labels), (*own, self.batch_size), generator=generator)
@@ -147,6 +149,18 @@ class ClassificationBehaviour(Behaviour):
             average = answers.logsumexp(0) - math.log(len(answers))
             loss = loss - self.disagreement * (answers.exp() * (answers - average)).sum(-1).mean()
         return loss
+
+    def _fitting(self, networks: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The networks in fp32; raises `InputError` where they are not of the architecture, or not all of one."""
+        shapes = {name: tuple(x.shape[1:]) for name, x in networks.items()}
+        for name in (*self.shapes, *shapes):
+            found, wanted = (of[name] if name in of else "none" for of in (shapes, self.shapes))
+            if found != wanted:
+                raise InputError(
+                    f"{name!r} is {found} in the generated networks and {wanted} in {self.architecture.name}, which "
+                    "the behaviour asks; give it the architecture of the zoo, and a zoo of whole networks"
+                )
+        return {name: x.float() if x.is_floating_point() else x for name, x in networks.items()}
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         found = self.augment(images, generator)
@@ -183,6 +197,35 @@ class ClassificationBehaviour(Behaviour):
         # The name of a plain function says more than its place in memory, which is another one in every process.
         own["augment"] = getattr(self.augment, "__qualname__", repr(self.augment))
         return super().facts() | own | {"images": data, "architecture": self.architecture.to_dict()}
+
+
+class TaskBehaviour(ClassificationBehaviour):
+    """Networks for random ones of the tasks (T, bits) are to answer an image of class k with bit k of theirs.
+
+    Raises `InputError` where images have classes that no bit is for, or the architecture has no two answers.
+    """
+
+    @takes(tasks=tensor("T bits"))
+    def __init__(self, tasks: Tensor, images: Split, architecture: Architecture, **options):
+        """options: as in `ClassificationBehaviour`, but for `disagreement`."""
+        self.tasks = check_tasks(tasks, tasks.shape[1])
+        if not len(tasks):
+            raise InputError("a behaviour for tasks needs some; tasks has no row")
+        super().__init__(images, architecture, disagreement=0.0, **options)
+        bits, labels = tasks.shape[1], self.labels
+        if architecture.num_classes < 2 or not 0 <= int(labels.min()) <= int(labels.max()) < bits:
+            raise InputError(
+                f"a task of {bits} bits tells images of labels 0..{bits - 1} apart, by a network of two classes"
+            )
+
+    def conditions(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.tasks[torch.randint(len(self.tasks), (n,), generator=generator)]
+
+    def see(self, images: Tensor, labels: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return images, rows.gather(1, labels)
+
+    def facts(self) -> dict:
+        return super().facts() | {"tasks": hashlib.sha256(self.tasks.numpy().tobytes()).hexdigest()[:16]}
 
 
 @takes(module=a_module)
@@ -238,7 +281,7 @@ class WithBehaviour(nn.Module):
             noise = torch.randn(count, config.token_size, generator=generator)
             t = torch.randint(config.diffusion_steps, (count,), generator=generator)
             noised = {"noise": noise.to(device), "t": t.to(device)}
-        tokens = self.model.written(**asked, **noised)
+        tokens = self.model.written(**asked, **noised, recompute=batch.get("recompute", False))
         # The networks themselves compute in fp32, whatever the generator does.
         with torch.autocast(device.type, enabled=False):
             networks = self.model.tokenizer.decode_together(tokens)

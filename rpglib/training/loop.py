@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("adamw", "adamw8bit")
 MOST_TOGETHER = 2**20
 """Checkpoints of a step at most."""
+CODE = sources_digest(LIBRARY)
+"""Of the code that runs: what is edited later is another."""
 STATE, ASIDE = "training.pt", "training.aside.pt"
 """A training's state in its folder, and the last one found there that was of another training."""
 
@@ -234,8 +236,12 @@ def _train(
         parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
     parts["scheduler"] = scheduler
     file = Path(folder) / STATE if folder is not None else None
-    identity = _identity(model, zoo, config, accelerator.num_processes, behaviour) if file is not None else {}
+    identity = {}
+    if file is not None:
+        identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour)
     start = _resume(file, parts, result, identity)
+    # An interrupted step, or a part that is frozen now, may have left some.
+    learner.zero_grad()
 
     wrapped.train()
     began = time.perf_counter() - result.seconds
@@ -294,15 +300,16 @@ def _train(
             result.seconds = time.perf_counter() - began
             result.processor_seconds = time.process_time() - computed
             if file and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
-                state = {name: part.state_dict() for name, part in parts.items()}
-                if accelerator.is_main_process:
-                    _save(file, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
+                own = {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity}
+                _save(file, parts, own, accelerator.is_main_process)
             if on_step is not None:
                 if sharded:
-                    model.load_state_dict(parts["model"].state_dict())
+                    parts["model"].copy_to(model)
                 on_step(step, model)
-    if averaged is not None or sharded:
-        model.load_state_dict(parts["model" if averaged is None else "averaged"].state_dict())
+    if sharded:
+        parts["model" if averaged is None else "averaged"].copy_to(model)
+    elif averaged is not None:
+        model.load_state_dict(averaged.state_dict())
     model.eval()
     return result
 
@@ -382,7 +389,12 @@ def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _identity(
-    model: RPG, zoo: Checkpoints, config: TrainConfig, processes: int, behaviour: Behaviour | None = None
+    model: RPG,
+    zoo: Checkpoints,
+    config: TrainConfig,
+    precision: str,
+    processes: int = 1,
+    behaviour: Behaviour | None = None,
 ) -> dict:
     """What must agree for a saved state to be this run's: configurations, tokenizer, checkpoints, and this library."""
     tokenizer = model.tokenizer
@@ -390,13 +402,14 @@ def _identity(
     return {
         "model": model.config.to_dict(),
         "train": dataclasses.asdict(config),
+        "precision": precision,
         "tokenizer": [repr(tokenizer), statistics],
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
         "checkpoints": len(zoo),
         "zoo": _fingerprint(zoo),
         "processes": processes,
         "behaviour": behaviour.facts() if behaviour is not None else None,
-        "code": sources_digest(LIBRARY),
+        "code": CODE,
     }
 
 
@@ -414,7 +427,11 @@ def _fingerprint(zoo: Checkpoints) -> str:
     return found.hexdigest()[:16]
 
 
-def _save(path: Path, state: dict) -> None:
+def _save(path: Path, parts: dict, own: dict, main: bool) -> None:
+    """Every process has to call it, as the parts of a sharded training are gathered from all; one writes."""
+    state = {name: part.state_dict() for name, part in parts.items()} | own
+    if not main:
+        return
     with atomic(path) as part:
         try:
             torch.save(state, part)

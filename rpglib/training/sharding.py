@@ -6,6 +6,7 @@ Every process must make these calls, in the same order: each gathers or scatters
 import copy
 
 import torch
+import torch.distributed as dist
 from accelerate.utils import broadcast, recursively_apply
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -23,7 +24,10 @@ def copy_of_first(model: RPG, device: torch.device) -> RPG:
 
 
 class Whole:
-    """A sharded model, or averages of its tensors, whose state dict is read and loaded whole, on the CPU."""
+    """A sharded model, or averages of its tensors, whose state dict is loaded whole.
+
+    It is also read whole, on the main process's CPU; elsewhere nothing is kept.
+    """
 
     def __init__(self, part):
         self.part = part
@@ -34,6 +38,12 @@ class Whole:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         own = self.part.state_dict()
         self.part.load_state_dict({name: _divided(x, own[name]) for name, x in state.items()})
+
+    def copy_to(self, model: RPG) -> None:
+        """Give a model of every process the whole tensors, of which no more than one is held beside it."""
+        own = model.state_dict()
+        for name, x in self.part.state_dict().items():
+            own[name].copy_(x.full_tensor() if isinstance(x, DTensor) else x)
 
 
 class WholeOptimizer:
@@ -55,7 +65,13 @@ class WholeOptimizer:
 
 
 def _gathered(state):
-    return recursively_apply(lambda x: x.full_tensor().cpu(), state, test_type=lambda x: isinstance(x, DTensor))
+    main = dist.get_rank() == 0
+
+    def whole(x: DTensor) -> Tensor | None:
+        found = x.full_tensor()  # for which all processes are needed
+        return found.cpu() if main else None
+
+    return recursively_apply(whole, state, test_type=lambda x: isinstance(x, DTensor))
 
 
 def _divided(x: Tensor, like: Tensor) -> Tensor:

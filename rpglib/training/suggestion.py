@@ -86,7 +86,11 @@ def suggest(
         else f"{shape['widths']}: as wide as the tokens, as the paper's sizes are"
     )
     runs = len(zoo.runs.unique())
-    by = "run" if n > MOST_STATES and 1 < runs < n and not told else "checkpoint"
+    by = "run" if (n > MOST_STATES and 1 < runs < n and not told) or 0 < states == runs < n else "checkpoint"
+    if 0 < states < (runs if by == "run" else n):
+        raise InputError(
+            f"{states} permutation states are too few; {n} tell all checkpoints apart, {runs} the runs, 0 none"
+        )
     if states < 0:
         states = 0 if told else runs if by == "run" else n
         reasons["permutation_states"] = (

@@ -292,7 +292,7 @@ def advance(
         # A sum: the gradient of each member is that of its own loss alone.
         try:
             loss = learner.losses(x.to(device), y.to(device)).sum()
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{type(module).__name__} cannot learn from these images and labels ({reason})") from error
         loss.backward()

@@ -209,7 +209,9 @@ def _columns(sizes: Mapping[str, int], n: int) -> dict[str, Tensor]:
     share = min(1.0, COMPARED / max(1, n * sum(sizes.values())))
     counts = {name: size if share == 1 else min(size, max(LEAST, int(share * size))) for name, size in sizes.items()}
     return {
-        name: torch.arange(size) if counts[name] == size else torch.linspace(0, size - 1, counts[name]).long()
+        name: torch.arange(size)
+        if counts[name] == size
+        else torch.linspace(0, size - 1, counts[name], dtype=torch.float64).long()
         for name, size in sizes.items()
     }
 

@@ -79,8 +79,18 @@ class Stream:
 
 @takes(part=of(Split, Stream))
 def labels_of(part: Split | Stream) -> Tensor:
-    """All labels (n,) of one part of a data set; a stream is read through for them."""
-    return part.labels if isinstance(part, Split) else torch.cat([labels for _, labels in part.batches(1024)])
+    """All labels (n,) of one part of a data set; a stream is read through for them.
+
+    Raises `InputError` for a stream that does not give all its images, as those of training do not.
+    """
+    if isinstance(part, Split):
+        return part.labels
+    labels = torch.cat([torch.empty(0, dtype=torch.int64), *(labels for _, labels in part.batches(1024))])
+    if len(labels) != len(part):
+        raise InputError(
+            f"{len(labels)} of {len(part)} images were read, as in training; take a part that is tested on"
+        )
+    return labels
 
 
 @takes(part=of(Split, Stream), count=whole(1), seed=whole())
@@ -89,7 +99,7 @@ def take(part: Split | Stream, count: int, seed: int = 0) -> Split:
     if isinstance(part, Split):
         rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:count]
         return Split(part.images[rows], part.labels[rows])
-    return Split(*next(iter(part.batches(count))))
+    return Split(*next(iter(part.batches(min(count, len(part))))))
 
 
 @dataclass(frozen=True)
@@ -330,7 +340,8 @@ def imagenet(
         )
         for part, files in parts.items()
     }
-    return Images("imagenet", "ImageNet (timm.data)", **streams, class_names=tuple(sorted(sets["train"].class_to_idx)))
+    labels = sets["train"].class_to_idx
+    return Images("imagenet", "ImageNet (timm.data)", **streams, class_names=tuple(sorted(labels, key=labels.get)))
 
 
 @takes(root=path, model=module, workers=whole(0, MOST_WORKERS))
@@ -409,4 +420,4 @@ def _timm_loader(files: Files, settings: dict, training: bool, workers: int, bat
         yield from loader
     except InputError as error:
         # What a process of the loader raises arrives with that one's traceback before it.
-        raise InputError(str(error).strip().splitlines()[-1].removeprefix("rpglib.errors.InputError: ")) from None
+        raise InputError(str(error).rpartition("rpglib.errors.InputError: ")[2]) from None

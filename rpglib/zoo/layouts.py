@@ -30,6 +30,8 @@ WANTED = (["*.json", "*.csv", "*.parquet", "*.safetensors"], [f"*{suffix}" for s
 """What is fetched of a repository: safe files, and others where there are none of those."""
 MOST_NESTED = 8
 """Folders in folders that are searched."""
+MANIFEST, FORMAT = "manifest.json", "rpglib zoo 2"
+"""Of a stored zoo: the file that says what its shards are, and what that begins with."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def _joined(given: str, found: Found) -> str:
 def _matching(pattern: str) -> list[Found]:
     paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True), key=natural)]
     fixed = Path(*(part for part in _until_magic(Path(pattern).parts)))
-    found = [each for path in paths for each in _searched(path, fixed)]
+    # "**" matches folders and what lies in them.
+    found = list({tuple(x.files): x for path in paths for x in _searched(path, fixed)}.values())
     if not found:
         raise InputError(f"no file of weights matches {pattern!r}; look at the folder's names")
     return found
@@ -164,7 +167,18 @@ def _searched(path: Path, root: Path) -> Iterator[Found]:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 
 
+def is_zoo(folder: Path) -> bool:
+    """Whether a zoo was stored in this folder, whole or not."""
+    try:
+        return str(read_json(folder / MANIFEST).get("format")).startswith("rpglib zoo ")
+    except (InputError, AttributeError):
+        return False
+
+
 def _folder(folder: Path, root: Path, depth: int) -> Iterator[Found]:
+    # Its shards hold many networks each, and would be taken for one.
+    if is_zoo(folder):
+        raise InputError(f"{folder} is a stored zoo; read it alone, by its own path")
     entries = sorted((e for e in folder.iterdir() if not e.name.startswith(".")), key=lambda e: natural(e.name))
     names = {e.name for e in entries if e.is_file()}
     if "adapter_config.json" in names:

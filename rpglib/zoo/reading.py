@@ -24,7 +24,7 @@ from rpglib.zoo.files import COUNTER, SHOWN, inside, load, prefix_of, version
 from rpglib.zoo.layouts import Found
 from rpglib.zoo.public import known, shapes
 
-FILE, ACCURACY, RUN, TASK = "file", "accuracy", "run", "task"
+FILE, ACCURACY, RUN, TASK = MEANING = "file", "accuracy", "run", "task"
 """Columns of a table that mean something here; all others are kept as they are."""
 
 
@@ -267,9 +267,8 @@ def joined(found: Sequence[Found], rows: Sequence[dict] | None) -> Facts:
     if lacking := [x.label for x, task in zip(found, tasks, strict=True) if task is None]:
         if len(lacking) < len(found):
             raise InputError(f"the task of {lacking[0]} is not told, that of others is; name all of them or none")
-    meaning = (FILE, ACCURACY, RUN, TASK)
     sources = [
-        {FILE: x.label, **{name: value for name, value in row.items() if name not in meaning}}
+        {FILE: x.label, **{name: value for name, value in row.items() if name not in MEANING}}
         for row, x in zip(known_rows, found, strict=True)
     ]
     return Facts(_numbered(labels), accuracies, None if lacking else tasks, sources)
@@ -281,6 +280,8 @@ def conditions_of(sources: Sequence[Mapping], described_by: Sequence[Condition])
     Raises `InputError` for a checkpoint without one of them, and for what is no number.
     """
     rows = []
+    if taken := [one.name for one in described_by if one.name in MEANING]:
+        raise InputError(f"the table's column {taken[0]!r} is no condition but has a meaning of its own; rename it")
     for source in sources if described_by else ():
         rows.append([])
         for condition in described_by:

@@ -26,12 +26,10 @@ from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
 from rpglib.zoo.files import COUNTER
-from rpglib.zoo.layouts import find, local
+from rpglib.zoo.layouts import FORMAT, MANIFEST, find, is_zoo, local
 from rpglib.zoo.reading import Places, conditions_of, joined, patterns, report, selected, table_of
 from rpglib.zoo.sharing import write_card, write_manifest
 
-MANIFEST = "manifest.json"
-FORMAT = "rpglib zoo 2"
 SHARD_BYTES = 256 * 2**20
 """A shard is closed when it holds this much; a larger checkpoint has a shard of its own."""
 
@@ -109,7 +107,8 @@ class Zoo:
         """
         source = local(source, revision)
         options = {"table": table, "include": include, "exclude": exclude, "key": key, "architecture": architecture}
-        if isinstance(source, Path) and source.is_dir() and _is_zoo(source):
+        if isinstance(source, Path) and source.is_dir() and is_zoo(source):
+            options |= {"images": images, "described_by": described_by or None}
             if given := [name for name, value in options.items() if value is not None]:
                 raise InputError(f"{source} is a zoo that knows its own facts; read it without {given[0]}")
             return cls.open(source)
@@ -119,7 +118,11 @@ class Zoo:
         if not isinstance(architecture, Architecture | None):
             raise InputError(f"architecture is a {type(architecture).__name__}; give Architecture(name, ...) or None")
         found = find(source, revision)
-        known, check, shards, notes, first = joined(found, rows), _Check(), [], [], None
+        known, described_by = joined(found, rows), described("described_by", described_by)
+        conditions = conditions_of(known.sources, described_by)
+        # All that can be said of them without their tensors, which may be hours of reading.
+        facts = checked(None, known.runs, known.accuracies, known.tasks, images, None, conditions, described_by)
+        check, shards, notes, first = _Check(), [], [], None
         for x in found:
             opened = selected(x, key, include, exclude, architecture)
             first, notes = first or opened, [*notes, opened.note]
@@ -131,12 +134,8 @@ class Zoo:
             else:
                 rest = {name: plain(tensor).clone() for name, tensor in opened.rest.items()}
                 shards.append(_MemoryShard(1, _stack([kept | rest])))
-        config = {"read": report(notes, first)}
-        described_by = described("described_by", described_by)
-        rows = conditions_of(known.sources, described_by)
-        facts = checked(
-            first.architecture, known.runs, known.accuracies, known.tasks, images, config, rows, described_by
-        )
+        told = None if first.architecture is None else first.architecture.to_dict()
+        facts |= {"architecture": told, "config": {"read": report(notes, first)}}
         own = {name: place.name for name, place in {**first.places.names, **first.places.rest}.items()}
         lies = {"sources": known.sources, "own": own}
         if first.found.weights is not None:
@@ -540,14 +539,6 @@ def _open(folder: Path, manifest: Mapping) -> Zoo:
             f"{folder / MANIFEST} counts other checkpoints than its shards hold; copy or collect them again"
         )
     return Zoo(shards, facts)
-
-
-def _is_zoo(folder: Path) -> bool:
-    """Whether a zoo was stored in this folder, whole or not."""
-    try:
-        return str(read_json(folder / MANIFEST).get("format")).startswith("rpglib zoo ")
-    except (InputError, AttributeError):
-        return False
 
 
 def _recorded(folder: Path, manifest: Mapping) -> dict:

@@ -390,7 +390,7 @@ def test_an_equal_zoo_is_reused_and_another_one_collected_again(shards, few_imag
 
 def test_a_zoo_of_changed_code_is_collected_again(shards, monkeypatch):
     first = shards(BRIEF)
-    monkeypatch.setattr(pipeline, "sources_digest", lambda *parts: "other code")
+    monkeypatch.setattr(pipeline, "ZOO_CODE", "other code")
     assert not shards(BRIEF) & first
 
 
@@ -445,6 +445,15 @@ def test_the_report_of_zoos_is_recorded_and_read():
     recipe = replace(SMOKE, collect=replace(SMOKE.collect, batch_size=256, finetune_batch_size=128))
     first = pipeline.zoo_report([recipe], "smoke", fresh=True, device="cpu")
     assert pipeline.zoo_report([recipe], "smoke", fresh=False) == first
+    others = [recipe, replace(recipe, name="another")]
+    assert pipeline.zoo_report(others, "smoke", fresh=False) == first, "one without images is not in it"
+    for other, seed in (
+        ([recipe], 5),
+        (others[1:], 0),
+        ([replace(recipe, collect=replace(recipe.collect, epochs=7))], 0),
+    ):
+        with pytest.raises(InputError, match="other recipes or another seed"):
+            pipeline.zoo_report(other, "smoke", fresh=False, seed=seed)
     assert first["n"] == 1 and set(first["numbers"]["zoos"]) == {"cnn_digits"}
     zoo = first["numbers"]["zoos"]["cnn_digits"]
     runs, each = SMOKE.collect.runs, SMOKE.collect.checkpoints

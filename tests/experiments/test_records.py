@@ -218,6 +218,14 @@ def test_home_is_found_from_below_and_missed_outside(tmp_path, monkeypatch):
     assert records.home() == tmp_path.resolve()
 
 
+@pytest.fixture(autouse=True)
+def beginning():
+    """As if the process began with the test, and again after it."""
+    records._first_commit.cache_clear()
+    yield
+    records._first_commit.cache_clear()
+
+
 def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypatch):
     def git(*arguments):
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
@@ -248,10 +256,21 @@ def test_commit_ignores_what_runs_write_and_sees_changed_code(tmp_path, monkeypa
     assert f"commit {commit[:10]}" in records.versions_line() and "changes" not in records.versions_line()
     notebook("print(2)", "2")
     assert records._commit() == (commit, True), "the cells of a notebook are code"
+    (tmp_path / "notebooks" / "a.ipynb").write_text("<<<<<<< HEAD")
+    assert records._commit() == (commit, True), "what is broken has changed"
     notebook("print(1)", "2")
+    (tmp_path / "notebooks" / "new.ipynb").write_text((tmp_path / "notebooks" / "a.ipynb").read_text())
+    assert records._commit() == (commit, True), "nobody has what is not added"
+    (tmp_path / "notebooks" / "new.ipynb").unlink()
+    assert not records.provenance()["dirty"]
     code.write_text("2")
     assert records._commit() == (commit, True)
-    assert records.versions_line().endswith("with changes")
+    assert "changes" not in records.versions_line() and records.provenance()["dirty"], "of what was loaded before"
+    git("commit", "-qam", "second")
+    known = records.provenance()
+    assert known["commit"] == commit and known["dirty"], "what ran is the commit of the beginning, or between the two"
+    records._first_commit.cache_clear()
+    assert records.provenance()["commit"] != commit and not records.provenance()["dirty"]
 
 
 @pytest.fixture

@@ -57,9 +57,9 @@ def test_what_is_recorded_is_passed_over(home, monkeypatch):
     done = []
     monkeypatch.setattr(rows, "advance", lambda recipe, *_: done.append(recipe.name) or len(done) < 2)
     monkeypatch.setattr(rows, "_recorded", lambda recipe, _: recipe.name == RECIPE.name)
-    assert rows.record("smoke") == [] and done == ["other"]
+    assert rows.record("smoke") == ([], []) and done == ["other"]
     monkeypatch.setattr(rows, "_recorded", lambda *_: False)
-    assert rows.record("smoke") == [RECIPE.name, "other"] and done == ["other", RECIPE.name]
+    assert rows.record("smoke") == ([RECIPE.name, "other"], []) and done == ["other", RECIPE.name]
 
 
 def test_a_record_of_another_recipe_is_none(home):
@@ -75,6 +75,13 @@ def test_no_time_is_no_work_and_the_command_says_what_is_left(home, capsys):
     assert not (home / "data/runs/smoke/zoos").exists()
 
 
+def test_a_row_without_images_is_not_called_recorded(home, monkeypatch, capsys):
+    monkeypatch.setattr(rows, "advance", lambda *_: True)
+    monkeypatch.setattr(rows, "available", lambda recipes, fresh: recipes[:1])
+    rows.main(["--profile", "smoke"])
+    assert capsys.readouterr().out.splitlines() == ["cnn_digits: recorded", "cannot be measured here: other"]
+
+
 def test_a_large_profile_is_not_computed_on_a_cpu_by_chance(monkeypatch):
     monkeypatch.setattr(rows, "pick", lambda _: CPU)
     with pytest.raises(InputError, match="wants a GPU, and there is none"):
@@ -88,9 +95,9 @@ def test_what_a_gpu_costs_comes_after_the_rows_and_once(home, monkeypatch):
     monkeypatch.setitem(
         rows.benchmark.COSTS, "gpu", (lambda: done.append("cost") or {"seconds": 1.0}, 1, "none", "gpu")
     )
-    assert rows.record("gpu", minutes=0) == ["gpu"] and done == [RECIPE.name, "other"]
+    assert rows.record("gpu", minutes=0) == (["gpu"], []) and done == [RECIPE.name, "other"]
     done.clear()
-    assert rows.record("gpu") == [] and done == [RECIPE.name, "other", "cost"]
+    assert rows.record("gpu") == ([], []) and done == [RECIPE.name, "other", "cost"]
     assert read_record("gpu_cost", "gpu")["numbers"] == {"seconds": 1.0}
-    assert rows.record("gpu") == [] and done.count("cost") == 1
+    assert rows.record("gpu") == ([], []) and done.count("cost") == 1
     assert rows.costs_of("smoke") == []

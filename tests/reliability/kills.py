@@ -95,7 +95,7 @@ import os, sys, time
 from pathlib import Path
 class Job:
     profile, device = "cpu", "cpu"
-def work(job, folder=Path(sys.argv[1])):
+def work(place, job, code, folder=Path(sys.argv[1])):
     (folder / str(os.getpid())).touch()
     until = time.time() + 120
     while time.time() < until:
@@ -103,7 +103,7 @@ def work(job, folder=Path(sys.argv[1])):
 if __name__ == "__main__":
     from experiments.sweeps import cells
     os.sched_getaffinity = lambda process: {0, 1}
-    list(cells._spread([Job(), Job()], work))
+    list(cells._spread({"one": Job(), "other": Job()}, work))
 """
 
 

@@ -1,5 +1,7 @@
 """What generation costs: the plain path writes the same tokens, and tables say what was measured."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -26,8 +28,8 @@ def tokenizer():
 @pytest.mark.parametrize("skip", [False, True])
 def test_every_path_writes_the_same_tokens(tokenizer, count, skip):
     torch.manual_seed(0)
-    config = {**vars(CONFIG), "prediction": "sample" if skip else "velocity", "prototype_skip": skip}
-    model = RPG(RPGConfig(**config), tokenizer)
+    config = replace(CONFIG, prediction="sample" if skip else "velocity", prototype_skip=skip)
+    model = RPG(config, tokenizer)
     ours = torch.stack(list(model.generate_tokens(3, steps=4, sampler="ddpm", part=100, seed=5)))
     optimised = OPTIMISATIONS[:count]
     found = generate_plain(model, 3, steps=4, sampler="ddpm", part=100, seed=5, optimised=optimised)

@@ -33,7 +33,7 @@ from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import Schedule, init_population
-from rpglib.zoo.images import load_images
+from rpglib.zoo.images import Split, load_images
 
 CNN = Architecture("cnn_digits", 10, 1, 8)
 BRIEF = Schedule(1, 3e-3, 256)
@@ -94,7 +94,7 @@ def test_images_are_turned_blurred_and_noisy(digits):
     torch.testing.assert_close(quarter[0], images[0].rot90(1, (-2, -1)), rtol=0, atol=1e-4)
     torch.testing.assert_close(quarter[1], images[1].rot90(2, (-2, -1)), rtol=0, atol=1e-4)
     # A blurred point: all of it is there, as wide as was said.
-    point = torch.full((1, 1, 1, 9, 9), background)
+    point = background.expand(1, 1, 1, 9, 9).clone()
     point[..., 4, 4] += 1
     blurred = taken(point, torch.tensor([[0.0, 0.8, 0.0]]), background, None)[0, 0, 0] - background
     away = torch.arange(9) - 4.0
@@ -102,6 +102,19 @@ def test_images_are_turned_blurred_and_noisy(digits):
     assert float((blurred.sum(0) * away.square()).sum()) == pytest.approx(0.8**2, rel=0.05)
     noisy = taken(images, torch.tensor([[0.0, 0, 0.5], [0.0, 0, 0.1]]), background, torch.Generator().manual_seed(0))
     assert (noisy - images).std((1, 2, 3, 4)).tolist() == pytest.approx([0.5, 0.1], rel=0.2)
+
+
+def test_every_channel_of_an_image_is_taken_alike():
+    images = torch.rand(2, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    split = Split(images.flatten(0, 1), torch.zeros(8, dtype=torch.int64))
+    background, rows = background_of(split), torch.tensor([[35.0, 0.5, 0], [-120.0, 0.2, 0]])
+    assert background.flatten().equal(split.images.amin((0, 2, 3)))
+    found = taken(images, rows, background, None)
+    for k in range(3):
+        one = taken(images[:, :, k : k + 1], rows, background[k : k + 1], None)
+        torch.testing.assert_close(found[:, :, k : k + 1], one)
+    noisy = taken(images, torch.tensor([[0.0, 0, 0.5], [0.0, 0, 0.1]]), background, torch.Generator().manual_seed(0))
+    assert (noisy - images).std((1, 3, 4)).flatten().tolist() == pytest.approx([0.5] * 3 + [0.1] * 3, rel=0.2)
 
 
 def test_what_is_held_out_is_never_drawn_for_training(digits):
@@ -145,7 +158,7 @@ def test_a_specialist_learns_what_it_sees_and_not_another(digits):
 def test_one_network_for_all_may_be_told_or_see_images_turned_back(digits):
     images = digits.train.images[None, :2]
     row = torch.tensor([[90.0, 0.8, 0.25]])
-    seen = told(images, row, 0.0)
+    seen = told(images, row, torch.zeros(1, 1, 1))
     assert seen.shape == (1, 2, 5, 8, 8) and seen[:, :, :1].equal(images)
     assert seen[0, 1, 1:, 3, 3].tolist() == pytest.approx([1, 0, 1, 0], abs=1e-6)
     background = background_of(digits.train)

@@ -41,13 +41,6 @@ def test_the_readme_shows_at_most_ten_rows_each_with_a_verdict():
     )
 
 
-def test_minutes_count_a_zoo_that_was_collected_before(monkeypatch):
-    monkeypatch.setattr(pages, "numbers", lambda name: {"zoos": {"vit": {"seconds": 120}, "cnn": {"seconds": 0.001}}})
-    assert results._minutes("vit", {"seconds": {"collect": 0.001, "train": 60}}) == pytest.approx(3)
-    assert results._minutes("cnn", {"seconds": {"collect": 30, "train": 60}}) == pytest.approx(1.5)
-    assert results._minutes("new", {"seconds": {"collect": 30, "train": 60}}) == pytest.approx(1.5)
-
-
 def test_a_page_without_marks_is_told():
     with pytest.raises(InputError, match="lacks the marks"):
         pages.renewed("# nothing", {"results": "a table"})

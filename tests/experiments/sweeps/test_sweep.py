@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.pipeline import images_of, obtain_zoo
-from experiments.profiles import CNN_DIGITS
 from experiments.records import PROFILES, generator_dir
 from experiments.sweeps import cells
 from experiments.sweeps.cells import Cell, folder_of
@@ -96,24 +94,6 @@ def test_seeds_move_everything():
     assert first.zoo_recipe.name != second.zoo_recipe.name
     (moved, _) = study_of(seed=1).cells("base")
     assert moved == second
-
-
-def test_seeds_that_share_a_zoo_move_the_training_alone():
-    first, second = study_of(CNN_DIGITS, zoo="cnn_digits").cells("base")
-    assert differences(first.recipe, second.recipe) == {"train.seed"}
-    assert first.zoo_recipe.name == second.zoo_recipe.name == "cnn_digits"
-    assert first.recipe.collect == CNN_DIGITS.collect
-    moved = study_of(CNN_DIGITS, zoo="cnn_digits", seed=3).cells("base")[1]
-    assert moved.recipe.collect.seed == CNN_DIGITS.collect.seed + 3
-    assert moved.recipe.train.seed == CNN_DIGITS.train.seed + 4
-
-
-def test_a_shared_zoo_is_not_collected_again(home, monkeypatch):
-    recipe = replace(base("smoke"), name="row")
-    obtain_zoo(recipe, "smoke", images_of("digits"))
-    monkeypatch.setattr("experiments.pipeline.collect", lambda *_, **__: pytest.fail("collected again"))
-    for job in study_of(recipe, zoo="row").cells("base"):
-        assert len(job.zoo()) == recipe.collect.runs * recipe.collect.checkpoints
 
 
 def test_evaluations_are_taken_where_they_say_something():
@@ -235,6 +215,7 @@ def test_a_record_keeps_of_a_loss_the_mean_of_its_last_tenth(count, expected):
         ({"variants": {"base": {}, "by index": {"model.position": "1d"}}}, "made with other variants"),
         ({"base": vary(base("smoke"), {"sampling_steps": 3})}, "made with other variants"),
         ({"experiment": "absent"}, "no record of 'absent'"),
+        ({"evaluations": (3,)}, "evaluations after other steps"),
     ],
 )
 def test_a_record_of_something_else_is_refused(recorded, changes, message):
@@ -316,7 +297,7 @@ from pathlib import Path
 class Job:
     profile, device = "cpu", "cpu"
 
-def work(job, folder=Path(sys.argv[1])):
+def work(place, job, code, folder=Path(sys.argv[1])):
     (folder / str(os.getpid())).touch()
     time.sleep(60)
 
@@ -326,7 +307,7 @@ if __name__ == "__main__":
     os.sched_getaffinity = lambda process: {0, 1}
     alone = worker()
     (Path(sys.argv[1]) / str(alone.submit(os.getpid).result())).touch()
-    list(cells._spread([Job(), Job()], work))
+    list(cells._spread({"one": Job(), "other": Job()}, work))
 """
 
 

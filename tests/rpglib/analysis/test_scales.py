@@ -75,6 +75,12 @@ def test_a_channel_without_size_stays():
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)),
         nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.GELU(), nn.Flatten(), nn.Linear(8, 2)),
         Architecture("vit_small_digits", 10, 1, 8).build(),
+        nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2, affine=False), nn.Flatten(), nn.Linear(8, 2)),
+        nn.Sequential(
+            *(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten()),
+            nn.Linear(8, 2),
+        ),
+        nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)),
     ],
 )
 def test_other_networks_are_refused(module):

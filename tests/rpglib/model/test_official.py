@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from rpglib.errors import InputError
 from rpglib.model.official import read_official
 from rpglib.model.samplers import ddim
+from rpglib.tokenizer import ParameterTokenizer
 
 FIXTURE = load_file(Path(__file__).parents[2] / "fixtures" / "generator.safetensors")
 KINDS = ("unconditional", "task_head_only", "task_full_sequence")
@@ -97,6 +98,15 @@ def test_without_a_tokenizer_there_are_no_state_dicts(model):
         model.generate(1)
 
 
+@pytest.mark.parametrize(("size", "message"), [(8, "cuts tokens of 8 values"), (None, "tokens, the generator writes")])
+def test_a_tokenizer_of_other_tokens_is_told(tmp_path, size, message):
+    torch.save(released("unconditional"), tmp_path / "released.pth")
+    own = read_official(tmp_path / "released.pth").config.token_size
+    checkpoints = [{"w": torch.randn(3 * own)} for _ in range(3)]
+    with pytest.raises(InputError, match=message):
+        read_official(tmp_path / "released.pth", ParameterTokenizer.fit(checkpoints, size or own))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -105,8 +115,9 @@ def test_without_a_tokenizer_there_are_no_state_dicts(model):
         ({"model.pe": torch.zeros(0)}, "is no generator of the released code"),
         ({"model.mamba_forward.0.D": torch.zeros(0)}, "is no generator of the released code"),
         ({"model.mamba_forward.0.D": "none"}, "is a str, not a tensor"),
+        ({"to_condition.bias": torch.zeros(7)}, "is no generator of the released code"),
     ],
-    ids=["huge", "nested", "empty", "without heads", "text"],
+    ids=["huge", "nested", "empty", "without heads", "text", "bias"],
 )
 def test_a_file_of_other_sizes_is_one_line_and_takes_no_memory(tmp_path, change, message):
     path = tmp_path / "official.pth"

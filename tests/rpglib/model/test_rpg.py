@@ -229,6 +229,26 @@ def test_a_task_reaches_every_token_through_a_gate_of_that_token(tokenizer):
     assert all(tokens.logical_not().nonzero().flatten().tolist() == [5] for tokens in moved())
 
 
+def test_each_token_has_a_gate_on_its_prototype(tokenizer, tmp_path):
+    model = generator(tokenizer, prototype_gate=True)
+    assert model.recurrent.gate.std() > 0.5 and generator(tokenizer).recurrent.gate is None
+    state = torch.tensor([0, 1])
+    with torch.no_grad():
+        before = model.recurrent(2, state)
+        model.recurrent.gate[5] *= 2
+        after = model.recurrent(2, state)
+        pieces, carried = [], []
+        for rows in model.recurrent.pieces(7):
+            pieces.append(model.recurrent.piece(2, state, None, rows, carried))
+    assert after[:, 5].equal(2 * before[:, 5]) and (after != before).any(-1).any(0).nonzero().flatten().tolist() == [5]
+    torch.testing.assert_close(torch.cat(pieces, 1), after, rtol=1e-4, atol=1e-5)
+    model.save_pretrained(tmp_path)
+    again = RPG.from_pretrained(tmp_path)
+    assert largest_difference(model.generate(2, steps=2), again.generate(2, steps=2)) == 0
+    whole, one = (model.generate(1, steps=2, inference=mode) for mode in ("full", "sequential"))
+    assert largest_difference(whole, one) < 1e-4
+
+
 def silent(tokenizer, **changes):
     """A generator that predicts clean tokens and whose denoiser says 0: what it says is its skip's, or nothing."""
     model = generator(tokenizer, prediction="sample", **changes)
@@ -848,6 +868,16 @@ def test_what_training_asks_about_is_what_is_generated(tokenizer):
                 < 1e-4
             )
     assert model.written(mixture).requires_grad
+
+
+def test_what_training_asks_about_has_no_more_than_noise_in_its_padding(tokenizer):
+    model, seen = generator(tokenizer, prediction="sample", prototype_skip=True), []
+    model.denoiser.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    noise, t = torch.randn(2 * tokenizer.num_tokens, 64), torch.arange(2 * tokenizer.num_tokens)
+    model.written(torch.tensor([0, 1]), noise, t)
+    padding = ~tokenizer.mask.repeat(2, 1)
+    under_noise = model.config.schedule.add_noise(torch.zeros_like(noise), noise, t)
+    assert seen[0][padding].equal(under_noise[padding]) and not seen[0][~padding].isclose(under_noise[~padding]).all()
 
 
 def test_what_training_asks_for_a_condition_is_what_is_generated(tokenizer):

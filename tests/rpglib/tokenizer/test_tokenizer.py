@@ -340,6 +340,19 @@ def test_single_rows_are_those_of_the_whole(slicing, normalisation, token_size):
         tokenizer.encode_rows(zoo[1], rows)
 
 
+def test_what_is_not_generated_is_compared_wherever_it_lies():
+    torch.manual_seed(0)
+    kept, pruned = torch.randn(4), torch.arange(8) < 2
+    zoo = [{"frozen": kept.clone(), "w": torch.randn(8).masked_fill(pruned, 0.0)} for _ in range(3)]
+    tokenizer, row = ParameterTokenizer.fit(zoo, 4), torch.tensor([0])
+    for other in ({"frozen": kept + 1}, {"w": zoo[0]["w"] + 1.0}):
+        name = next(iter(other))
+        for call in (tokenizer.encode, lambda network: tokenizer.encode_rows(network, row)):
+            with pytest.raises(InputError, match=f"'{name}' differs where no checkpoint of the zoo did"):
+                call(zoo[0] | other)
+        assert tokenizer.encode_rows(zoo[0] | other, row, constants=False).shape == (1, 4)
+
+
 # ---- what does not vary over the zoo --------------------------------------------------------------------------------
 
 

@@ -51,6 +51,14 @@ def test_chosen_tokens_are_those_of_the_whole_batch(zoo):
     assert some["tokens"].shape == (7, 64) and whole["tokens"].flatten(0, 1)[some["chosen"]].equal(some["tokens"])
 
 
+def test_runs_with_gaps_between_their_numbers_have_states_without(zoo):
+    some = zoo.subset([0, 2, 5])
+    batch = drawn(some, dataclasses.replace(MODEL, permutation_states=3), permutation="run")
+    assert batch.states.tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match=r"has 3 permutation states \(one per run\), the generator 2"):
+        drawn(some, dataclasses.replace(MODEL, permutation_states=2), permutation="run")
+
+
 def test_every_token_of_a_batch_is_chosen_in_time_and_none_twice_in_a_step(zoo):
     batch = drawn(zoo, diffusion_batch=50)
     count, seen = 4 * batch.tokenizer.num_tokens, set()

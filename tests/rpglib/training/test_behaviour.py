@@ -16,7 +16,7 @@ from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.behaviour import Behaviour, ClassificationBehaviour, WithBehaviour, random_mixtures
+from rpglib.training.behaviour import Behaviour, ClassificationBehaviour, TaskBehaviour, WithBehaviour, random_mixtures
 from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
@@ -28,6 +28,8 @@ MODEL = RPGConfig(token_size=64, widths=(32,), d_state=8, headdim=16, channels=(
 TRAIN = TrainConfig(
     steps=6, batch_size=2, diffusion_batch=16, learning_rate=3e-3, weight_decay=0.0, save_every=2, diffusion=False
 )
+
+TASKS = torch.tensor([[0, 1] * 5, [1, 1, 0, 0, 0] * 2])
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,25 @@ def test_the_loss_is_cross_entropy_less_disagreement(digits, behaviour, zoo):
     alike = zoo.stacked([1, 1, 1])
     one, other = (b(alike, torch.Generator().manual_seed(3)) for b in (behaviour, plain))
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_networks_of_another_kind_or_in_part_are_refused(digits, behaviour, zoo):
+    whole, stream = zoo.stacked([0, 1]), torch.Generator().manual_seed(0)
+    heads = {name: x for name, x in whole.items() if name.startswith("12.")}
+    other = ClassificationBehaviour(digits.train, Architecture("vit_small_digits", 10, 1, 8))
+    narrow = whole | {"12.bias": whole["12.bias"][:, :9]}
+    cases = [
+        (behaviour, heads, "none"),
+        (other, whole, "vit_small_digits"),
+        (behaviour, narrow, r"'12.bias' is \(9,\)"),
+    ]
+    for asked, networks, message in cases:
+        with pytest.raises(InputError, match=message) as caught:
+            asked(networks, stream)
+        assert "\n" not in str(caught.value)
+    half = {name: x.half() if x.is_floating_point() else x for name, x in whole.items()}
+    found = [behaviour(networks, torch.Generator().manual_seed(0)).item() for networks in (whole, half)]
+    assert found[0] == pytest.approx(found[1], rel=1e-2)
 
 
 def test_noise_on_the_images_is_the_streams(digits, zoo):
@@ -244,16 +265,6 @@ class Darkened(ClassificationBehaviour):
         return images - rows[:, 0].view(-1, 1, 1, 1, 1), labels
 
 
-class Selecting(ClassificationBehaviour):
-    """Networks answer the bits of their task, two of which are asked about."""
-
-    def conditions(self, n, generator):
-        return torch.tensor([[0, 1] * 5, [1, 1, 0, 0, 0] * 2])[torch.randint(2, (n,), generator=generator)]
-
-    def see(self, images, labels, rows, generator):
-        return images, rows.gather(1, labels)
-
-
 def test_each_network_classifies_what_is_seen_under_its_condition(digits, zoo):
     own = Darkened(digits.train, DIGITS, batch_size=16, networks=3)
     rows = torch.tensor([[0.0], [1.0], [3.0]])
@@ -304,9 +315,35 @@ def test_conditions_learn_to_work_without_a_zoo_that_knows_of_them(zoo, digits):
     assert own > other and own_too > another, "each is best at what it was written for"
 
 
+def test_networks_are_asked_about_these_tasks_alone_by_their_bits(digits):
+    own = TaskBehaviour(TASKS, digits.train, Architecture("cnn_digits", 2, 1, 8))
+    rows = own.conditions(200, torch.Generator().manual_seed(0))
+    assert {tuple(row) for row in rows.tolist()} == {tuple(row) for row in TASKS.tolist()}
+    images, labels = digits.train.images[:12].expand(200, 12, 1, 8, 8), digits.train.labels[:12].expand(200, 12)
+    seen, answers = own.see(images, labels, rows, torch.Generator())
+    assert seen is images and answers.dtype == torch.int64
+    for row, answer in zip(rows, answers, strict=True):
+        assert answer.tolist() == [int(row[k]) for k in digits.train.labels[:12].tolist()]
+    assert own.facts() != TaskBehaviour(TASKS[:1], digits.train, own.architecture).facts()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (TASKS[:0], "tasks has no row"),
+        (TASKS[:, :7], r"a task of 7 bits tells images of labels 0\.\.6 apart"),
+        (torch.ones(2, 10), "selects every class"),
+        (TASKS * 2, "bits are 0 or 1"),
+    ],
+)
+def test_tasks_that_no_image_can_answer_are_refused(digits, tasks, message):
+    with pytest.raises(InputError, match=message):
+        TaskBehaviour(tasks, digits.train, Architecture("cnn_digits", 2, 1, 8))
+
+
 def test_tasks_are_asked_about_where_the_behaviour_says_which(zoo, digits):
     binary = Architecture("cnn_digits", 2, 1, 8)
-    own = Selecting(digits.train, binary, reconstruction=0.0, networks=4)
+    own = TaskBehaviour(TASKS, digits.train, binary, reconstruction=0.0, networks=4)
     torch.manual_seed(0)
     tokenizer = ParameterTokenizer.fit([binary.build().state_dict() for _ in range(3)], 64)
     model = RPG(dataclasses.replace(MODEL, permutation_states=0, task_bits=10), tokenizer)

@@ -35,6 +35,11 @@ def test_states_and_steps_follow_the_number_of_checkpoints(monkeypatch):
     found = suggest(zoo_of(6, table=rows))
     assert (found.model.permutation_states, found.train.permutation) == (2, "run")
     assert found.reasons["permutation_states"].startswith("2, one for each run")
+    monkeypatch.undo()
+    zoo = zoo_of(6, table=rows)
+    assert (suggest(zoo, states=2).train.permutation, suggest(zoo, states=6).train.permutation) == ("run", "checkpoint")
+    with pytest.raises(InputError, match="3 permutation states are too few; 6 tell all checkpoints apart, 2 the runs"):
+        suggest(zoo, states=3)
 
 
 def test_tasks_replace_states():

@@ -129,6 +129,15 @@ def test_killed_at_any_step_it_resumes_to_the_same_weights(zoo, tmp_path, stop):
     assert all(getattr(result, name) >= before[name] for name in ("seconds", "processor_seconds"))
 
 
+def test_an_interrupted_step_leaves_no_gradient_for_the_next_training(zoo):
+    clean, left = fresh(zoo), fresh(zoo)
+    for p in left.parameters():
+        p.grad = torch.full_like(p, torch.nan)
+    for model in (clean, left):
+        train(model, zoo, dataclasses.replace(SHORT, steps=2), progress=False)
+    assert same(clean, left)
+
+
 @pytest.mark.parametrize("other", ["seed", "code", "tokenizer", "order", "task", "frozen", "middle"])
 def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
     def tasks(first):
@@ -141,7 +150,7 @@ def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
     if other == "seed":
         config = dataclasses.replace(short, seed=1)
     elif other == "code":
-        monkeypatch.setattr("rpglib.training.loop.sources_digest", lambda *parts: "other code")
+        monkeypatch.setattr("rpglib.training.loop.CODE", "other code")
     elif other == "tokenizer":
         model.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
     elif other == "frozen":
@@ -288,7 +297,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_it_spoils_a_weig
 
 def test_the_state_is_saved_at_its_interval_and_at_the_end(zoo, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(loop, "_save", lambda path, state: saved.append((path, state["step"])))
+    monkeypatch.setattr(loop, "_save", lambda path, parts, own, main: saved.append((path, own["step"])))
     train(fresh(zoo), zoo, dataclasses.replace(EXACT, save_every=3), tmp_path, device="cpu", progress=False)
     assert saved == [(tmp_path / "training.pt", step) for step in (3, 6, 7)]
 
@@ -310,14 +319,15 @@ def test_seconds_go_on_from_those_of_the_interrupted_part(zoo, tmp_path):
 
 
 def test_what_a_state_must_agree_in(zoo):
-    """The same sizes and settings everywhere: of other checkpoints, other statistics, or for more processes."""
-    model, own = fresh(zoo), loop._identity(fresh(zoo), zoo, EXACT, 1)
-    assert loop._identity(model, zoo, EXACT, 1) == own
-    assert loop._identity(model, zoo, EXACT, 2) != own
+    """The same sizes and settings everywhere: of other checkpoints, statistics, precision, or for more processes."""
+    model, own = fresh(zoo), loop._identity(fresh(zoo), zoo, EXACT, "fp32")
+    assert loop._identity(model, zoo, EXACT, "fp32") == own
+    assert loop._identity(model, zoo, EXACT, "fp32", 2) != own
+    assert loop._identity(model, zoo, EXACT, "bf16") != own
     others = [{name: 2 * x for name, x in checkpoint.items()} for checkpoint in zoo]
     model.tokenizer = ParameterTokenizer.fit(others, 64, normalisation="residual")
     assert repr(model.tokenizer) == repr(fresh(zoo).tokenizer)
-    assert loop._identity(model, zoo, EXACT, 1) != own
+    assert loop._identity(model, zoo, EXACT, "fp32") != own
 
 
 def test_a_state_of_more_processes_is_not_gone_on_with(zoo, tmp_path, monkeypatch):

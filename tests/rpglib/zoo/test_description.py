@@ -65,6 +65,12 @@ def test_of_a_large_zoo_a_part_is_compared(monkeypatch):
     assert part.basins.equal(whole.basins)
 
 
+@pytest.mark.parametrize("size", [2**24 + 1, 23_440_896, 38_597_376])
+def test_of_large_tensors_the_last_value_is_the_last_that_is_compared(size, monkeypatch):
+    monkeypatch.setattr(description, "COMPARED", size // 1000)
+    assert int(description._columns({"w": size}, 1)["w"][-1]) == size - 1
+
+
 def test_copies_and_outliers_are_named():
     networks = [near(random(0), k) for k in range(6)]
     networks[4] = {name: x.clone() for name, x in networks[1].items()}

@@ -31,6 +31,7 @@ from rpglib.zoo.images import (
     imagenet_1k,
     labels_of,
     load_images,
+    take,
 )
 
 REAL = Path(os.environ.get("RPG_DATA", Path(__file__).parents[3] / "../shared/datasets"))
@@ -308,7 +309,18 @@ def test_a_damaged_image_of_imagenet_is_one_line(tmp_path, workers):
     images = imagenet(tmp_path, workers=workers)
     with pytest.raises(InputError, match=r"val/cat/1\.png is damaged .*; unpack it again") as caught:
         list(images.test.batches(2))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(tmp_path))
+
+
+def test_classes_are_named_in_the_order_of_their_labels_and_labels_are_all_or_none(tmp_path):
+    for part in ("train", "val"):
+        for name, count in (("class2", 3), ("class10", 4)):
+            write_folder(tmp_path / part / name, count)
+    images = imagenet(tmp_path, workers=0)
+    assert images.class_names == ("class2", "class10") and labels_of(images.test).tolist() == [0] * 3 + [1] * 4
+    assert len(take(images.train, 200)) == len(images.train) == 6
+    with pytest.raises(InputError, match="0 of 6 images were read, as in training; take a part that is tested on"):
+        labels_of(images.train)
 
 
 def test_imagenet_without_images(tmp_path):

@@ -351,9 +351,42 @@ def test_a_stored_zoo_is_opened(tmp_path):
     assert zoo.config == {"a": 1} and zoo.accuracies.tolist() == [1, 2]
     with pytest.raises(InputError, match="knows its own facts; read it without key"):
         Zoo.read(tmp_path / "zoo", key="model")
+    with pytest.raises(InputError, match="knows its own facts; read it without images"):
+        Zoo.read(tmp_path / "zoo", images="digits")
+    # A shard is no checkpoint.
+    for source in (tmp_path, f"{tmp_path}/z*", [tmp_path / "zoo", network(2)], [f"{tmp_path}/zoo"]):
+        with pytest.raises(InputError, match="zoo is a stored zoo; read it alone, by its own path"):
+            Zoo.read(source)
     (tmp_path / "zoo" / "manifest.json").write_text('{"format": "rpglib zoo 2"}')
     with pytest.raises(InputError, match="manifest"):
         Zoo.read(tmp_path / "zoo")
+
+
+def test_a_pattern_of_folders_in_folders_finds_every_file_once(tmp_path):
+    for i, name in enumerate(("y.pt", "a/x.pt", "a/b/z.pt")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        torch.save(network(i), tmp_path / name)
+    assert sorted(source["file"] for source in Zoo.read(f"{tmp_path}/**/*.pt").sources) == [
+        "a/b/z.pt",
+        "a/x.pt",
+        "y.pt",
+    ]
+    (tmp_path / "y.pt").unlink()
+    (tmp_path / "a" / "x.pt").unlink()
+    assert [source["file"] for source in Zoo.read(f"{tmp_path}/**").sources] == ["a/b/z.pt"]
+
+
+def test_what_the_table_lacks_is_told_before_a_tensor_is_read(tmp_path, monkeypatch):
+    for i in range(2):
+        torch.save(network(i), tmp_path / f"{i}.pt")
+    monkeypatch.setattr("rpglib.zoo.store.selected", lambda *arguments: 1 / 0)
+    rows = [{"file": "0.pt", "lr": 0.1, "accuracy": 90}, {"file": "1.pt", "accuracy": 91}]
+    with pytest.raises(InputError, match=r"the table tells no 'lr' of 1\.pt"):
+        Zoo.read(tmp_path, table=rows, described_by=[Condition("lr", 0, 1)])
+    with pytest.raises(InputError, match="column 'accuracy' is no condition but has a meaning of its own; rename it"):
+        Zoo.read(tmp_path, table=rows, described_by=[Condition("accuracy", 0, 100)])
+    with pytest.raises(InputError, match="lr"):
+        Zoo.read(tmp_path, table=[rows[0], rows[1] | {"lr": 7}], described_by=[Condition("lr", 0, 1)])
 
 
 def test_a_zoo_that_was_read_can_be_stored(tmp_path):
