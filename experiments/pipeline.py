@@ -287,10 +287,13 @@ def zoo_report(recipes: Sequence[Recipe], profile: str, fresh: bool, seed: int =
     """
     if not fresh:
         record = read_record("collect_checkpoints", profile)
-        given = {recipe.name: seeded(recipe, seed) for recipe in recipes}
-        known = {recipe["name"]: recipe for recipe in record["config"]["recipes"]}
-        # Those whose images were not at hand are not in it.
-        if not known.keys() <= given.keys() or not all(agrees(one, given[name]) for name, one in known.items()):
+        given, known = ({r.name: seeded(r, seed) for r in recipes}, {r["name"]: r for r in record["config"]["recipes"]})
+        # Those whose images were not at hand are not in it; what generators are made of is nothing to zoos.
+        if not known.keys() <= given.keys() or not all(
+            agrees(one[part], getattr(given[name], part))
+            for name, one in known.items()
+            for part in ("images", "architecture", "collect", "pretrained")
+        ):
             raise InputError(
                 "the record of collect_checkpoints was made with other recipes or another seed; run with fresh=True"
             )

@@ -210,7 +210,8 @@ def _commit() -> tuple[str | None, bool | None]:
 
     def git(*arguments: str) -> str | None:
         try:
-            call = ["git", "-C", str(home), *arguments]
+            # Without locks: a process that is killed leaves none, and nobody's commit has to wait.
+            call = ["git", "--no-optional-locks", "-C", str(home), *arguments]
             found = subprocess.run(call, capture_output=True, text=True, errors="replace", check=True, env=environment)
             return found.stdout.strip()
         except (OSError, subprocess.CalledProcessError):

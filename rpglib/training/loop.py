@@ -300,8 +300,10 @@ def _train(
             result.seconds = time.perf_counter() - began
             result.processor_seconds = time.process_time() - computed
             if file and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
-                own = {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity}
-                _save(file, parts, own, accelerator.is_main_process)
+                state = {name: part.state_dict() for name, part in parts.items()}
+                if accelerator.is_main_process:
+                    _save(file, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
+                del state  # of a sharded training a copy of everything
             if on_step is not None:
                 if sharded:
                     parts["model"].copy_to(model)
@@ -427,11 +429,7 @@ def _fingerprint(zoo: Checkpoints) -> str:
     return found.hexdigest()[:16]
 
 
-def _save(path: Path, parts: dict, own: dict, main: bool) -> None:
-    """Every process has to call it, as the parts of a sharded training are gathered from all; one writes."""
-    state = {name: part.state_dict() for name, part in parts.items()} | own
-    if not main:
-        return
+def _save(path: Path, state: dict) -> None:
     with atomic(path) as part:
         try:
             torch.save(state, part)

@@ -76,10 +76,10 @@ def flipped_bits(count: int, folder: Path, seed: int) -> Trial:
     """One bit of a generator's files, of a training's state or of a zoo's shards is turned round."""
     trial, draw, zoo = Trial(), random.Random(seed), small_zoo()
     recipe = replace(TINY, train=replace(TINY.train, steps=2, save_every=1))
-    model, _ = pipeline.fit(recipe, zoo, "cpu", folder / "training", progress=False)
+    model, training_result = pipeline.fit(recipe, zoo, "cpu", folder / "training", progress=False)
     model.save_pretrained(folder / "generator", {"x.safetensors": zoo[0]})
     Zoo.write(folder / "zoo", list(zoo), **FACTS)
-    trained, identity = digest(model.state_dict()), loop._identity(model, zoo, recipe.train, 1)
+    trained, identity = digest(model.state_dict()), loop._identity(model, zoo, recipe.train, training_result.precision)
 
     def generator() -> bool:
         found, companions, _ = RPG.read(folder / "generator", companions=["x.safetensors"])

@@ -195,8 +195,7 @@ def test_checkpoints_of_any_type_have_a_fingerprint():
 
 def test_one_flipped_bit_of_a_state_is_noticed(zoo, tmp_path):
     path, model, config, draw = tmp_path / "training.pt", fresh(zoo), dataclasses.replace(SHORT, steps=1), Random(0)
-    identity = loop._identity(model, zoo, config, 1)
-    train(model, zoo, config, tmp_path, progress=False)
+    identity = loop._identity(model, zoo, config, train(model, zoo, config, tmp_path, progress=False).precision)
     whole, trained, noticed = path.read_bytes(), copy.deepcopy(model.state_dict()), 0
     for k in range(60):
         content = bytearray(whole)
@@ -297,7 +296,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_it_spoils_a_weig
 
 def test_the_state_is_saved_at_its_interval_and_at_the_end(zoo, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(loop, "_save", lambda path, parts, own, main: saved.append((path, own["step"])))
+    monkeypatch.setattr(loop, "_save", lambda path, state: saved.append((path, state["step"])))
     train(fresh(zoo), zoo, dataclasses.replace(EXACT, save_every=3), tmp_path, device="cpu", progress=False)
     assert saved == [(tmp_path / "training.pt", step) for step in (3, 6, 7)]
 
