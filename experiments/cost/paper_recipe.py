@@ -30,10 +30,11 @@ from rpglib.errors import InputError
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.files import read_json, write_json
 from rpglib.runtime.hardware import pick
-from rpglib.training.loop import CODE
+from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
+CODE = sources_digest(LIBRARY)
 EXPERIMENT = "paper_recipe"
 GPU_PROFILES = ("gpu", "paper")
 SAVE_EVERY = 50

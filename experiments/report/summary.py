@@ -10,6 +10,7 @@ from statistics import mean
 
 from experiments.claims import interval
 from experiments.ondemand.family import HELD_OUT
+from experiments.ondemand.networks import TOGETHER
 from experiments.ondemand.study import GENERALIST, HYPERNETWORK, SPECIALISTS
 from experiments.ondemand.tables import each, once
 from experiments.report import main_rows, pages
@@ -57,9 +58,10 @@ def demand() -> str:
         f"""Digits are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand. For
         {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights are written in
         {1e3 * cost[ours]["network"]["mean"]:.0f} ms each and have a test accuracy of {reached(ours)} %. Networks
-        trained there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each (32 at a time), have {most(SPECIALISTS)} %;
-        one of the same size for all settings has {reached(GENERALIST)} %, and {most(TURNED_BACK)} % if a program that
-        knows the angle turns the images back first; a plain hypernetwork, trained for as many steps, has
+        trained there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each ({TOGETHER} at a time), have
+        {most(SPECIALISTS)} %; one of the same size for all settings has {reached(GENERALIST)} %, and
+        {most(TURNED_BACK)} % if a program that knows the angle turns the images back first; a plain hypernetwork,
+        trained for as many steps, has
         {reached(HYPERNETWORK)} %. This needs the training images, {how["size"]} networks for other settings, which say
         how weights are scaled, and {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once
         ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:

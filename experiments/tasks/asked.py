@@ -17,7 +17,7 @@ from experiments.sweeps.cells import run
 from experiments.sweeps.sweep import source_digest
 from experiments.tasks import measures, task_zoo
 from experiments.tasks.measures import answers, of_tasks
-from experiments.tasks.unseen import some_pairs
+from experiments.tasks.unseen import facts_of_record, some_pairs
 from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
 from rpglib.runtime.hardware import pick
@@ -131,13 +131,4 @@ def asked(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: 
     found = iter(run([*(job for row in jobs.values() for job in row), *curve], RECORD))
     variants = {name: [next(found) for _ in row] for name, row in jobs.items()}
     numbers = {"variants": variants, "curve": {str(count): next(found) for count in recipe.curve}}
-    return write_record(
-        RECORD,
-        profile,
-        numbers,
-        config=recipe,
-        seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "splits": recipe.splits},
-        n=len(recipe.splits),
-        wall_seconds=time.perf_counter() - began,
-        data_source=images.source,
-    )["numbers"]
+    return write_record(RECORD, profile, numbers, **facts_of_record(recipe, began))["numbers"]

@@ -236,17 +236,18 @@ def _compute(recipe: TaskRecipe, profile: str, device: str, keep: bool) -> None:
         if keep:
             model, companions, _ = RPG.read(folder_of(first), companions=(HEADS,))
             digest = model.save_pretrained(generator_dir(profile, recipe.name), companions)
-        write_record(
-            recipe.name,
-            profile,
-            numbers,
-            config=recipe,
-            seeds={"collect": recipe.collect.seed, "train": recipe.train.seed, "splits": recipe.splits},
-            n=len(recipe.splits),
-            wall_seconds=time.perf_counter() - began,
-            data_source=images.source,
-            generator=digest,
-        )
+        write_record(recipe.name, profile, numbers, **facts_of_record(recipe, began), generator=digest)
+
+
+def facts_of_record(recipe: TaskRecipe, began: float) -> dict:
+    """What a record of this recipe says beside its numbers; began: by `time.perf_counter`."""
+    return {
+        "config": recipe,
+        "seeds": {"collect": recipe.collect.seed, "train": recipe.train.seed, "splits": recipe.splits},
+        "n": len(recipe.splits),
+        "wall_seconds": time.perf_counter() - began,
+        "data_source": images_of(recipe.images).source,
+    }
 
 
 def check_live(result: Unseen, count: int = 2, tolerance: float = 1.0) -> str:

@@ -80,21 +80,22 @@ class RPG(nn.Module):
     def with_positions(cls, config: RPGConfig, position: Tensor, tokenizer: ParameterTokenizer | None = None) -> "RPG":
         """A generator whose tokens have these position embeddings (L, H), whatever the tokenizer's layout.
 
-        Without a tokenizer it yields prototypes and tokens, not state dicts.
+        Without a tokenizer it yields prototypes and tokens, not state dicts. Raises `InputError` for a tokenizer of
+        other tokens.
         """
         if tokenizer is not None:
             _check_size(config, tokenizer)
+            if tokenizer.num_tokens != len(position):
+                raise InputError(
+                    f"the tokenizer cuts {tokenizer.num_tokens} tokens, the generator writes {len(position)}; give the "
+                    "tokenizer that it was trained with"
+                )
         model = cls.__new__(cls)
         nn.Module.__init__(model)
         model._build(config, position, tokenizer)
         return model
 
     def _build(self, config: RPGConfig, position: Tensor, tokenizer: ParameterTokenizer | None) -> None:
-        if tokenizer is not None and tokenizer.num_tokens != len(position):
-            raise InputError(
-                f"the tokenizer cuts {tokenizer.num_tokens} tokens, the generator writes {len(position)}; give the "
-                "tokenizer that it was trained with"
-            )
         self.config, self.tokenizer = config, tokenizer
         try:
             with fp32():

@@ -35,6 +35,17 @@ from rpglib.tokenizer.statistics import (
 )
 
 LARGEST_SIZE = 2**24
+_UNREADABLE = (
+    OSError,
+    SafetensorError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
+"""What reading ends in where an edited, damaged or foreign specification lacks something, or holds something else."""
 
 
 class ParameterTokenizer:
@@ -506,11 +517,7 @@ class ParameterTokenizer:
                 spec = json.loads(file.metadata()["spec"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
             return cls._from_file(spec, tensors)
-        # What an edited or foreign specification may lack, or hold instead.
-        except (
-            *(OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError),
-            ArithmeticError,
-        ) as error:
+        except _UNREADABLE as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{path} is not a readable tokenizer file ({reason}); copy or save it again") from None
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("adamw", "adamw8bit")
 MOST_TOGETHER = 2**20
 """Checkpoints of a step at most."""
-CODE = sources_digest(LIBRARY)
+_CODE = sources_digest(LIBRARY)
 """Of the code that runs: what is edited later is another."""
 STATE, ASIDE = "training.pt", "training.aside.pt"
 """A training's state in its folder, and the last one found there that was of another training."""
@@ -411,7 +411,7 @@ def _identity(
         "zoo": _fingerprint(zoo),
         "processes": processes,
         "behaviour": behaviour.facts() if behaviour is not None else None,
-        "code": CODE,
+        "code": _CODE,
     }
 
 

@@ -150,7 +150,7 @@ def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
     if other == "seed":
         config = dataclasses.replace(short, seed=1)
     elif other == "code":
-        monkeypatch.setattr("rpglib.training.loop.CODE", "other code")
+        monkeypatch.setattr("rpglib.training.loop._CODE", "other code")
     elif other == "tokenizer":
         model.tokenizer = ParameterTokenizer.fit(zoo, 64, normalisation="layer")
     elif other == "frozen":
