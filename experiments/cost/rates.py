@@ -6,23 +6,30 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from experiments.cost.roofline import Counted, Rates
+from experiments.cost.roofline import Counted, Rates, step_loss, training_step
 from rpglib.model.config import RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
 from rpglib.model.native.kernel import NativeDenoiser, in_threads
+from rpglib.model.rpg import RPG
+from rpglib.training.loop import TrainConfig
 
 REPEATS = 7
 SIDE, PASSED = 2048, 2**26
 """Of the square matrices of a product, and numbers of a pass, which no cache holds."""
-BATCH, CHANNELS, LENGTH = 64, (32, 64), 1024
-"""Tokens, channels in and out, and values of a token, of a convolution."""
-CALLS = 2000
+BATCH, LENGTH = 64, 1024
+"""Tokens, and values of a token, that pass the denoiser of the presets."""
+SMALLEST = RPGConfig(token_size=8, widths=(8,), d_state=4, headdim=8, channels=(1, 2, 1))
+"""A generator whose work takes nothing beside its calls."""
 
 
 def measured(device: str = "cpu", dtype: torch.dtype = torch.float32, scale: int = 1) -> Rates:
-    """The rates of all of the device's cores, by the median of repeats. scale: divides all sizes, to test the path."""
+    """The rates of all of the device's cores, by the median of repeats. scale: divides all sizes, to test the path.
+
+    Those of convolutions are of all that a denoiser has, one after the other: with few channels they are slower.
+    """
     generator = torch.Generator(device).manual_seed(0)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -33,29 +40,53 @@ def measured(device: str = "cpu", dtype: torch.dtype = torch.float32, scale: int
 
     side, passed, batch = SIDE // scale, PASSED // scale**2, BATCH // scale
     a, b = draw(side, side), draw(side, side)
-    x, weight = draw(batch, CHANNELS[0], LENGTH), draw(CHANNELS[1], CHANNELS[0], 7)
-    gradient = draw(batch, CHANNELS[1], LENGTH)
-    operations = 2 * batch * LENGTH * weight.numel()
-    shape = ([CHANNELS[1]], [1], [3], [1], False, [0], 1, [True, True, True])
+    weights = [draw(*weight.shape) for weight in _kernels()]
+    # Into each layer, and out of it.
+    ends = [(draw(batch, weight.shape[1], LENGTH), draw(batch, weight.shape[0], LENGTH)) for weight in weights]
+    operations = 2 * batch * LENGTH * sum(weight.numel() for weight in weights)
     long, other, out = (torch.zeros(passed, device=device, dtype=dtype) for _ in range(3))
-    few, count = torch.ones(8, device=device, requires_grad=True), CALLS // scale
 
-    def called() -> None:
-        y = few
-        for _ in range(count // 2):
-            y = y * 1.0
-        y.sum().backward()
+    def convolved() -> None:
+        for (x, _), weight in zip(ends, weights, strict=True):
+            F.conv1d(x, weight, padding="same")
+
+    def convolved_back() -> None:
+        for (x, gradient), weight in zip(ends, weights, strict=True):
+            out_channels, _, width = weight.shape
+            same = ([out_channels], [1], [width // 2], [1], False, [0], 1, [True, True, True])
+            torch.ops.aten.convolution_backward(gradient, x, weight, *same)
 
     return Rates(
         product=rate(lambda: a @ b, 2 * side**3),
-        convolution=rate(lambda: F.conv1d(x, weight, padding=3), operations),
-        convolution_backward=rate(
-            lambda: torch.ops.aten.convolution_backward(gradient, x, weight, *shape), 2 * operations
-        ),
+        convolution=rate(convolved, operations),
+        convolution_backward=rate(convolved_back, 2 * operations),
         bandwidth=rate(lambda: torch.add(long, other, out=out), 3 * passed * out.element_size()),
-        call=_seconds(called, device) / count,
+        call=_call(device),
         kernel=_kernel(batch) if device == "cpu" and dtype == torch.float32 else None,
     )
+
+
+def _call(device: str) -> float:
+    """A training step of the smallest generator, by the operations in it."""
+    tokens, train = 2, TrainConfig.paper(batch_size=1, diffusion_batch=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = RPG.with_positions(SMALLEST, torch.zeros(tokens, SMALLEST.widths[0])).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def step() -> None:
+        step_loss(model, train, 1, tokens, 1).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return _seconds(step, device) / sum(training_step(SMALLEST, tokens, train).calls.values())
+
+
+def _kernels() -> list[torch.Tensor]:
+    """Of the convolutions of the presets' denoiser, (channels out, channels in, width) each."""
+    denoiser = Denoiser(LENGTH, 8, RPGConfig.preset("tiny").channels)
+    return [layer.weight for layer in denoiser.modules() if isinstance(layer, nn.Conv1d)]
 
 
 def _kernel(batch: int) -> float | None:

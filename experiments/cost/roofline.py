@@ -38,8 +38,9 @@ CLIP_PASSES = 3
 class Rates:
     """What one device does in a second: floating point operations by kind, and bytes of passes over memory.
 
-    call: seconds that an operation takes beside its work. kernel: of the compiled denoiser, which keeps what is between
-    its convolutions in the cache; operations as if it saved none. link: bytes that each of several devices sends.
+    call: seconds that an operation of a training step takes beside its work. kernel: of the compiled denoiser, which
+    keeps what is between its convolutions in the cache; operations as if it saved none. link: bytes that each of
+    several devices sends.
     """
 
     product: float
@@ -144,27 +145,34 @@ def _generator(config: RPGConfig, tokens: int) -> RPG:
 
 def training_step(config: RPGConfig, tokens: int, train: TrainConfig, devices: int = 1) -> Work:
     """The work of each device in one step: loss, gradients, clipping and AdamW; the batch is divided among devices."""
-    n, size = -(-train.batch_size // devices), config.token_size
+    n = -(-train.batch_size // devices)
     count = min(-(-train.diffusion_batch // devices), n * tokens)
     with _imagined(config):
         model = _generator(config, tokens).train()
         with Counted() as counted, torch.autocast("cpu", torch.bfloat16, train.precision == "bf16"):
-            loss = model(
-                torch.zeros(n, tokens, size),
-                torch.ones(tokens, size, dtype=torch.bool),
-                torch.zeros(n, dtype=torch.int64) if config.permutation_states else None,
-                torch.zeros(n, config.told) if config.told else None,
-                t=torch.zeros(count, dtype=torch.int64),
-                noise=torch.zeros(count, size),
-                chosen=torch.zeros(count, dtype=torch.int64),
-                weighting=train.weighting,
-                prototype_loss=train.prototype_loss,
-                recompute=train.gradient_checkpointing,
-            )
+            loss = step_loss(model, train, n, tokens, count)
         with counted:
             loss.backward()
         weights = weight_bytes(model)
     return counted.work + Work(Counter({("pass", 0, (ADAM_PASSES + CLIP_PASSES) * weights): 1}))
+
+
+def step_loss(model: RPG, train: TrainConfig, n: int, tokens: int, count: int) -> Tensor:
+    """The loss of `n` networks of so many tokens, all zeros, of which `count` pass the denoiser."""
+    config, device = model.config, model.device
+    with torch.device(device):
+        return model(
+            torch.zeros(n, tokens, config.token_size),
+            torch.ones(tokens, config.token_size, dtype=torch.bool),
+            torch.zeros(n, dtype=torch.int64) if config.permutation_states else None,
+            torch.zeros(n, config.told) if config.told else None,
+            t=torch.zeros(count, dtype=torch.int64),
+            noise=torch.zeros(count, config.token_size),
+            chosen=torch.zeros(count, dtype=torch.int64),
+            weighting=train.weighting,
+            prototype_loss=train.prototype_loss,
+            recompute=train.gradient_checkpointing,
+        )
 
 
 def weight_bytes(model: RPG) -> int:
