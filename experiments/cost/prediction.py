@@ -43,20 +43,21 @@ DEVICES = (1, 8, 64)
 def record_of(profile: str, fresh: bool) -> dict:
     """Measure this machine and predict, and record it (`fresh`), or read the record. Returns its numbers.
 
-    numbers: {"rates": of this machine, "rows": as `rows` has them, "networks": as `predictions` has them, "bounds":
-    {recipe: as `bound` has it}, of those whose steps `training_cost` times}.
+    numbers: {"rates": {token size: of this machine}, "rows": as `rows` has them, "networks": as `predictions` has
+    them, "bounds": {recipe: as `bound` has it}, of those whose steps `training_cost` times}.
     """
     if not fresh:
         return read_record(EXPERIMENT, profile)["numbers"]
     began, smoke = time.perf_counter(), profile == "smoke"
     presets, networks = (PRESETS[:1], tuple(PAPER_HOURS)[:1]) if smoke else (PRESETS, tuple(PAPER_HOURS))
-    own = rates.measured(scale=16 if smoke else 1)
-    train = TrainConfig.paper(precision="bf16")
+    train, recipes = TrainConfig.paper(precision="bf16"), recipes_of(profile)
+    sizes = {RPGConfig.preset(name).token_size for name in presets} | {x.model.token_size for x in recipes.values()}
+    own = {size: rates.measured(size, scale=16 if smoke else 1) for size in sorted(sizes)}
     numbers = {
-        "rates": asdict(own),
-        "rows": [row for name in presets for row in rows(name, own, smoke)],
+        "rates": {str(size): asdict(found) for size, found in own.items()},
+        "rows": [row for name in presets for row in rows(name, own[RPGConfig.preset(name).token_size], smoke)],
         "networks": predictions(train, networks=networks),
-        "bounds": {name: bound(recipe, own) for name, recipe in recipes_of(profile).items()},
+        "bounds": {name: bound(recipe, own[recipe.model.token_size]) for name, recipe in recipes.items()},
     }
     return write_record(
         EXPERIMENT,

@@ -19,16 +19,17 @@ from rpglib.training.loop import TrainConfig
 REPEATS = 7
 SIDE, PASSED = 2048, 2**26
 """Of the square matrices of a product, and numbers of a pass, which no cache holds."""
-BATCH, LENGTH = 64, 1024
-"""Tokens, and values of a token, that pass the denoiser of the presets."""
+VALUES = 2**16
+"""Of all tokens together that pass the denoiser's convolutions."""
 SMALLEST = RPGConfig(token_size=8, widths=(8,), d_state=4, headdim=8, channels=(1, 2, 1))
 """A generator whose work takes nothing beside its calls."""
 
 
-def measured(device: str = "cpu", dtype: torch.dtype = torch.float32, scale: int = 1) -> Rates:
+def measured(token_size: int = 1024, device: str = "cpu", dtype: torch.dtype = torch.float32, scale: int = 1) -> Rates:
     """The rates of all of the device's cores, by the median of repeats. scale: divides all sizes, to test the path.
 
-    Those of convolutions are of all that a denoiser has, one after the other: with few channels they are slower.
+    Those of convolutions are of all that a denoiser of such tokens has, one after the other: with few channels they are
+    slower, and so is the compiled denoiser where a long token's activations outgrow the cache.
     """
     generator = torch.Generator(device).manual_seed(0)
 
@@ -38,12 +39,12 @@ def measured(device: str = "cpu", dtype: torch.dtype = torch.float32, scale: int
     def rate(work: Callable[[], object], amount: float) -> float:
         return amount / _seconds(work, device)
 
-    side, passed, batch = SIDE // scale, PASSED // scale**2, BATCH // scale
+    side, passed, batch = SIDE // scale, PASSED // scale**2, max(1, VALUES // token_size // scale)
     a, b = draw(side, side), draw(side, side)
     weights = [draw(*weight.shape) for weight in _kernels()]
     # Into each layer, and out of it.
-    ends = [(draw(batch, weight.shape[1], LENGTH), draw(batch, weight.shape[0], LENGTH)) for weight in weights]
-    operations = 2 * batch * LENGTH * sum(weight.numel() for weight in weights)
+    ends = [(draw(batch, weight.shape[1], token_size), draw(batch, weight.shape[0], token_size)) for weight in weights]
+    operations = 2 * batch * token_size * sum(weight.numel() for weight in weights)
     long, other, out = (torch.zeros(passed, device=device, dtype=dtype) for _ in range(3))
 
     def convolved() -> None:
@@ -62,7 +63,7 @@ def measured(device: str = "cpu", dtype: torch.dtype = torch.float32, scale: int
         convolution_backward=rate(convolved_back, 2 * operations),
         bandwidth=rate(lambda: torch.add(long, other, out=out), 3 * passed * out.element_size()),
         call=_call(device),
-        kernel=_kernel(batch) if device == "cpu" and dtype == torch.float32 else None,
+        kernel=_kernel(token_size, batch) if device == "cpu" and dtype == torch.float32 else None,
     )
 
 
@@ -85,20 +86,21 @@ def _call(device: str) -> float:
 
 def _kernels() -> list[torch.Tensor]:
     """Of the convolutions of the presets' denoiser, (channels out, channels in, width) each."""
-    denoiser = Denoiser(LENGTH, 8, RPGConfig.preset("tiny").channels)
+    denoiser = Denoiser(8, 8, RPGConfig.preset("tiny").channels)
     return [layer.weight for layer in denoiser.modules() if isinstance(layer, nn.Conv1d)]
 
 
-def _kernel(batch: int) -> float | None:
-    """Of the compiled denoiser, of the presets' channels; None where there is no compiler."""
+def _kernel(token_size: int, batch: int) -> float | None:
+    """Of the compiled denoiser, of the presets' channels; None where there is no compiler for it."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        denoiser = Denoiser(LENGTH, 8, RPGConfig.preset("tiny").channels).eval()
+        denoiser = Denoiser(token_size, 8, RPGConfig.preset("tiny").channels).eval()
         ours = folded(denoiser)
         if not isinstance(ours, NativeDenoiser):
             return None
         rows = 4 * batch * torch.get_num_threads()
-        noisy, t, condition = torch.randn(rows, LENGTH), torch.randn(LENGTH), torch.randn(rows, LENGTH)
+        noisy, condition = torch.randn(rows, token_size), torch.randn(rows, token_size)
+        t = torch.randn(token_size)
         with Counted() as counted:
             denoiser.denoise(noisy[:1], t[None], condition[:1])
 

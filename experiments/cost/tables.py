@@ -176,6 +176,22 @@ def predictions(rows: Sequence[dict]) -> pd.DataFrame:
     )
 
 
+def rates(measured: Mapping[str, dict]) -> pd.DataFrame:
+    """What this machine does in a second, by token size."""
+    found = {
+        f"tokens of {size}": {
+            "products (GFLOP/s)": f"{rate['product'] / 1e9:.0f}",
+            "convolutions (GFLOP/s)": f"{rate['convolution'] / 1e9:.0f}",
+            "their gradients (GFLOP/s)": f"{rate['convolution_backward'] / 1e9:.0f}",
+            "compiled denoiser (GFLOP/s, as if it saved none)": f"{(rate['kernel'] or float('nan')) / 1e9:.0f}",
+            "memory (GB/s)": f"{rate['bandwidth'] / 1e9:.1f}",
+            "a call (µs)": f"{rate['call'] * 1e6:.1f}",
+        }
+        for size, rate in measured.items()
+    }
+    return pd.DataFrame(found)
+
+
 def bounds(plain: Sequence[dict], bounds: Mapping[str, dict]) -> pd.DataFrame:
     """What a training step takes, the least that it must by the cost model, and what that consists of."""
     return _table(

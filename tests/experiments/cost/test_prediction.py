@@ -109,7 +109,7 @@ def test_sampling_grows_with_tokens_and_steps_and_the_kernel_has_a_rate_of_its_o
 
 
 def test_rates_are_measured_and_the_record_has_all_that_the_tables_show():
-    own = rates.measured(scale=32)
+    own = rates.measured(256, scale=32)
     assert all(0 < value for value in asdict(own).values() if value is not None)
     rows = prediction.rows("tiny", own, smoke=True)
     assert [row["what"] for row in rows] == ["training step", "network"]
