@@ -23,6 +23,8 @@ DEFAULT_PROFILE = "cpu"
 WRITTEN = ("data", "figures", "notebooks/*.ipynb", "README.md", "RESULTS.md", "PAPER.md")
 """What runs write; a change anywhere else makes a record dirty."""
 GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+FEATURES = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile")
+"""Of a processor, what decides how fast products are."""
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "safetensors", "accelerate", "mamba-ssm")
 
 
@@ -171,7 +173,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict:
-    """Return CPU model, usable cores, memory (GB = 1e9 bytes) and the names of the GPUs."""
+    """Return CPU model, which of `FEATURES` it has, usable cores, memory (GB = 1e9 bytes), names of the GPUs."""
     import torch
 
     from rpglib.runtime.hardware import memory
@@ -179,6 +181,7 @@ def hardware() -> dict:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
+        "features": _features(),
         "cores": cores,
         "memory_gb": round(memory() / 1e9, 1),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -190,6 +193,14 @@ def versions_line() -> str:
     commit, dirty = _first_commit()
     state = f"commit {commit[:10]}{' with changes' if dirty else ''}" if commit else "no commit"
     return ", ".join(f"{name} {version}" for name, version in versions().items()) + f"; {state}"
+
+
+def _features() -> list[str]:
+    import torch
+
+    # Older versions of PyTorch do not say.
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return [name for name in FEATURES if known.get(name)]
 
 
 @functools.cache

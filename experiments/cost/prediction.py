@@ -1,5 +1,6 @@
 """What training and sampling would cost where nothing was run: the cost model against this machine, and for others."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -38,13 +39,15 @@ PAPER_HOURS = {
 }
 """GPU hours (v2, table 27, which does not name the GPU)."""
 DEVICES = (1, 8, 64)
+NOISE = (64, 8192)
+"""Tokens, and values of each, whose noise is drawn to measure how fast one core does that."""
 
 
 def record_of(profile: str, fresh: bool) -> dict:
     """Measure this machine and predict, and record it (`fresh`), or read the record. Returns its numbers.
 
     numbers: {"rates": {token size: of this machine}, "rows": as `rows` has them, "networks": as `predictions` has
-    them, "bounds": {recipe: as `bound` has it}, of those whose steps `training_cost` times}.
+    them, "bounds": {recipe: as `bound` has it}, of those whose steps `training_cost` times, "noise": `noise_rate`}.
     """
     if not fresh:
         return read_record(EXPERIMENT, profile)["numbers"]
@@ -58,6 +61,7 @@ def record_of(profile: str, fresh: bool) -> dict:
         "rows": [row for name in presets for row in rows(name, own[RPGConfig.preset(name).token_size], smoke)],
         "networks": predictions(train, networks=networks),
         "bounds": {name: bound(recipe, own[recipe.model.token_size]) for name, recipe in recipes.items()},
+        "noise": noise_rate(),
     }
     return write_record(
         EXPERIMENT,
@@ -92,6 +96,12 @@ def rows(preset: str, own: Rates, smoke: bool = False) -> list[dict]:
     return [step | {"shares": work.shares(own)}, network | {"tokens": tokens, "steps": steps}]
 
 
+def noise_rate() -> float:
+    """Values of noise that are drawn in a second, on one core, whatever the device that computes: a training's."""
+    generator = torch.Generator().manual_seed(0)
+    return math.prod(NOISE) / rates.seconds(lambda: torch.randn(*NOISE, generator=generator), "cpu")
+
+
 def bound(recipe: Recipe, own: Rates) -> dict:
     """What a training step must take on this machine: {"seconds", "shares": by kind of operation}."""
     state = recipe.architecture.build().state_dict()
@@ -117,18 +127,24 @@ def predictions(
     counts: Sequence[int] = DEVICES,
     networks: Sequence[str] = tuple(PAPER_HOURS),
 ) -> list[dict]:
-    """Rows of the paper's networks: tokens, and by number of devices hours of the whole training and bytes of each."""
+    """Rows of the paper's networks: tokens, and by number of devices hours of the whole training and bytes of each.
+
+    noise: values that a step draws, of all devices together.
+    """
     found = []
     for name in networks:
         preset = NETWORKS[name][0]
         config = replace(RPGConfig.preset(preset), permutation_states=50)
         tokens = _tokens(name, config.token_size)
         hours_on = {n: train.steps * training_seconds(config, tokens, train, device, n) / 3600 for n in counts}
+        noisy = min(train.diffusion_batch, train.batch_size * tokens)
         found.append(
             {
                 "network": name,
                 "preset": preset,
                 "tokens": tokens,
+                "steps": train.steps,
+                "noise": noisy * config.token_size,
                 "hours": hours_on,
                 "bytes": {n: training_memory(config, tokens, train, n) for n in counts},
                 "paper": PAPER_HOURS[name],

@@ -37,7 +37,7 @@ def measured(token_size: int = 1024, device: str = "cpu", dtype: torch.dtype = t
         return torch.randn(*shape, generator=generator, device=device).to(dtype)
 
     def rate(work: Callable[[], object], amount: float) -> float:
-        return amount / _seconds(work, device)
+        return amount / seconds(work, device)
 
     side, passed, batch = SIDE // scale, PASSED // scale**2, max(1, VALUES // token_size // scale)
     a, b = draw(side, side), draw(side, side)
@@ -81,7 +81,7 @@ def _call(device: str) -> float:
         optimizer.step()
         optimizer.zero_grad()
 
-    return _seconds(step, device) / sum(training_step(SMALLEST, tokens, train).calls.values())
+    return seconds(step, device) / sum(training_step(SMALLEST, tokens, train).calls.values())
 
 
 def _kernels() -> list[torch.Tensor]:
@@ -108,10 +108,10 @@ def _kernel(token_size: int, batch: int) -> float | None:
             for _ in in_threads([torch.arange(rows)], lambda some: ours(noisy[some], t, condition[some])):
                 pass
 
-        return rows * counted.work.operations("convolution") / _seconds(work, "cpu")
+        return rows * counted.work.operations("convolution") / seconds(work, "cpu")
 
 
-def _seconds(work: Callable[[], object], device: str) -> float:
+def seconds(work: Callable[[], object], device: str) -> float:
     """The median of repeats, after one that does not count."""
     found = []
     for _ in range(REPEATS + 1):

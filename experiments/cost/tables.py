@@ -158,8 +158,16 @@ def predicted(rows: Sequence[dict]) -> pd.DataFrame:
     ).fillna("")
 
 
-def predictions(rows: Sequence[dict]) -> pd.DataFrame:
-    """Hours and memory by number of devices, predicted; and the paper's GPU hours (v2, table 27)."""
+def predictions(rows: Sequence[dict], noise_rate: float) -> pd.DataFrame:
+    """Hours and memory by number of devices, predicted; and the paper's GPU hours (v2, table 27).
+
+    Beside them how long a device's core draws noise for a step, at `noise_rate` values a second, in percent of it.
+    """
+
+    def drawn(row: dict, n: int) -> str:
+        step = 3600 * row["hours"][n] / row["steps"]
+        return f"{100 * row['noise'] / int(n) / noise_rate / step:.0f}"
+
     return _table(
         {
             row["network"]: {
@@ -169,6 +177,7 @@ def predictions(rows: Sequence[dict]) -> pd.DataFrame:
                     f"{n} GPUs: hours, GB each": f"{row['hours'][n]:.1f}, {row['bytes'][n] / 1e9:,.0f}"
                     for n in row["hours"]
                 },
+                "noise (% of a step)": ", ".join(drawn(row, n) for n in row["hours"]),
                 "paper (GPU hours)": f"{row['paper']}",
             }
             for row in rows

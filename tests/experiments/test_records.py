@@ -65,6 +65,7 @@ def test_provenance_names_code_machine_and_time():
     assert set(facts) == {"commit", "dirty", "versions", "hardware", "date"}
     assert facts["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert facts["hardware"]["cores"] >= 1 and facts["hardware"]["memory_gb"] > 0.1 and facts["hardware"]["cpu"]
+    assert isinstance(facts["hardware"]["features"], list)
     assert facts["date"].endswith("+00:00")
     json.dumps(facts)
 

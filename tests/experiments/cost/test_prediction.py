@@ -128,7 +128,11 @@ def test_the_paper_s_networks_are_predicted_for_any_number_of_devices():
     twice = replace(prediction.H100, product=1e15, bandwidth=2 * prediction.H100.bandwidth)
     (faster,) = prediction.predictions(train, twice, (1,), ("vit_tiny_patch16_224",))
     assert faster["hours"][1] < row["hours"][1]
-    assert "808" in tables.predictions([row]).to_string()
+    # 1,024 tokens of 8,192 values, by eight devices; as many hours as a step has noise for at this rate.
+    as_long = row | {"hours": {1: 1.0, 8: 1 / 8}, "steps": 3600}
+    drawn = tables.predictions([as_long], 1024 * 8192.0)["noise (% of a step)"]
+    assert drawn.tolist() == ["100, 100"]
+    assert "808" in tables.predictions([row], 1e9).to_string()
 
 
 def test_the_record_is_read_as_it_was_written(tmp_path, monkeypatch):
@@ -136,4 +140,4 @@ def test_the_record_is_read_as_it_was_written(tmp_path, monkeypatch):
     numbers = prediction.record_of("smoke", fresh=True)
     assert prediction.record_of("smoke", fresh=False) == numbers
     assert [row["network"] for row in numbers["networks"]] == ["vit_tiny_patch16_224"]
-    assert "GPUs" in " ".join(tables.predictions(numbers["networks"]).columns)
+    assert "GPUs" in " ".join(tables.predictions(numbers["networks"], numbers["noise"]).columns)
