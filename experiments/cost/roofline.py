@@ -22,6 +22,7 @@ from experiments.sweeps.memory import training_bytes
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
+from rpglib.runtime.allocator import KEPT_BYTES
 from rpglib.training.loop import TrainConfig
 
 KINDS = ("product", "convolution", "convolution_backward", "pass")
@@ -40,7 +41,7 @@ class Rates:
 
     call: seconds that an operation of a training step takes beside its work. kernel: of the compiled denoiser, which
     keeps what is between its convolutions in the cache; operations as if it saved none. link: bytes that each of
-    several devices sends.
+    several devices sends. fresh: bytes of memory that the operating system hands out; None where nothing is given back.
     """
 
     product: float
@@ -50,6 +51,7 @@ class Rates:
     call: float = 0.0
     kernel: float | None = None
     link: float | None = None
+    fresh: float | None = None
 
     def seconds(self, kind: str, operations: int, moved: int) -> float:
         """Of one call."""
@@ -59,12 +61,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class Work:
-    """Calls by what they are: (kind, floating point operations, bytes) -> how many."""
+    """Calls by what they are: (kind, floating point operations, bytes) -> how many.
+
+    fresh: bytes that are given back to the operating system and asked for again.
+    """
 
     calls: Counter = field(default_factory=Counter)
+    fresh: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.calls + other.calls)
+        return Work(self.calls + other.calls, self.fresh + other.fresh)
 
     def operations(self, *kinds: str) -> int:
         """Floating point operations of these kinds, by default of all."""
@@ -76,10 +82,11 @@ class Work:
 
     def seconds(self, rates: Rates) -> float:
         """At a machine's rates."""
-        return sum(count * rates.seconds(*call) for call, count in self.calls.items())
+        seconds = sum(count * rates.seconds(*call) for call, count in self.calls.items())
+        return seconds + (self.fresh / rates.fresh if rates.fresh else 0.0)
 
     def shares(self, rates: Rates) -> dict[str, float]:
-        """What part of the seconds each kind of operation takes."""
+        """What part of the operations' seconds each kind of them takes."""
         found = dict.fromkeys(KINDS, 0.0)
         for call, count in self.calls.items():
             found[call[0]] += count * rates.seconds(*call)
@@ -144,7 +151,10 @@ def _generator(config: RPGConfig, tokens: int) -> RPG:
 
 
 def training_step(config: RPGConfig, tokens: int, train: TrainConfig, devices: int = 1) -> Work:
-    """The work of each device in one step: loss, gradients, clipping and AdamW; the batch is divided among devices."""
+    """The work of each device in one step: loss, gradients, clipping and AdamW; the batch is divided among devices.
+
+    Gradients are let go of after each step; what is more than a process keeps is fresh memory at the next.
+    """
     n = -(-train.batch_size // devices)
     count = min(-(-train.diffusion_batch // devices), n * tokens)
     with _imagined(config):
@@ -154,7 +164,8 @@ def training_step(config: RPGConfig, tokens: int, train: TrainConfig, devices: i
         with counted:
             loss.backward()
         weights = weight_bytes(model)
-    return counted.work + Work(Counter({("pass", 0, (ADAM_PASSES + CLIP_PASSES) * weights): 1}))
+    fresh = weights if weights > KEPT_BYTES else 0
+    return counted.work + Work(Counter({("pass", 0, (ADAM_PASSES + CLIP_PASSES) * weights): 1}), fresh)
 
 
 def step_loss(model: RPG, train: TrainConfig, n: int, tokens: int, count: int) -> Tensor:
