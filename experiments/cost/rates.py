@@ -14,7 +14,6 @@ from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
 from rpglib.model.native.kernel import NativeDenoiser, in_threads
 from rpglib.model.rpg import RPG
-from rpglib.runtime.allocator import LARGEST_BYTES
 from rpglib.training.loop import TrainConfig
 
 REPEATS = 7
@@ -64,7 +63,6 @@ def measured(token_size: int = 1024, device: str = "cpu", dtype: torch.dtype = t
         convolution_backward=rate(convolved_back, 2 * operations),
         bandwidth=rate(lambda: torch.add(long, other, out=out), 3 * passed * out.element_size()),
         call=_call(device),
-        fresh=_fresh(scale) if device == "cpu" else None,
         kernel=_kernel(token_size, batch) if device == "cpu" and dtype == torch.float32 else None,
     )
 
@@ -84,12 +82,6 @@ def _call(device: str) -> float:
         optimizer.zero_grad()
 
     return seconds(step, device) / sum(training_step(SMALLEST, tokens, train).calls.values())
-
-
-def _fresh(scale: int) -> float:
-    """Of a tensor that is larger than what a process keeps for the next one, filled for the first time."""
-    size = 2 * LARGEST_BYTES // 4 // scale
-    return 4 * size / seconds(lambda: torch.empty(size).fill_(1.0), "cpu")
 
 
 def _kernels() -> list[torch.Tensor]:

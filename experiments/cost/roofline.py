@@ -22,7 +22,6 @@ from experiments.sweeps.memory import training_bytes
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
-from rpglib.runtime.allocator import KEPT_BYTES
 from rpglib.training.loop import TrainConfig
 
 KINDS = ("product", "convolution", "convolution_backward", "pass")
@@ -41,7 +40,7 @@ class Rates:
 
     call: seconds that an operation of a training step takes beside its work. kernel: of the compiled denoiser, which
     keeps what is between its convolutions in the cache; operations as if it saved none. link: bytes that each of
-    several devices sends. fresh: bytes of memory that the operating system hands out; None where nothing is given back.
+    several devices sends.
     """
 
     product: float
@@ -51,7 +50,6 @@ class Rates:
     call: float = 0.0
     kernel: float | None = None
     link: float | None = None
-    fresh: float | None = None
 
     def seconds(self, kind: str, operations: int, moved: int) -> float:
         """Of one call."""
@@ -61,16 +59,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Work:
-    """Calls by what they are: (kind, floating point operations, bytes) -> how many.
-
-    fresh: bytes that are given back to the operating system and asked for again.
-    """
+    """Calls by what they are: (kind, floating point operations, bytes) -> how many."""
 
     calls: Counter = field(default_factory=Counter)
-    fresh: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.calls + other.calls, self.fresh + other.fresh)
+        return Work(self.calls + other.calls)
 
     def operations(self, *kinds: str) -> int:
         """Floating point operations of these kinds, by default of all."""
@@ -82,11 +76,10 @@ class Work:
 
     def seconds(self, rates: Rates) -> float:
         """At a machine's rates."""
-        seconds = sum(count * rates.seconds(*call) for call, count in self.calls.items())
-        return seconds + (self.fresh / rates.fresh if rates.fresh else 0.0)
+        return sum(count * rates.seconds(*call) for call, count in self.calls.items())
 
     def shares(self, rates: Rates) -> dict[str, float]:
-        """What part of the operations' seconds each kind of them takes."""
+        """What part of the seconds each kind of operation takes."""
         found = dict.fromkeys(KINDS, 0.0)
         for call, count in self.calls.items():
             found[call[0]] += count * rates.seconds(*call)
@@ -151,10 +144,7 @@ def _generator(config: RPGConfig, tokens: int) -> RPG:
 
 
 def training_step(config: RPGConfig, tokens: int, train: TrainConfig, devices: int = 1) -> Work:
-    """The work of each device in one step: loss, gradients, clipping and AdamW; the batch is divided among devices.
-
-    Gradients are let go of after each step; what is more than a process keeps is fresh memory at the next.
-    """
+    """The work of each device in one step: loss, gradients, clipping and AdamW; the batch is divided among devices."""
     n = -(-train.batch_size // devices)
     count = min(-(-train.diffusion_batch // devices), n * tokens)
     with _imagined(config):
@@ -164,8 +154,7 @@ def training_step(config: RPGConfig, tokens: int, train: TrainConfig, devices: i
         with counted:
             loss.backward()
         weights = weight_bytes(model)
-    fresh = weights if weights > KEPT_BYTES else 0
-    return counted.work + Work(Counter({("pass", 0, (ADAM_PASSES + CLIP_PASSES) * weights): 1}), fresh)
+    return counted.work + Work(Counter({("pass", 0, (ADAM_PASSES + CLIP_PASSES) * weights): 1}))
 
 
 def step_loss(model: RPG, train: TrainConfig, n: int, tokens: int, count: int) -> Tensor:

@@ -194,7 +194,6 @@ def rates(measured: Mapping[str, dict]) -> pd.DataFrame:
             "their gradients (GFLOP/s)": f"{rate['convolution_backward'] / 1e9:.0f}",
             "compiled denoiser (GFLOP/s, as if it saved none)": f"{(rate['kernel'] or float('nan')) / 1e9:.0f}",
             "memory (GB/s)": f"{rate['bandwidth'] / 1e9:.1f}",
-            "fresh memory (GB/s)": f"{rate['fresh'] / 1e9:.1f}",
             "a call (µs)": f"{rate['call'] * 1e6:.1f}",
         }
         for size, rate in measured.items()

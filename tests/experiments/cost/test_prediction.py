@@ -50,16 +50,6 @@ def test_seconds_are_the_longer_of_arithmetic_and_bytes_and_the_call():
     assert counted.work.operations() == 16 == counted.work.operations("product")
 
 
-def test_gradients_that_a_process_cannot_keep_are_fresh_memory_at_every_step(monkeypatch):
-    kept = training_step(CONFIG, 20, TRAIN)
-    monkeypatch.setattr("experiments.cost.roofline.KEPT_BYTES", 10)
-    fresh = training_step(CONFIG, 20, TRAIN)
-    assert kept.fresh == 0 and fresh.fresh > 1000 and fresh.calls == kept.calls
-    assert fresh.seconds(UNIT) == kept.seconds(UNIT)
-    slow = replace(UNIT, fresh=8.0)
-    assert (fresh + fresh).seconds(slow) - (kept + kept).seconds(slow) == pytest.approx(2 * fresh.fresh / 8)
-
-
 @pytest.mark.parametrize("changes", [{}, {"task_bits": 4}, {"prototype_skip": False, "prediction": "epsilon"}])
 def test_an_imagined_step_counts_what_a_real_one_computes(changes):
     config = replace(CONFIG, **changes)
