@@ -82,7 +82,7 @@ def rows(preset: str, own: Rates, smoke: bool = False) -> list[dict]:
     """
     config = replace(RPGConfig.preset(preset), permutation_states=2)
     with worker(smoke) as alone:
-        real = alone.submit(preset_cost, preset, 3 if smoke else TRAINING_STEPS[preset]).result()
+        real = alone.submit(preset_cost, preset, 3 if smoke else TRAINING_STEPS[preset], not smoke).result()
     sizes = {key: real[key] for key in ("batch_size", "diffusion_batch")}
     train, tokens = TrainConfig.paper(**sizes, precision="fp32"), real["tokens"]
     work = training_step(config, tokens, train)

@@ -22,6 +22,7 @@ from experiments.profiles import Recipe, quickstart, unseen_tasks
 from experiments.sweeps.memory import training_bytes
 from rpglib.model.config import PRESETS, RPGConfig
 from rpglib.model.rpg import RPG
+from rpglib.runtime.allocator import keep_all_freed_memory
 from rpglib.runtime.resident import HIGHEST, resident
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.batches import ahead
@@ -95,7 +96,7 @@ def measure(profile: str, seed: int = 0) -> dict:
     for name in ("tiny",) if smoke else PRESETS:
         # A process of its own each: the most that a process ever held is counted from its start.
         with worker(smoke) as alone:
-            presets.append(alone.submit(preset_cost, name, 2 if smoke else 3).result())
+            presets.append(alone.submit(preset_cost, name, 2 if smoke else 3, not smoke).result())
         presets.append({"preset": name, "scan": "fused", "reason": "needs CUDA with mamba_ssm and causal_conv1d"})
     return {"plain": plain, "optimisations": single, "waiting": waited, "presets": presets}
 
@@ -148,12 +149,15 @@ def waiting(recipe: Recipe, zoo: Path, steps: int) -> dict[str, float]:
     return shares
 
 
-def preset_cost(name: str, steps: int) -> dict:
+def preset_cost(name: str, steps: int, alone: bool = False) -> dict:
     """Seconds of a step (median without the first) and memory of a preset on this CPU, on the quickstart's network.
 
     resident_bytes is the most that the process held, Python and its libraries included; counted_bytes counts tensors.
+    alone: whether this process does nothing else; then it keeps all that it frees, as a GPU's allocator does.
     Small batches: the weights are what these presets are heavy with. Where they cannot fit, "reason" says so.
     """
+    if alone:
+        keep_all_freed_memory()
     recipe = quickstart("cpu")
     state = recipe.architecture.build().state_dict()
     model = replace(RPGConfig.preset(name), permutation_states=2)

@@ -6,10 +6,10 @@ import platform
 
 # The names and numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+UNLIMITED = -1
+"""As both thresholds read it, which are sizes without a sign."""
 LARGEST_BYTES = 2**30
 KEPT_BYTES = 2**31 - 1
-"""With no limits at all large training steps are faster still, but what is kept falls into pieces: writing networks of
-ten million values and more then takes minutes, and several times the memory."""
 
 
 @functools.cache
@@ -28,3 +28,17 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         # What one thread frees another can use: with memory of their own threads would hold more the longer they work.
         libc.mallopt(M_ARENA_MAX, 1)
+
+
+def keep_all_freed_memory() -> None:
+    """As `keep_freed_memory`, without limits: for a process that trains one large generator, and ends.
+
+    Gradients of more than 2 GiB, which come and go with each step, are then paid for once, as on a GPU. What is kept
+    falls into pieces where sizes change: networks of ten million values and more are written in minutes instead of
+    seconds, and in several times the memory.
+    """
+    keep_freed_memory()
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, UNLIMITED)
+        libc.mallopt(M_TRIM_THRESHOLD, UNLIMITED)

@@ -6,14 +6,17 @@ import sys
 
 import pytest
 
-# Each round fills 64 MiB, 16,384 pages, and frees it; the first rounds find their place in memory.
+# Each round fills 64 MiB, 16,384 pages (or as many values as are asked for), and frees it; the first rounds find their
+# place in memory.
 PROGRAM = """
 import resource, sys
 import torch
-from rpglib.runtime.allocator import keep_freed_memory
+from rpglib.runtime.allocator import keep_all_freed_memory, keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()
+if sys.argv[1] == "keep all":
+    keep_all_freed_memory()
 if sys.argv[1] == "work":
     from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig, Zoo, train
     from rpglib.zoo.architectures import Architecture
@@ -24,21 +27,27 @@ if sys.argv[1] == "work":
     model = RPG(config, ParameterTokenizer.fit(zoo, 16))
     train(model, zoo, TrainConfig(steps=2, batch_size=2), device="cpu", progress=False)
     model.generate(steps=2)
-for _ in range(20):
+values, rounds = int(sys.argv[2]), int(sys.argv[3])
+for _ in range(rounds):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**24)
+    torch.ones(values)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(how):
-    call = [sys.executable, "-c", PROGRAM, how]
+def faults(how, values=2**24, rounds=20):
+    call = [sys.executable, "-c", PROGRAM, how, str(values), str(rounds)]
     return int(subprocess.run(call, capture_output=True, text=True, check=True, timeout=120).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
 def test_freed_memory_is_not_paid_for_again():
     assert faults("keep") < 100 < faults("leave")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
+def test_what_is_larger_than_the_limit_is_kept_where_all_is():
+    assert faults("keep all", 2**28 + 2**20, 2) < 100 < faults("keep", 2**28 + 2**20, 2)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
