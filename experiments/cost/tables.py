@@ -207,8 +207,8 @@ def bounds(plain: Sequence[dict], bounds: Mapping[str, dict]) -> pd.DataFrame:
         {
             row["name"]: {
                 "ours (s)": seconds(row["ours"]),
-                "bound (s)": f"{bounds[row['name']]['seconds']:.3g}",
-                "bound / ours": f"{bounds[row['name']]['seconds'] / statistics.median(row['ours']):.2f}",
+                "by the rates (s)": f"{bounds[row['name']]['seconds']:.3g}",
+                "by the rates / ours": f"{bounds[row['name']]['seconds'] / statistics.median(row['ours']):.2f}",
                 **{f"{kind} (%)": f"{100 * share:.0f}" for kind, share in bounds[row["name"]]["shares"].items()},
             }
             for row in plain
