@@ -202,7 +202,7 @@ def rates(measured: Mapping[str, dict]) -> pd.DataFrame:
 
 
 def bounds(plain: Sequence[dict], bounds: Mapping[str, dict]) -> pd.DataFrame:
-    """What a training step takes, the least that it must by the cost model, and what that consists of."""
+    """What a training step takes, what by the cost model, and what that consists of."""
     return _table(
         {
             row["name"]: {
