@@ -4,13 +4,14 @@ Where one of these baselines does as well as the generator, the row shows nothin
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.profiles import NETWORKS, Recipe
+from experiments.profiles import Recipe
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.alignment import align, hidden_layers
 from rpglib.analysis.connectivity import between, recalibrated
@@ -54,36 +55,40 @@ def untrained(recipe: Recipe, model: RPG) -> RPG:
 
 def populations(
     recipe: Recipe, zoo: Zoo, model: RPG, generated: Sequence[Checkpoint], images: Images, seed: int = 0
-) -> dict[str, Networks]:
-    """The baselines of a zoo by name, `NETWORKS` networks each, the mean network alone; large zoos must fit in memory.
+) -> Iterator[tuple[str, Networks]]:
+    """The baselines of a zoo with their names, as many networks each as the recipe generates, the mean network alone.
+
+    Each is made when it is its turn: in memory are the zoo, what was generated, and one baseline.
 
     untrained generator; mean network; Gaussian (every parameter for itself, BatchNorm's statistics measured afresh);
     midpoint of two checkpoints of one run and of two runs, as they are and, where the architecture can be, aligned,
     with the statistics measured afresh; noise on checkpoints that goes as far from them as the generated networks are,
     in the median.
     """
-    module, originals = recipe.architecture.build(), [zoo[i] for i in range(len(zoo))]
+    module, originals, n = recipe.architecture.build(), [zoo[i] for i in range(len(zoo))], recipe.networks
     calibration = take(images.train, CALIBRATION).images
+    yield (
+        "untrained generator",
+        untrained(recipe, model).generate(n, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed),
+    )
+    yield "mean network", [mean_network(originals)]
     weights = points(originals)
     far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])
-    new = untrained(recipe, model).generate(NETWORKS, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
-    drawn = unflatten(gaussian(weights, NETWORKS, seed), learned(originals[0]))
-    gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(NETWORKS)]
-    found = {
-        "untrained generator": new,
-        "mean network": [mean_network(originals)],
-        "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
-        "noise as far as RPG": [
-            noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
-        ],
-    }
-    for label, pairs in _pairs(zoo.runs, seed).items():
+    drawn = unflatten(gaussian(weights, n, seed), learned(originals[0]))
+    del weights
+    gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(n)]
+    yield "Gaussian", [recalibrated(module, network, calibration) for network in gaussians]
+    del drawn, gaussians
+    yield (
+        "noise as far as RPG",
+        [noised(originals[k], far, seed, number=k) for k in range(min(n, len(originals)))],
+    )
+    for label, pairs in _pairs(zoo.runs, n, seed).items():
         couples = [(originals[a], originals[b]) for a, b in pairs]
-        found[f"midpoint, {label}"] = [between(a, b, 0.5) for a, b in couples]
+        yield f"midpoint, {label}", [between(a, b, 0.5) for a, b in couples]
         if label == "two runs" and _alignable(module):
             middles = [between(a, arranged(module, a, [b])[0], 0.5) for a, b in couples]
-            found[f"midpoint, {label}, aligned"] = [recalibrated(module, x, calibration) for x in middles]
-    return found
+            yield f"midpoint, {label}, aligned", [recalibrated(module, x, calibration) for x in middles]
 
 
 def measured(
@@ -100,8 +105,14 @@ def measured(
     return summarise(accuracies) | {
         "accuracies": [round(a, 4) for a in accuracies.tolist()],
         "error_iou": mean_iou(predicted != test.labels) if len(networks) > 1 else None,
-        "distance": summarise(nearest_distance(points(networks), originals) / nearest_distance(originals).median()),
+        "distance": summarise(nearest_distance(points(networks), originals) / _loo(zoo)),
     }
+
+
+@lru_cache(maxsize=1)
+def _loo(zoo: Zoo) -> Tensor:
+    # Every population beside a large zoo is measured in it, and it takes as long as their own distances.
+    return nearest_distance(points([zoo[i] for i in range(len(zoo))])).median()
 
 
 def learned(network: Checkpoint) -> dict[str, Tensor]:
@@ -141,14 +152,14 @@ def _alignable(module: nn.Module) -> bool:
     return True
 
 
-def _pairs(runs: Tensor, seed: int) -> Mapping[str, list[tuple[int, int]]]:
-    """Pairs of checkpoints of one run and of two different ones, drawn at random, as far as there are any."""
+def _pairs(runs: Tensor, n: int, seed: int) -> Mapping[str, list[tuple[int, int]]]:
+    """At most n pairs of checkpoints of one run and of two different ones, drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     first, second = torch.triu_indices(len(runs), len(runs), offset=1)
     alike = runs[first] == runs[second]
     found = {}
     for label, chosen in (("one run", alike.nonzero()[:, 0]), ("two runs", (~alike).nonzero()[:, 0])):
         if len(chosen):
-            rows = chosen[torch.randperm(len(chosen), generator=generator)[:NETWORKS]]
+            rows = chosen[torch.randperm(len(chosen), generator=generator)[:n]]
             found[label] = list(zip(first[rows].tolist(), second[rows].tolist(), strict=True))
     return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -123,7 +124,7 @@ def _computed(recipe: Recipe, profile: str, seed: int, device: torch.device, kee
     numbers = compare(recipe, networks, zoo, images.test, device)
     end = time.perf_counter()
     if in_memory:
-        groups = {"generated": networks, **populations(recipe, zoo, model, networks, images, seed)}
+        groups = chain([("generated", networks)], populations(recipe, zoo, model, networks, images, seed))
         found = _measured(groups, recipe, zoo, images, device)
         generated = found.pop("generated")
         numbers["generated"]["distance"] = generated["distance"]
@@ -168,12 +169,14 @@ def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.dev
     model, _ = fit(recipe, zoo, device)
     networks = generate(recipe, model.to(device), recipe.networks, recipe.train.seed)
     new = generate(recipe, untrained(recipe, model), recipe.networks, recipe.train.seed)
-    return _measured({"generated": networks, "untrained generator": new}, recipe, zoo, images, device)
+    return _measured([("generated", networks), ("untrained generator", new)], recipe, zoo, images, device)
 
 
-def _measured(groups: dict[str, list], recipe: Recipe, zoo: Zoo, images: Images, device: torch.device) -> dict:
+def _measured(
+    groups: Iterable[tuple[str, Sequence]], recipe: Recipe, zoo: Zoo, images: Images, device: torch.device
+) -> dict:
     module = recipe.architecture.build()
-    return {name: measured(module, group, zoo, images.test, device) for name, group in groups.items()}
+    return {name: measured(module, group, zoo, images.test, device) for name, group in groups}
 
 
 def images_for(recipe: Recipe) -> Images:

@@ -141,6 +141,7 @@ def test_beside_a_row_stand_its_baselines_and_its_other_generators(fresh):
         alone = name == "mean network"
         assert (found["n"] == 1) == alone and (found["error_iou"] is None) == alone
         assert len(found["accuracies"]) == found["n"] and found["distance"]["n"] == found["n"]
+        assert found["n"] <= SMOKE.networks, "no more than are generated, or large networks would not fit"
     first, second = numbers["by_seed"]
     assert len(numbers["by_seed"]) == SMOKE.generators
     assert first["generated"]["accuracies"] == numbers["generated"]["accuracies"]
