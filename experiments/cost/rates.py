@@ -86,7 +86,8 @@ def _call(device: str) -> float:
 
 def _kernels() -> list[torch.Tensor]:
     """Of the convolutions of the presets' denoiser, (channels out, channels in, width) each."""
-    denoiser = Denoiser(8, 8, RPGConfig.preset("tiny").channels)
+    with torch.device("meta"):  # of interest are the sizes; drawing weights would move the caller's random state
+        denoiser = Denoiser(8, 8, RPGConfig.preset("tiny").channels)
     return [layer.weight for layer in denoiser.modules() if isinstance(layer, nn.Conv1d)]
 
 
