@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import warnings
 from types import ModuleType
 
 from rpglib.errors import InputError
@@ -13,7 +14,12 @@ def package(name: str) -> ModuleType:
     """Import one of `PACKAGES`; raises `InputError` where it is absent."""
     if importlib.util.find_spec(name) is None:
         raise InputError(f"adapters need the package {name}; install the extra: pip install -e '.[adapters]'")
-    return importlib.import_module(name)
+    found = importlib.import_module(name)
+    if name == "transformers":
+        # Its bars and its warnings about itself are none of a reader's business.
+        found.utils.logging.disable_progress_bar()
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    return found
 
 
 def absent() -> list[str]:

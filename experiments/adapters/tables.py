@@ -6,6 +6,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from experiments.adapters.jobs import GENERATED, ORIGINALS
+from experiments.adapters.settings import Setting
+from rpglib.model.config import RPGConfig
+from rpglib.training.loop import TrainConfig
 
 
 def table_3(numbers: Mapping) -> pd.DataFrame:
@@ -36,6 +39,43 @@ def groups(numbers: Mapping, what: str = "accuracy") -> pd.DataFrame:
             for name, found in numbers["families"].items()
         }
     )
+
+
+def setting(sizes: Setting) -> pd.DataFrame:
+    """The sizes of base model, adapters and generators, a line for each."""
+    base, adapter, taught = sizes.base, sizes.adapter, sizes.questions
+    rows = {
+        "base model": f"{base.layers} layers of width {base.width}, {base.vocabulary:,} tokens; {base.steps:,} steps "
+        f"of {base.batch} statements",
+        "questions of a family": ", ".join(f"{n:,} for {split}" for split, n in taught.items()),
+        "adapters of a family": f"{sizes.runs} runs of {adapter.epochs} epochs, {adapter.checkpoints} checkpoints "
+        f"each; rank {adapter.rank}, alpha {adapter.alpha}, batches of {adapter.batch}, rate "
+        f"{adapter.learning_rate:g} to {adapter.last_rate:g}",
+        "generator of a family": _generator(sizes.model, sizes.train),
+        "adapters of combinations": f"{sizes.seen} combinations seen, {sizes.unseen} not; "
+        f"{sizes.combined_adapter.epochs} epochs, {sizes.combined_adapter.checkpoints} checkpoints each",
+        "generator of combinations": _generator(sizes.combined, sizes.combined_train),
+        "written": f"{sizes.networks} adapters of each kind, {sizes.sampling_steps} steps of DDIM",
+    }
+    return pd.DataFrame({"": rows})
+
+
+def _generator(model: RPGConfig, recipe: TrainConfig) -> str:
+    told = f"{model.permutation_states} states" if model.permutation_states else f"{model.task_bits} bits"
+    return (
+        f"tokens of {model.token_size}, widths {', '.join(map(str, model.widths))}, {told}; {recipe.steps:,} steps of "
+        f"{recipe.batch_size} adapters, rate {recipe.learning_rate:g}"
+    )
+
+
+def peft(numbers: Mapping) -> pd.DataFrame:
+    """By family, how PEFT's loaded and merged adapters differ from those that were generated."""
+    rows = {
+        name: {"adapters": str(x["adapters"]), "nats": "< 0.001" if x["nats"] < 1e-3 else f"{x['nats']:.3f}"}
+        | {"other answers": str(x["answers"])}
+        for name, x in ((name, found["peft"]) for name, found in numbers["families"].items())
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def combinations(numbers: Mapping) -> pd.DataFrame:

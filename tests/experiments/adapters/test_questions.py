@@ -12,7 +12,7 @@ FACTS = None if extra.absent() else facts()
 
 
 def subjects(question):
-    """The countries and elements that a question names; not those whose names are part of an object's (Port of Spain)."""
+    """The countries and elements that a question names, but for those that an object's name holds (Port of Spain)."""
     text = f" {question.prompt} {' '.join(question.choices)} "
     names = {name for known in FACTS.relations.values() for name in known}
     objects = " , ".join(place for known in FACTS.relations.values() for place in known.values())
