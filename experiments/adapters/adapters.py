@@ -56,7 +56,7 @@ def adapted(model, config: AdapterConfig, seed: int = 0):
 
 def state_of(model) -> dict[str, Tensor]:
     """The adapter of a model of PEFT, by the names of its files."""
-    return {name: x.detach().clone() for name, x in package("peft").get_peft_model_state_dict(model).items()}
+    return {name: x.detach().cpu().clone() for name, x in package("peft").get_peft_model_state_dict(model).items()}
 
 
 def put(model, adapter: Mapping[str, Tensor]) -> None:
@@ -91,7 +91,8 @@ def train_adapter(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             longest = int((labels[chosen] >= 0).nonzero()[:, 1].max()) + 1
-            loss = model(input_ids=tokens[chosen, :longest], labels=labels[chosen, :longest]).loss
+            given, wanted = (x[chosen, :longest].to(model.device) for x in (tokens, labels))
+            loss = model(input_ids=given, labels=wanted).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
@@ -114,5 +115,7 @@ def fresh(model, config: AdapterConfig) -> dict[str, Tensor]:
         elif ".lora_B." in name:
             found[name] = torch.zeros_like(x)
         elif name.endswith("lora_magnitude_vector"):
-            found[name] = model.get_submodule(name.removesuffix(".lora_magnitude_vector")).base_layer.weight.norm(dim=1)
+            found[name] = (
+                model.get_submodule(name.removesuffix(".lora_magnitude_vector")).base_layer.weight.norm(dim=1).cpu()
+            )
     return {name: x.detach() for name, x in found.items()}

@@ -18,14 +18,19 @@ PAD, BEGIN = "<pad>", "<s>"
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """Sizes of the model and of its training; batches are of `batch` statements, rates fall to zero along a cosine."""
+    """Sizes of the model and of its training.
 
+    texts: from so many statements the tokenizer learns. Batches are of `batch` statements; rates fall to zero along a
+    cosine.
+    """
+
+    texts: int = 20_000
     vocabulary: int = 2048
     width: int = 128
     inner: int = 352
     layers: int = 3
     heads: int = 4
-    steps: int = 2500
+    steps: int = 1800
     batch: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
@@ -35,7 +40,7 @@ class BaseConfig:
 def train_base(facts: Facts, config: BaseConfig) -> tuple:
     """Train tokenizer and model on statements. Returns model, tokenizer, and what is told of the training."""
     transformers = package("transformers")
-    tokenizer = new_tokenizer(statements(facts, 20_000, config.seed) + words(facts), config.vocabulary)
+    tokenizer = new_tokenizer(statements(facts, config.texts, config.seed) + words(facts), config.vocabulary)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = transformers.LlamaForCausalLM(

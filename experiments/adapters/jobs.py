@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from experiments import baselines as weights_of
-from experiments.adapters import adapters, base, extra, facts, files, harness, questions, scoring
+from experiments.adapters import adapters, base, extra, facts, files, questions, scoring
 from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
@@ -29,6 +30,7 @@ from rpglib.analysis.perturbation import gaussian, noised
 from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.nearest import nearest_task
 from rpglib.baselines.ridge import ridge
+from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.state_dicts import unflatten
 from rpglib.tokenizer import ParameterTokenizer
@@ -36,11 +38,10 @@ from rpglib.training.loop import TrainConfig, TrainResult, train
 from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
-CODE = source_digest(
-    sys.modules[__name__], adapters, base, extra, facts, files, harness, questions, scoring, weights_of
-)
+CODE = source_digest(sys.modules[__name__], adapters, base, extra, facts, files, questions, scoring, weights_of)
 GENERATED, UNTRAINED, MEAN = "generated", "untrained generator", "mean adapter"
-ORIGINALS, BASE = "originals", "base model"
+ORIGINALS = "originals"
+BASE_FOLDER = "base"
 TOLERANCE = 1e-3
 """Nats by which the likelihoods of one adapter may differ between merged and not, which round differently."""
 
@@ -55,10 +56,12 @@ class Job:
     profile: str
     seed: int = 0
     device: str = "cpu"
+    parts: ClassVar[tuple[str, ...]] = ("base", "questions")
+    """The fields of the setting that the job depends on."""
 
     def facts(self) -> dict:
-        own = {key: value for key, value in vars(self).items() if key not in ("profile", "device")}
-        return plain({**own, "adapters_code": CODE})
+        own = {key: value for key, value in vars(self).items() if key not in ("profile", "device", "setting")}
+        return plain({**own, "adapters_code": CODE} | {name: getattr(self.setting, name) for name in self.parts})
 
     def base(self) -> "Trained":
         """The job that trains the base model."""
@@ -72,9 +75,11 @@ class Job:
     def asked(self, family: str, split: str) -> list[questions.Question]:
         return questions.questions(facts.facts(), family, split, self.setting.questions[split])
 
-    def fitted(self, zoo: Zoo, config, recipe: TrainConfig) -> tuple[RPG, RPG, TrainResult]:
+    def fitted(
+        self, zoo: Zoo, config: RPGConfig, recipe: TrainConfig, normalisation: str = "layer"
+    ) -> tuple[RPG, RPG, TrainResult]:
         """A generator of the zoo, another that is not trained, and what was found in training."""
-        tokenizer = ParameterTokenizer.fit(zoo, config.token_size)
+        tokenizer = ParameterTokenizer.fit(zoo, config.token_size, normalisation=normalisation)
         recipe = replace(recipe, seed=recipe.seed + self.seed)
         made = []
         for _ in range(2):
@@ -82,9 +87,6 @@ class Job:
                 torch.manual_seed(recipe.seed)
                 made.append(RPG(config, tokenizer))
         return made[0], made[1].eval(), train(made[0], zoo, recipe, device="cpu", progress=False)
-
-
-BASE_FOLDER = "base"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Family(Job):
     """A family's adapters of several independent runs, their generator, and what stands beside it."""
 
     family: str = next(iter(FAMILIES))
+    parts = (*Job.parts, "adapter", "runs", "networks", "model", "train", "sampling_steps")
 
     def compute(self, folder: Path) -> dict:
         setting, (model, tokenizer) = self.setting, self.loaded()
@@ -220,8 +223,11 @@ def beside(originals: Adapters, runs: Tensor, generated: Tensor, n: int, seed: i
 class Combinations(Job):
     """Adapters for combinations of families, a generator that is told the families, and combinations it never saw.
 
-    The adapters start alike, so that means and ridge regression of their weights are of use.
+    The adapters start alike, so that means and ridge regression of their weights are of use. Their values are centred
+    over the zoo before they become tokens, as those of the networks for unseen tasks are.
     """
+
+    parts = (*Job.parts, "combined_adapter", "combined", "combined_train", "seen", "unseen", "sampling_steps")
 
     def compute(self, folder: Path) -> dict:
         setting, (model, tokenizer) = self.setting, self.loaded()
@@ -237,7 +243,7 @@ class Combinations(Job):
             files.write(model, kept, places)
             folders, tasks = folders + places, tasks + [bits] * len(kept)
         zoo, trained = files.read_zoo(folders, range(len(folders)), tasks), time.process_time()
-        generator, new, training = self.fitted(zoo, setting.combined, setting.combined_train)
+        generator, new, training = self.fitted(zoo, setting.combined, setting.combined_train, "residual")
         learned = time.process_time()
         options = {"steps": setting.sampling_steps, "seed": self.seed}
         rows, n = points([zoo[i] for i in range(len(zoo))]), len(unseen)

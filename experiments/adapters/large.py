@@ -14,32 +14,43 @@ from experiments.adapters.adapters import AdapterConfig, adapted, fresh, put, tr
 from experiments.adapters.facts import facts
 from experiments.adapters.questions import Question, questions
 from experiments.adapters.settings import SMOKE
-from experiments.profiles import SMALL_TRAIN
+from experiments.profiles import PAPER_TRAIN_LARGE, SMALL_TRAIN
 from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
+from rpglib.runtime.files import write_json
+from rpglib.runtime.hardware import pick
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.writing import write_networks
 
 
 @dataclass(frozen=True)
+class Generator:
+    """A generator of adapters, its training, and how it samples."""
+
+    model: RPGConfig
+    train: TrainConfig
+    sampler: str
+    steps: int
+
+
+@dataclass(frozen=True)
 class Large:
     """A base model's folder, what its adapters learn, lm-eval's tasks (own: where those of ours lie), and generators.
 
-    generators: by the adapters' rank, the generator and its training.
+    generators: by the adapters' rank.
     """
 
     model: Path
     instructions: Path
     tasks: tuple[str, ...]
     adapter: AdapterConfig
-    generators: dict[int, tuple[RPGConfig, TrainConfig]]
+    generators: dict[int, Generator]
     own: Path | None = None
     networks: int = 10
-    sampler: str = "ddim"
-    sampling_steps: int = 60
+    device: str = "auto"
 
     def compute(self, folder: Path) -> dict:
         """Accuracy (percent) by rank and task: of the base model, of the last original, of ten generated adapters.
@@ -47,25 +58,29 @@ class Large:
         Raises `InputError` where model, instructions or a task's data are absent.
         """
         taught = harness.instructions(self.instructions)
-        found = {"base model": self._evaluated(*base.load(self.model))}
+        found = {"base model": self._evaluated(*self._loaded())}
         return found | {f"rank {rank}": self._rank(rank, taught, folder / f"rank_{rank}") for rank in self.generators}
+
+    def _loaded(self) -> tuple:
+        model, tokenizer = base.load(self.model)
+        return model.to(pick(self.device)), tokenizer
 
     def _evaluated(self, model, tokenizer) -> dict[str, float]:
         return harness.evaluate(model, tokenizer, self.tasks, self.own)
 
     def _rank(self, rank: int, taught: Sequence[Question], folder: Path) -> dict:
-        config, (generator, recipe) = replace(self.adapter, rank=rank, alpha=2 * rank), self.generators[rank]
-        plain, tokenizer = base.load(self.model)
+        config, generator = replace(self.adapter, rank=rank, alpha=2 * rank), self.generators[rank]
+        plain, tokenizer = self._loaded()
         model = adapted(plain, config)
         kept, _ = train_adapter(model, tokenizer, taught, config, fresh(model, config))
         places = [folder / "zoo" / f"{k:02d}" for k in range(len(kept))]
         files.write(model, kept, places)
         zoo = files.read_zoo(places, [0] * len(places))
         with torch.random.fork_rng():
-            torch.manual_seed(recipe.seed)
-            writer = RPG(generator, ParameterTokenizer.fit(zoo, generator.token_size))
-        train(writer, zoo, recipe, folder / "training", progress=False)
-        generated = writer.generate(self.networks, sampler=self.sampler, steps=self.sampling_steps)
+            torch.manual_seed(generator.train.seed)
+            writer = RPG(generator.model, ParameterTokenizer.fit(zoo, generator.model.token_size))
+        train(writer, zoo, generator.train, folder / "training", self.device, progress=False)
+        generated = writer.generate(self.networks, sampler=generator.sampler, steps=generator.steps)
         write_networks(zoo, generated, folder / "generated")
         found = {}
         for name, group in (("original", kept[-1:]), ("generated", generated)):
@@ -85,10 +100,10 @@ def paper(root: Path) -> Large:
     if not (root / "llama-7b" / "config.json").is_file():
         raise InputError(f"no base model in {root / 'llama-7b'}; put LLaMA-7B there, or set RPG_DATA")
     adapter = AdapterConfig(epochs=3, batch=16, learning_rate=2e-4, last_rate=2e-5, checkpoints=50, dropout=0.05)
-    recipe = TrainConfig.paper()
-    sizes = {4: RPGConfig.preset("base"), 64: RPGConfig.preset("large")}
+    fixed = {"permutation_states": adapter.checkpoints, "permutation": "fixed"}
     generators = {
-        rank: (replace(size, permutation_states=50, permutation="fixed"), recipe) for rank, size in sizes.items()
+        4: Generator(replace(RPGConfig.preset("base"), **fixed), TrainConfig.paper(), "ddpm", 1000),
+        64: Generator(replace(RPGConfig.preset("large"), **fixed), PAPER_TRAIN_LARGE, "ddim", 60),
     }
     return Large(root / "llama-7b", root / "commonsense_170k.json", harness.COMMONSENSE, adapter, generators)
 
@@ -104,10 +119,17 @@ def stand_in(folder: Path) -> Large:
     taught = [
         {"instruction": q.prompt, "output": q.choices[q.answer]} for q in questions(known, "two choices", "train", 8)
     ]
-    harness.write_json(folder / "instructions.json", taught)
-    small = replace(SMOKE.model, permutation_states=2), replace(SMALL_TRAIN, steps=2, diffusion_batch=16)
-    adapter = AdapterConfig(epochs=1, batch=4, checkpoints=2)
-    ranks = {4: small, 64: small}
+    write_json(folder / "instructions.json", taught)
+    small = Generator(
+        replace(SMOKE.model, permutation_states=2), replace(SMALL_TRAIN, steps=2, diffusion_batch=16), "ddim", 2
+    )
     return Large(
-        folder / "model", folder / "instructions.json", ("two_lines",), adapter, ranks, folder / "tasks", 2, "ddim", 2
+        folder / "model",
+        folder / "instructions.json",
+        ("two_lines",),
+        AdapterConfig(epochs=1, batch=4, checkpoints=2),
+        {4: small, 64: small},
+        own=folder / "tasks",
+        networks=2,
+        device="cpu",
     )

@@ -74,7 +74,7 @@ CPU = Setting(
 _SMALL = {"widths": (32,), "d_state": 8, "channels": (1, 4, 8, 4, 1)}
 _FEW = AdapterConfig(epochs=2, checkpoints=2)
 SMOKE = Setting(
-    base=BaseConfig(vocabulary=400, width=16, inner=32, layers=1, heads=2, steps=10, batch=8),
+    base=BaseConfig(texts=500, vocabulary=400, width=16, inner=32, layers=1, heads=2, steps=10, batch=8),
     adapter=_FEW,
     questions={"train": 64, "validation": 16, "test": 16},
     runs=2,

@@ -3,12 +3,14 @@
 import time
 from dataclasses import dataclass
 
+from experiments.adapters import tables
 from experiments.adapters.jobs import Combinations, Family, Trained
 from experiments.adapters.large import paper, stand_in
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.settings import Setting
 from experiments.baselines import points
 from experiments.records import agrees, generator_dir, read_record, storing, working_dir, write_record
+from experiments.report import pages
 from experiments.sweeps.cells import folder_of, run
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
@@ -48,16 +50,17 @@ class Study:
         combined, *found = run([Combinations(self.setting, self.profile, self.seed), *families.values()], EXPERIMENT)
         with storing(self.profile, EXPERIMENT):
             model = RPG.from_pretrained(folder_of(next(iter(families.values()))) / "generator")
+            numbers = {"base": base, "families": dict(zip(families, found, strict=True)), "combinations": combined}
             return write_record(
                 EXPERIMENT,
                 self.profile,
-                {"base": base, "families": dict(zip(families, found, strict=True)), "combinations": combined},
+                numbers,
                 config=self.setting,
                 seeds={"all": self.seed},
                 n=len(families),
                 wall_seconds=time.perf_counter() - began,
                 data_source=base["source"],
-                generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT)),
+                generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT), card=card(model, numbers)),
             )
 
     def check_live(self, record: dict, n: int = 2, tolerance: float = 0.02) -> str:
@@ -87,3 +90,12 @@ class Study:
             if self.profile == "smoke":
                 raise
             return f"not measured: {error}"
+
+
+def card(model: RPG, numbers: dict) -> str:
+    """The model card of the first family's generator, with its row of the notebook's table."""
+    family = next(iter(numbers["families"]))
+    row = tables.table_3(numbers).loc[[family]]
+    measured = pages.table(("questions", *row.columns), [(name, *cells) for name, cells in row.iterrows()])
+    said = f"Learned from DoRA adapters of a small language model, which answer questions ({family}); see 26_adapters."
+    return model.card(EXPERIMENT, said, f"{measured}\n\nTest accuracy in percent; generated: best, mean, min and std.")

@@ -98,7 +98,7 @@ ITEMS = (
         "DoRA of rank 4 for LLaMA-7B, seven commonsense tasks",
         ("26",),
         ("adapters",),
-        note="of a model of LLaMA's architecture with a million parameters, trained here, on six families of questions; "
+        note="a model of LLaMA's architecture with a million parameters, trained here, and six families of questions; "
         f"LLaMA-7B not attempted: {NO_GPU}; the profile `paper` has a recipe for it",
     ),
     Item(
