@@ -28,8 +28,8 @@ def evaluate(model, tokenizer, tasks: Sequence[str], folder: Path | None = None,
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
-        # Reading the descriptions of all its own tasks takes it many seconds.
         package("datasets").disable_progress_bars()
+        # Reading the descriptions of all its own tasks takes it many seconds.
         manager = TaskManager(include_path=folder and str(folder), include_defaults=folder is None)
         if unknown := [name for name in tasks if name not in manager.all_tasks]:
             raise InputError(f"lm-eval has no task {shown(unknown[0])}; see lm_eval --tasks list")

@@ -10,7 +10,7 @@ from torch import Tensor
 from experiments.adapters.adapters import AdapterConfig
 from experiments.adapters.base import BaseConfig
 from experiments.adapters.questions import FAMILIES
-from experiments.profiles import SMALL_MODEL, SMALL_TRAIN
+from experiments.profiles import SMALL_MODEL, SMALL_TRAIN, TASK_TRAIN, UNSEEN_DIGITS
 from experiments.records import PROFILES
 from rpglib.errors import choice
 from rpglib.model.config import RPGConfig
@@ -56,7 +56,7 @@ def combinations(setting: Setting) -> tuple[Tensor, Tensor]:
     return seen, several[: setting.unseen]
 
 
-TOLD = {"permutation_states": 0, "task_bits": len(FAMILIES)}
+# Of combinations: the model and the training that the networks for unseen tasks have (`UNSEEN_DIGITS`).
 CPU = Setting(
     base=BaseConfig(),
     adapter=AdapterConfig(),
@@ -64,11 +64,11 @@ CPU = Setting(
     runs=5,
     networks=10,
     model=SMALL_MODEL,
-    train=replace(SMALL_TRAIN, steps=1500),
-    combined_adapter=AdapterConfig(checkpoints=2),
-    combined=replace(SMALL_MODEL, task_width=64, **TOLD),
-    combined_train=replace(SMALL_TRAIN, steps=1500),
-    seen=30,
+    train=replace(SMALL_TRAIN, steps=1600),
+    combined_adapter=AdapterConfig(epochs=5, checkpoints=2),
+    combined=replace(UNSEEN_DIGITS.model, task_bits=len(FAMILIES)),
+    combined_train=TASK_TRAIN,
+    seen=44,
     unseen=12,
 )
 _SMALL = {"widths": (32,), "d_state": 8, "channels": (1, 4, 8, 4, 1)}
@@ -82,7 +82,7 @@ SMOKE = Setting(
     model=replace(SMALL_MODEL, permutation_states=4, **_SMALL),
     train=replace(SMALL_TRAIN, steps=5, diffusion_batch=32),
     combined_adapter=_FEW,
-    combined=replace(SMALL_MODEL, task_width=8, **TOLD, **_SMALL),
+    combined=replace(CPU.combined, task_width=8, **_SMALL),
     combined_train=replace(SMALL_TRAIN, steps=5, diffusion_batch=32),
     seen=8,
     unseen=2,
