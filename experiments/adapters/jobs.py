@@ -130,14 +130,13 @@ class Family(Job):
         zoo, trained = files.read_zoo(folders, runs), time.process_time()
         generator, new, training = self.fitted(zoo, setting.model, setting.train)
         learned, n = time.process_time(), setting.networks
-        options = {"steps": setting.sampling_steps, "seed": self.seed}
+        states = self.states(len(zoo))
+        options = {"steps": setting.sampling_steps, "seed": self.seed, "permutation": states}
         generated = generator.generate(n, **options)
         written = time.process_time()
         sheet, originals = Sheet(tokenizer, self.asked(self.family, "test")), [zoo[i] for i in range(len(zoo))]
         rows = points(originals)
-        # As many of each run.
-        shown = torch.linspace(0, len(zoo) - 1, n).round().long().tolist()
-        groups = {ORIGINALS: [originals[i] for i in shown], GENERATED: generated}
+        groups = {ORIGINALS: [originals[i] for i in states], GENERATED: generated}
         groups |= {UNTRAINED: new.generate(n, **options)} | beside(originals, zoo.runs, points(generated), n, self.seed)
         generator.save_pretrained(folder / "generator")
         return {
@@ -154,6 +153,10 @@ class Family(Job):
                 "network": (written - learned) / n,
             },
         }
+
+    def states(self, checkpoints: int) -> list[int]:
+        """The checkpoints that are shown, as many of each run, whose states generated adapters have as well."""
+        return torch.linspace(0, checkpoints - 1, self.setting.networks).round().long().tolist()
 
     def reloaded(self, zoo: Zoo, generated: Adapters, sheet: Sheet, folder: Path) -> dict:
         """Write generated adapters, load them by PEFT, and merge them: how far likelihoods (nats) and answers differ.

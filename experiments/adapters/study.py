@@ -72,10 +72,13 @@ class Study:
         model, _, digest = RPG.read(generator_dir(self.profile, EXPERIMENT))
         if digest != record["generator"]:
             raise InputError(f"record and generator of {EXPERIMENT} are of two runs; run with fresh=True")
-        written = points(model.generate(n, steps=self.setting.sampling_steps, seed=self.seed)).norm(dim=1)
-        for found, recorded in zip(
-            written.tolist(), next(iter(record["numbers"]["families"].values()))["norms"], strict=False
-        ):
+        first, norms = (
+            next(iter(self._families().values())),
+            next(iter(record["numbers"]["families"].values()))["norms"],
+        )
+        states = first.states(model.config.permutation_states)[:n]
+        networks = model.generate(n, steps=self.setting.sampling_steps, seed=self.seed, permutation=states)
+        for found, recorded in zip(points(networks).norm(dim=1).tolist(), norms, strict=False):
             assert abs(found / recorded - 1) <= tolerance, f"an adapter's norm is {found:.3f}, not {recorded:.3f}"
         return f"{n} adapters written again; they agree with the record"
 
