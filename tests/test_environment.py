@@ -62,6 +62,15 @@ def test_the_fused_path_is_tested_with_the_versions_that_conda_names():
     assert set(pins[:2]) == {word for word in named.group(1).split() if "==" in word}
 
 
+def test_the_extra_of_adapters_is_tested_with_exact_versions_beside_the_environment():
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    pins = re.search(r"^EXTRAS := (.*)$", makefile, re.MULTILINE).group(1).split()
+    beside = dict(pin.split("==") for pin in pins)
+    assert asked_for(PROJECT["optional-dependencies"]["adapters"]) <= beside.keys() | PINS.keys()
+    # What the environment has must not be there in another version.
+    assert {name: x for name, x in beside.items() if PINS.get(name, x) != x} == {}
+
+
 def asked_for(*lists):
     return {canonicalize_name(Requirement(line).name) for lines in lists for line in lines}
 
@@ -91,7 +100,8 @@ def test_the_library_requires_what_it_imports_and_nothing_else():
 def test_the_experiments_require_what_they_import():
     extras = PROJECT["optional-dependencies"]
     wanted = imported_by("experiments") - {"jupyter-client", "nbformat", "nbclient"}  # parts of papermill
-    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"])
+    # The adapters' packages are beside the environment; without them the notebook that needs them says so in one line.
+    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"], extras["adapters"])
     assert not asked_for(extras["experiments"]) & asked_for(PROJECT["dependencies"])
 
 
@@ -100,7 +110,7 @@ def test_makefile_installs_under_the_constraints():
     stamp = next(line for line in makefile.splitlines() if line.startswith("$(STAMP):"))
     assert {"pyproject.toml", "constraints.txt"} <= set(stamp.split())
     installs = [line for line in makefile.splitlines() if "pip install" in line]
-    assert len(installs) == 4 and all("--constraint constraints.txt" in line for line in installs)
+    assert len(installs) == 5 and all("--constraint constraints.txt" in line for line in installs)
 
 
 # What a notebook that reads its records, and the command that runs it, must not wait for.

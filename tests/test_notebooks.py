@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from experiments.adapters import extra
 from experiments.run import parameters, run
 from rpglib.errors import InputError
 
@@ -23,6 +24,8 @@ SMOKE_PARAMETERS = {"06_imagenet": ("-p", "network", "convnext_atto")}
 # The one notebook that holds the method itself, models included, and is short enough to be read in one go.
 FROM_SCRATCH = "01_rpg_from_scratch"
 FROM_SCRATCH_LINES = 300
+# Their packages are beside the environment (make test-extras).
+NEED_EXTRAS = {"26_adapters": extra.absent()}
 SMOKE_LIMIT = 300  # seconds, against hanging only: a smoke run should take 15
 
 
@@ -123,6 +126,8 @@ def scratch_home(tmp_path_factory):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_smoke(path, scratch_home):
+    if absent := NEED_EXTRAS.get(path.stem):
+        pytest.skip(f"without {', '.join(absent)}: make test-extras")
     output = scratch_home / path.name
     command = [sys.executable, "-m", "experiments.run", path, "-p", "profile", "smoke", "-p", "fresh", "true"]
     result = subprocess.run(

@@ -96,7 +96,10 @@ ITEMS = (
         "table 3",
         "?",
         "DoRA of rank 4 for LLaMA-7B, seven commonsense tasks",
-        status=_not_attempted(f"no adapters of language models here; {NO_GPU}"),
+        ("26",),
+        ("adapters",),
+        note="a model of LLaMA's architecture with a million parameters, trained here, and six families of questions; "
+        f"LLaMA-7B not attempted: {NO_GPU}; the profile `paper` has a recipe for it",
     ),
     Item(
         "table 4",
@@ -275,6 +278,9 @@ def _size(name: str) -> str:
         }
         networks = ", ".join(f"{network} ({values:,} values)" for network, values in sorted(sizes, key=lambda s: s[1]))
         return f"{networks}, {images}, {n} seeds"
+    if name == "adapters":
+        values = next(iter(numbers["families"].values()))["values"]
+        return f"adapters of {values:,} values, facts of {images}, {n} families of questions"
     if "parameters" in numbers:
         return f"{name} ({numbers['parameters']:,} values), {images}, {n} networks of one generator"
     return f"{record['config'].get('architecture', {}).get('name', name)}, {images}, n = {n}"
