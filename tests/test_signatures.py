@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rpglib import conditions
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
 from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
@@ -29,7 +28,7 @@ from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.prompts.task import task_from_prompt
-from rpglib.tasks import all_tasks, check_task, check_tasks, name_of, split_tasks
+from rpglib.tasks import all_tasks, check_task, check_tasks, conditions, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import behaviour, loop
 from rpglib.training.suggestion import suggest
@@ -45,7 +44,7 @@ OF_A_ZOO = ("files", "layouts", "public", "reading", "sharing")
 SEARCHED = [
     "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
-    "rpglib.conditions",
+    "rpglib.tasks.conditions",
     "rpglib.prompts.task",
     "rpglib.training.loop",
     "rpglib.training.behaviour",
@@ -193,12 +192,12 @@ def cases() -> dict[str, tuple]:
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
         "rpglib.tasks.split_tasks": (split_tasks, {"count": 6, "seed": 0, "seen": 0.8}),
         "rpglib.tasks.name_of": (name_of, {"task": [0, 1, 1]}),
-        "rpglib.conditions.Condition": (conditions.Condition, fields(CONDITIONS[0])),
-        "rpglib.conditions.described": (conditions.described, {"name": "conditions", "value": CONDITIONS}),
-        "rpglib.conditions.check_conditions": (conditions.check_conditions, {"conditions": CONDITIONS,
+        "rpglib.tasks.conditions.Condition": (conditions.Condition, fields(CONDITIONS[0])),
+        "rpglib.tasks.conditions.described": (conditions.described, {"name": "conditions", "value": CONDITIONS}),
+        "rpglib.tasks.conditions.check_conditions": (conditions.check_conditions, {"conditions": CONDITIONS,
             "given": ROWS, "n": 3, "strict": False}),
-        "rpglib.conditions.features": (conditions.features, {"conditions": CONDITIONS, "rows": ROWS}),
-        "rpglib.conditions.random_conditions": (conditions.random_conditions, {"conditions": CONDITIONS, "n": 2,
+        "rpglib.tasks.conditions.features": (conditions.features, {"conditions": CONDITIONS, "rows": ROWS}),
+        "rpglib.tasks.conditions.random_conditions": (conditions.random_conditions, {"conditions": CONDITIONS, "n": 2,
             "generator": torch.Generator()}),
         "rpglib.prompts.task.task_from_prompt": (task_from_prompt, {"prompt": "even digits", "images": "digits",
             "backend": "table"}),
