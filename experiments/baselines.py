@@ -62,18 +62,24 @@ def populations(
     with the statistics measured afresh; noise on checkpoints that goes as far from them as the generated networks are,
     in the median.
     """
-    module, originals = recipe.architecture.build(), [zoo[i] for i in range(len(zoo))]
+    new = untrained(recipe, model).generate(NETWORKS, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
+    return {"untrained generator": new} | from_weights(recipe.architecture.build(), zoo, generated, images, seed)
+
+
+def from_weights(
+    module: nn.Module, zoo: Zoo, generated: Sequence[Checkpoint], images: Images, seed: int = 0, name: str = "RPG"
+) -> dict[str, Networks]:
+    """The baselines that are made of a zoo's weights alone, as in `populations`; `name` is that of the generator."""
+    originals = [zoo[i] for i in range(len(zoo))]
     calibration = take(images.train, CALIBRATION).images
     weights = points(originals)
     far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])
-    new = untrained(recipe, model).generate(NETWORKS, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
     drawn = unflatten(gaussian(weights, NETWORKS, seed), learned(originals[0]))
-    gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(NETWORKS)]
+    gaussians = [{**originals[0], **{key: x[k] for key, x in drawn.items()}} for k in range(NETWORKS)]
     found = {
-        "untrained generator": new,
         "mean network": [mean_network(originals)],
         "Gaussian": [recalibrated(module, network, calibration) for network in gaussians],
-        "noise as far as RPG": [
+        f"noise as far as {name}": [
             noised(originals[k % len(originals)], far, seed, number=k) for k in range(min(NETWORKS, len(originals)))
         ],
     }
