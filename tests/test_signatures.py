@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
 from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
+from rpglib.igpg import config as igpg_config
+from rpglib.igpg import igpg, prefix
+from rpglib.igpg import training as igpg_training
 from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
@@ -50,6 +53,7 @@ SEARCHED = [
     "rpglib.training.behaviour",
     "rpglib.training.suggestion",
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
+    *(f"rpglib.igpg.{name}" for name in ("config", "igpg", "prefix", "training")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
       for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
       if f"{part}.{module.name}" not in {f"zoo.{name}" for name in OF_A_ZOO}),
@@ -66,13 +70,15 @@ UNSEARCHED = {
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
     "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
+    "rpglib.igpg.igpg.IGPG": "made by `new_igpg` and `from_pretrained`",
+    "rpglib.igpg.prefix.text_features": "what IGPG asks with its own configuration",
     "rpglib.zoo.store.Zoo": "made by `write`, `open` and `from_checkpoints`",
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
          ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
           "analysis.alignment.HiddenLayer", "baselines.deep_weight_flow.DeepWeightFlow", "zoo.description.Description",
-          "zoo.description.TensorFacts")),
+          "zoo.description.TensorFacts", "igpg.training.Trained")),
         "results",
     ),
     "rpglib.zoo.description.score": "what asks a function of the caller's own",
@@ -117,10 +123,13 @@ def material() -> dict:
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    sizes = {"chunk": 256, "codes": 2, "codebook": 4, "code_hidden": 8, "width": 8, "layers": 1, "headdim": 4}
+    several = igpg_training.new_igpg([zoo], {"digits": small}, igpg_config.IGPGConfig(**sizes, context=4)).eval()
     flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
-        "model": model, "plain": plain, "told": told, "tokens": tokens, "module": architecture.build(),
+        "several": several, "model": model, "plain": plain, "told": told, "tokens": tokens,
+        "module": architecture.build(),
         "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
         "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
@@ -171,6 +180,10 @@ def cases() -> dict[str, tuple]:
     learning = {"module": module, "state": state, "split": small.train, "schedule": fast, "seeds": [0, 1],
                 "label_maps": torch.arange(10).repeat(2, 1) % 2, "save_at": [1, 3]}  # fmt: skip
     seen = {"seen": BITS, "weights": weights, "tasks": BITS[:2]}
+    several, layout = it["several"], it["several"].layout("cnn_digits")
+    several.save_pretrained("written")
+    writing = {"n": 2, "architecture": "cnn_digits", "instruction": "a network for digits", "images": "digits",
+               "run": 0, "seed": 0, "temperature": 0.5}  # fmt: skip
     model_path, tokenizer_path, zoo_path = Path("model"), Path("tokenizer.safetensors"), Path("zoo")
     model.save_pretrained(model_path)
     tokenizer.save(tokenizer_path)
@@ -220,6 +233,28 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.loop.batches_of": (loop.batches_of, {"model": it["plain"], "zoo": zoo,
             "config": loop.TrainConfig()}),
         "rpglib.training.loop.rate": (loop.rate, {"step": 3, "steps": 10, "warmup": 0.1}),
+        "rpglib.igpg.config.IGPGConfig": (igpg_config.IGPGConfig, fields(several.config)),
+        "rpglib.igpg.config.IGPGConfig.from_dict": (igpg_config.IGPGConfig.from_dict,
+            {"fields": several.config.to_dict()}),
+        "rpglib.igpg.config.CodesTraining": (igpg_config.CodesTraining, fields(igpg_config.CodesTraining())),
+        "rpglib.igpg.config.PriorTraining": (igpg_config.PriorTraining, fields(igpg_config.PriorTraining())),
+        "rpglib.igpg.prefix.instruction": (prefix.instruction, {"architecture": "cnn_digits", "images": "digits",
+            "run": 3, "which": 0}),
+        "rpglib.igpg.prefix.image_features": (prefix.image_features, {"images": small}),
+        "rpglib.igpg.training.new_igpg": (igpg_training.new_igpg, {"zoos": [zoo], "images": {"digits": small},
+            "config": several.config, "seed": 0}),
+        "rpglib.igpg.training.train_codes": (igpg_training.train_codes, {"model": several, "zoos": [zoo],
+            "config": igpg_config.CodesTraining(steps=1, batch_size=2), "progress": False}),
+        "rpglib.igpg.training.train_prior": (igpg_training.train_prior, {"model": several, "zoos": [zoo],
+            "config": igpg_config.PriorTraining(steps=1, batch_size=2), "progress": False}),
+        "rpglib.igpg.igpg.IGPG.layout": (several.layout, {"architecture": "cnn_digits", "images": "digits"}),
+        "rpglib.igpg.igpg.IGPG.identity": (several.identity, {"architecture": "cnn_digits", "run": 0}),
+        "rpglib.igpg.igpg.IGPG.encode": (several.encode, {"networks": list(zoo), "layout": layout}),
+        "rpglib.igpg.igpg.IGPG.decode": (several.decode, {"codes": several.encode(zoo, layout), "layout": layout}),
+        "rpglib.igpg.igpg.IGPG.generate": (several.generate, writing),
+        "rpglib.igpg.igpg.IGPG.generate_codes": (several.generate_codes, writing | {"anonymous": False}),
+        "rpglib.igpg.igpg.IGPG.save_pretrained": (several.save_pretrained, {"path": Path("several")}),
+        "rpglib.igpg.igpg.IGPG.from_pretrained": (igpg.IGPG.from_pretrained, {"path": Path("written")}),
         "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig(conditions=CONDITIONS))),
         "rpglib.model.config.RPGConfig.features": (it["told"].config.features, {"rows": ROWS}),
         "rpglib.model.config.RPGConfig.left_out": (it["told"].config.left_out, {"n": 2}),

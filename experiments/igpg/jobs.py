@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from experiments import baselines
-from experiments.baselines import Networks, from_weights, measured
+from experiments.baselines import Networks, from_weights, measured, points
 from experiments.igpg import measures
 from experiments.igpg.measures import Tuning, a_block_less, along_sequence, retrieval, tuned
 from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
@@ -20,19 +20,22 @@ from experiments.profiles import Recipe
 from experiments.records import key, plain
 from experiments.sweeps.cells import folder_of
 from experiments.sweeps.sweep import source_digest
-from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.memorisation import nearest_distance
 from rpglib.igpg.chunks import Layout
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
-from rpglib.runtime.files import read_json, write_json
+from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import take
 from rpglib.zoo.store import Zoo
 
 CODE = source_digest(sys.modules[__name__], measures, baselines)
+NETWORKS_FILE = "networks.safetensors"
+"""What a prior wrote of the first architecture, side by side; the prior is too large to be kept with a record."""
 LOOKED_AT = 1000
 """Validation images on which temperature and learning rate are chosen."""
 ORIGINALS, GENERATED, ANONYMOUS, UNTRAINED = "originals", "IGPG", "IGPG, no identity", "untrained prior"
@@ -62,8 +65,10 @@ class Collecting:
         zoo = zoo_of(self.recipe, self.profile)
         if not kept.exists():
             write_json(kept, {"cpu_seconds": time.process_time() - began})
+        apart = nearest_distance(points([*zoo]))  # of each from the others, in the unit of all distances
+        own = {"distance": summarise(apart / apart.median())}
         return read_json(kept) | {
-            ORIGINALS: measured(zoo.build(), [*zoo], zoo, images.test),
+            ORIGINALS: measured(zoo.build(), [*zoo], zoo, images.test) | own,
             "parameters": sum(p.numel() for p in zoo.build().parameters()),
         }
 
@@ -164,6 +169,7 @@ def fresh_prior(model: IGPG, seed: int) -> None:
         torch.manual_seed(seed)
         places = next(iter(model.layouts.values())).places(model.kinds).shape[1]
         model.prior = Prior(model.config, places, len(model.identities)).eval()
+    model.prior.entries.copy_(model.codes.codebook.detach())
 
 
 def on_validation(model: IGPG, recipes: Sequence[Recipe], temperatures: Sequence[float], seed: int) -> dict[str, float]:
@@ -217,7 +223,6 @@ class Written(Igpg):
         fresh_prior(model, seed)
         untrained = {r.name: model.generate(NETWORKS, r.architecture.name, seed=seed) for r in self.recipes}
         trained = train_prior(model, zoos, self.prior, progress=False)
-        model.save_pretrained(folder)
         tried = on_validation(model, self.recipes, self.temperatures, seed)
         temperature = float(max(tried, key=tried.get))
         found = {
@@ -225,6 +230,8 @@ class Written(Igpg):
             for recipe, zoo in zip(self.recipes, zoos, strict=True)
         }
         written = {name: one.pop("networks") for name, one in found.items()}
+        first = written[self.recipes[0].name]
+        save_tensors(folder / NETWORKS_FILE, {name: torch.stack([x[name] for x in first]) for name in first[0]})
         return {
             "rows": found,
             "held_out": self._held_out(model, zoos, seed, temperature),

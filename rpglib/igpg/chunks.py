@@ -61,6 +61,8 @@ class Layout:
     @takes(networks=of(Zoo, list))
     def chunks(self, networks) -> Tensor:
         """The chunks (N, L, K) of networks, zero where padded; `InputError` for other architectures."""
+        if not len(networks):
+            raise InputError("there is no network to cut into chunks; give one at least")
         return torch.stack([self.tokenizer.encode(networks[i])[0] for i in range(len(networks))])
 
     def places(self, kinds: Sequence[str]) -> Tensor:

@@ -17,14 +17,16 @@ from rpglib.igpg.codes import Codes
 from rpglib.igpg.config import IGPGConfig
 from rpglib.igpg.prefix import image_features, instruction, text_features
 from rpglib.igpg.prior import Prior
-from rpglib.runtime.arguments import number, path, takes, whole, wholes
+from rpglib.runtime.arguments import flag, number, of, path, takes, tensor, whole
 from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.randomness import stream
+from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images
+from rpglib.zoo.store import Zoo
 
 HEAD, WEIGHTS, LAYOUT = "igpg.json", "model.safetensors", "layout-{}.safetensors"
 PARTS = 2048
@@ -71,18 +73,12 @@ class IGPG(nn.Module):
         if isinstance(architecture, Architecture):
             known = self.layouts.get(name)
             if known is None or known.architecture != architecture:
-                first = next(iter(self.layouts.values()))
-                return unseen(architecture, first.images if images is None else images, [*self.layouts.values()])
+                if images is None:
+                    images = next(iter(self.layouts.values())).images
+                return unseen(architecture, choice("data set", images, self.datasets), [*self.layouts.values()])
         return self.layouts[choice("architecture", name, self.layouts)]
 
-    @takes(identities=wholes(0))
-    def runs(self, architecture: str, identities: Sequence[int]) -> list[int]:
-        """The run of each identity; raises `InputError` for one of another architecture."""
-        own = {k: run for k, (name, run) in enumerate(self.identities) if name == architecture}
-        if others := [k for k in identities if k not in own]:
-            raise InputError(f"identity {others[0]} is not one of {architecture}; its own are {[*own]}")
-        return [own[k] for k in identities]
-
+    @takes(architecture=of(str), run=whole(0))
     def identity(self, architecture: str, run: int) -> int:
         """The identity of a training run; raises `InputError` where it was not learned."""
         if (architecture, run) not in self.identities:
@@ -90,21 +86,25 @@ class IGPG(nn.Module):
             raise InputError(f"run {shown(run)} of {shown(architecture)} was not learned; learned are its runs {own}")
         return self.identities.index((architecture, run))
 
+    @takes(networks=of(Zoo, list), layout=of(Layout))
     @torch.no_grad()
-    def encode(self, networks, layout: Layout) -> Tensor:
-        """The codes (N, L, C) of networks, a list of state dicts or a zoo."""
+    def encode(self, networks: Zoo | list[Checkpoint], layout: Layout) -> Tensor:
+        """The codes (N, L, C) of networks, one at least; raises `InputError` for another architecture's."""
         chunks = layout.chunks(networks)
         parts = [self.codes.encode(part) for part in chunks.flatten(0, 1).split(PARTS)]
         return torch.cat(parts).view(*chunks.shape[:2], -1)
 
+    @takes(codes=tensor("N+ L C", "whole"), layout=of(Layout))
     @torch.no_grad()
     def decode(self, codes: Tensor, layout: Layout) -> list[dict[str, Tensor]]:
-        """The networks of codes (N, L, C)."""
+        """The networks of codes (N, L, C); raises `InputError` where these are not codes of the layout."""
+        codes, size, wanted = codes.long(), self.config.codebook, (len(layout), self.config.codes)
+        if codes.shape[1:] != wanted or not 0 <= int(codes.min()) <= int(codes.max()) < size:
+            raise InputError(f"codes of {layout.name} are (N, {wanted[0]}, {wanted[1]}) numbers from 0 to {size - 1}")
         parts = [self.codes.decode(part) for part in codes.flatten(0, 1).split(PARTS)]
         chunks = torch.cat(parts).view(*codes.shape[:2], -1)
         return [layout.tokenizer.decode(one) for one in chunks]
 
-    @takes(n=whole(1, MOST_NETWORKS), seed=whole(), temperature=number(0))
     def generate(
         self,
         n: int = 1,
@@ -130,7 +130,7 @@ class IGPG(nn.Module):
         )
         return self.decode(codes, layout)
 
-    @takes(n=whole(1, MOST_NETWORKS), seed=whole(), temperature=number(0))
+    @takes(n=whole(1, MOST_NETWORKS), run=whole(0), anonymous=flag, seed=whole(), temperature=number(0))
     @torch.no_grad()
     def generate_codes(
         self,

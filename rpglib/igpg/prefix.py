@@ -36,7 +36,7 @@ UNSEEN_WORDING = "please generate weights of {architecture} that work well on {i
 OF_RUN = ", like training run {run}"
 
 
-@takes(which=whole(0, len(WORDINGS)))
+@takes(architecture=of(str), images=of(str), run=whole(0), which=whole(0, len(WORDINGS)))
 def instruction(architecture: str, images: str, run: int | None = None, which: int = 0) -> str:
     """A sentence that asks for a network, like those of a training run where that is given.
 
@@ -53,7 +53,7 @@ def text_features(sentences: Sequence[str], text: str, size: int) -> Tensor:
     """
     sentences = list(each("instructions", sentences, "sentences"))
     for sentence in sentences:
-        if not isinstance(sentence, str) or not re.search(r"\w", sentence):
+        if not isinstance(sentence, str) or not re.search(r"\w", sentence) or not _encodable(sentence):
             raise InputError(f"an instruction is a sentence such as {instruction('cnn_digits', 'digits')!r}, not "
                              f"{shown(sentence)}")  # fmt: skip
     if text != "ngrams":
@@ -64,6 +64,14 @@ def text_features(sentences: Sequence[str], text: str, size: int) -> Tensor:
         n_features=size, ngram_range=(1, 2), token_pattern=r"(?u)\w+", alternate_sign=True, norm="l2"
     )
     return torch.from_numpy(hashed.transform(sentences).toarray()).float()
+
+
+def _encodable(sentence: str) -> bool:
+    try:
+        sentence.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _of_model(sentences: list[str], text: str, size: int) -> Tensor:

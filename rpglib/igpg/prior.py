@@ -4,7 +4,8 @@ Shapes: N networks, L chunks, C codes of a chunk, M entries, H width, R identiti
 sequence is a prefix of `PREFIX` vectors (instruction, data set, architecture, identity) and then one vector per chunk:
 the codes of the chunk before it and its own place. A chunk sees the prefix, itself and `context - 1` chunks before it.
 Deviations: the codes of one chunk are drawn independently of each other, given all before it; the network's identity is
-a token of the prefix, which the prior itself chooses where it is not asked for, and is added at every chunk.
+a token of the prefix, which the prior itself chooses where it is not asked for, and reaches every chunk through a gate
+of its place; codes are read and predicted by the entries that they stand for, not as names without a meaning.
 """
 
 from dataclasses import dataclass, field
@@ -77,19 +78,26 @@ class Prior(nn.Module):
 
     def __init__(self, config: IGPGConfig, place_features: int, identities: int):
         super().__init__()
-        width, flat = config.width, config.codes * config.codebook
+        width, flat = config.width, config.codes * config.code_width
         self.config, self.identities = config, identities
-        self.before = nn.Parameter(0.02 * torch.randn(flat, width))
+        # Those of the trained codes: `train_prior` brings them.
+        self.register_buffer("entries", torch.zeros(config.codes, config.codebook, config.code_width))
+        self.before = nn.Linear(flat, width)
         self.start = nn.Parameter(0.02 * torch.randn(width))
         self.place = nn.Sequential(nn.Linear(place_features, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.text = nn.Linear(config.text_features, width)
         self.images = nn.Linear(IMAGE_FEATURES, width)
         self.architecture = nn.Linear(width, width)
         self.identity = nn.Embedding(identities + 1, width)
+        self.gate = nn.Linear(width, width)
         self.blocks = nn.ModuleList(Block(width, config.headdim, config.context) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.choose = nn.Linear(width, identities)
-        self.codes = nn.Linear(width, flat)
+        self.encoding = nn.Linear(width, flat)
+        self.sharpness = nn.Parameter(torch.zeros(config.codes, 1))
+        self.codes = nn.Linear(width, config.codes * config.codebook)
+        nn.init.zeros_(self.codes.weight)
+        nn.init.zeros_(self.codes.bias)
 
     def forward(self, codes: Tensor, places: Tensor, text: Tensor, images: Tensor, identity: Tensor):
         """Logits (N, L, C, M) of every chunk's codes (N, L, C), and (N, R) of the identity (N,) of the networks.
@@ -100,7 +108,7 @@ class Prior(nn.Module):
         start = self.start.expand(len(codes), 1, -1)
         before = torch.cat((start, self._embedded(codes[:, :-1])), 1)
         named = self.identity(identity)[:, None]
-        x = torch.cat((self._asked(place, text, images), named, before + place + named), 1)
+        x = torch.cat((self._asked(place, text, images), named, before + place + self.gate(place) * named), 1)
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
@@ -122,6 +130,7 @@ class Prior(nn.Module):
         whatever it is, or all networks would be alike.
         """
         place, cache = self.place(places), Cache()
+        gate = self.gate(place)
         asked = self._asked(place, text, images)
         if identity is None:
             x = asked
@@ -136,7 +145,7 @@ class Prior(nn.Module):
         codes = torch.zeros(len(text), len(place), self.config.codes, dtype=torch.int64)
         for k in range(len(place)):
             before = self._embedded(codes[:, k - 1 : k]) if k else self.start.expand(len(text), 1, -1)
-            x = before + place[k] + named[:, None]
+            x = before + place[k] + gate[k] * named[:, None]
             for layer, block in enumerate(self.blocks):
                 x = block(x, cache, layer)
             codes[:, k] = _drawn(self._logits(self.norm(x))[:, 0], temperature, generators)
@@ -148,12 +157,15 @@ class Prior(nn.Module):
         return torch.stack((*told, self.architecture(place.mean(0)).expand(len(text), -1)), 1)
 
     def _embedded(self, codes: Tensor) -> Tensor:
-        """The sum (N, l, H) of what stands for the codes (N, l, C) of each chunk."""
-        rows = codes + self.config.codebook * torch.arange(self.config.codes)
-        return F.embedding_bag(rows.flatten(0, 1), self.before, mode="sum").view(*codes.shape[:2], -1)
+        """What the codes (N, l, C) of each chunk are read as: (N, l, H)."""
+        return self.before(self.entries[torch.arange(self.config.codes), codes].flatten(2))
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self.codes(x).unflatten(-1, (self.config.codes, self.config.codebook))
+        """The logits (N, l, C, M): the nearer an entry lies to a predicted encoding, the likelier, and what x adds."""
+        encoding = self.encoding(x).unflatten(-1, (self.config.codes, self.config.code_width))
+        near = 2 * torch.einsum("nlce,cme->nlcm", encoding, self.entries) - self.entries.square().sum(-1)
+        added = self.codes(x).unflatten(-1, (self.config.codes, self.config.codebook))
+        return near * self.sharpness.exp() + added
 
 
 def _drawn(logits: Tensor, temperature: float, generators: list[torch.Generator]) -> Tensor:

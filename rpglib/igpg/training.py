@@ -19,7 +19,7 @@ from rpglib.igpg.codes import masked_error, usage
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prefix import WORDINGS, image_features, instruction, text_features
-from rpglib.runtime.arguments import flag, of, takes
+from rpglib.runtime.arguments import each, flag, of, takes, whole
 from rpglib.runtime.hardware import fp32
 from rpglib.training.loop import TrainConfig, rate
 from rpglib.zoo.images import Images
@@ -46,7 +46,11 @@ class Trained:
     usage: dict[str, float] | None = None
 
 
-@takes(config=of(IGPGConfig))
+def _zoos(name: str, value, sizes) -> list[Zoo]:
+    return [of(Zoo)(f"{name}, for each,", zoo, {}) for zoo in each(name, value, "zoos")]
+
+
+@takes(zoos=_zoos, images=of(Mapping), config=of(IGPGConfig), seed=whole(0))
 def new_igpg(zoos: Sequence[Zoo], images: Mapping[str, Images], config: IGPGConfig, seed: int = 0) -> IGPG:
     """An untrained generator for the architectures of these zoos, one zoo each; its first weights follow from the seed.
 
@@ -60,13 +64,13 @@ def new_igpg(zoos: Sequence[Zoo], images: Mapping[str, Images], config: IGPGConf
             raise InputError(f"the data set {layout.images!r} of a zoo is not given; add it to images")
         layouts.append(layout)
         identities += [(layout.name, run) for run in zoo.runs.unique().tolist()]
-        datasets[layout.images] = image_features(images[layout.images])
+        datasets[layout.images] = image_features(of(Images)(f"images[{layout.images!r}]", images[layout.images], {}))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return IGPG(config, layouts, identities, datasets)
 
 
-@takes(model=of(IGPG), config=of(CodesTraining), progress=flag)
+@takes(model=of(IGPG), zoos=_zoos, config=of(CodesTraining), progress=flag)
 @fp32()
 def train_codes(model: IGPG, zoos: Sequence[Zoo], config: CodesTraining, progress: bool = True) -> Trained:
     """Train the VQ-VAE of a generator on the chunks of its zoos: every architecture alike, padding counts nowhere.
@@ -76,12 +80,12 @@ def train_codes(model: IGPG, zoos: Sequence[Zoo], config: CodesTraining, progres
     """
     parts = [(layout.chunks(zoo), layout.tokenizer.mask, _shares(layout)) for layout, zoo in _matched(model, zoos)]
     codes, generator = model.codes.train(), torch.Generator().manual_seed(config.seed)
-    each = math.ceil(config.batch_size / len(parts))
+    share = math.ceil(config.batch_size / len(parts))
     used = torch.zeros(codes.codebook.shape[:2])
     _begin(model, _chunk_batch(parts, math.ceil(FIRST / len(parts)), generator)[0], generator)
     began, losses = time.process_time(), []
     for step, descend in _steps(codes, config.steps, config.learning_rate, 0.0, "train codes", progress):
-        chunks, mask = _chunk_batch(parts, each, generator)
+        chunks, mask = _chunk_batch(parts, share, generator)
         if step and step % config.revive == 0 and step < REVIVED * config.steps:
             _revive(model, codes.encodings(chunks), used, generator)
             used.zero_()
@@ -148,7 +152,7 @@ def _revive(model: IGPG, encodings: Tensor, used: Tensor, generator: torch.Gener
     model.codes.codebook.copy_(torch.where((used == 0)[..., None], fresh, model.codes.codebook))
 
 
-@takes(model=of(IGPG), config=of(PriorTraining), progress=flag)
+@takes(model=of(IGPG), zoos=_zoos, config=of(PriorTraining), progress=flag)
 @fp32()
 def train_prior(model: IGPG, zoos: Sequence[Zoo], config: PriorTraining, progress: bool = True) -> Trained:
     """Train the prior of a generator whose codes are trained, by teacher forcing; the codes stay as they are.
@@ -157,6 +161,7 @@ def train_prior(model: IGPG, zoos: Sequence[Zoo], config: PriorTraining, progres
     lets expect. The result depends on model, zoos and `config` alone. Raises `InputError` as `train_codes`.
     """
     sets = [_Written.of(model, zoo, layout) for layout, zoo in _matched(model, zoos)]
+    model.prior.entries.copy_(model.codes.codebook.detach())
     prior, generator = model.prior.train(), torch.Generator().manual_seed(config.seed)
     nobody = len(model.identities)
     began, losses = time.process_time(), []
