@@ -62,6 +62,7 @@ class IGPG(nn.Module):
         self.datasets = dict(datasets)
         self.codes = Codes(config)
         self.prior = Prior(config, layouts[0].places(self.kinds).shape[1], len(self.identities))
+        self.prior.entries.copy_(self.codes.codebook.detach())
 
     def layout(self, architecture: str | Architecture, images: str | None = None) -> Layout:
         """The layout of an architecture, by its name where it was learned; that of another is put together.
