@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from experiments.profiles import CNN_DIGITS, CNN_S, SMOKE_COLLECT, SMOKE_MODEL, VIT_DIGITS, Recipe
+from experiments.records import PROFILES
 from rpglib.errors import choice
 
 DEPTHS = (1, 2, 4)
@@ -27,9 +28,8 @@ WIDE = replace(
 
 def learned(profile: str, seed: int = 0) -> tuple[Recipe, ...]:
     """The recipes whose zoos a generator learns, each with a seed of its own; their RPG is that of its own row."""
-    choice("profile", profile, ("smoke", "cpu", "gpu", "paper"))
-    if profile == "smoke":
-        recipes = (CNN_DIGITS, vit(1), vit(2))
+    if choice("profile", profile, PROFILES) == "smoke":
+        recipes = (CNN_DIGITS, vit(1))
     else:
         recipes = (CNN_DIGITS, WIDE, *(vit(depth) for depth in DEPTHS), CNN_S)
     return tuple(_own(recipe, k, profile, seed) for k, recipe in enumerate(recipes))
@@ -37,7 +37,7 @@ def learned(profile: str, seed: int = 0) -> tuple[Recipe, ...]:
 
 def held_out(profile: str, seed: int = 0) -> Recipe:
     """The recipe of the depth that no generator learns: its originals are there to compare with."""
-    return _own(vit(HELD_OUT), 99, profile, seed)
+    return _own(vit(2 if profile == "smoke" else HELD_OUT), 99, profile, seed)
 
 
 def _own(recipe: Recipe, number: int, profile: str, seed: int) -> Recipe:

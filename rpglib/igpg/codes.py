@@ -2,8 +2,8 @@
 
 Shapes: B chunks, K values, C codes of a chunk, M entries, E width of an entry. Deviations: encoder and decoder are
 fully connected, where the release has convolutions over chunks of thousands of values; every code of a chunk has a
-codebook of its own, and they begin as a product quantiser; the loss is the paper's masked squared error, not the
-release's absolute one without a mask.
+codebook of its own, by default of entries of one number, and they begin as a product quantiser; the loss is the
+paper's masked squared error, not the release's absolute one without a mask.
 """
 
 from dataclasses import dataclass

@@ -22,16 +22,16 @@ class IGPGConfig:
     Raises `InputError` for sizes that no generator has.
     """
 
-    chunk: int = 64
-    codes: int = 32
-    codebook: int = 64
-    code_width: int = 2
+    chunk: int = 128
+    codes: int = 128
+    codebook: int = 16
+    code_width: int = 1
     code_hidden: int = 256
     quantiser: str = "nearest"
     width: int = 192
-    layers: int = 4
+    layers: int = 3
     headdim: int = 32
-    context: int = 256
+    context: int = 128
     text: str = "ngrams"
     text_features: int = 512
 
@@ -69,9 +69,9 @@ class CodesTraining:
     uniform one ("gumbel" only); revive: every so many steps entries that went unused since become encodings at hand.
     """
 
-    steps: int = 3000
+    steps: int = 5000
     batch_size: int = 512
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     commitment: float = 0.25
     uniform: float = 5e-4
     revive: int = 100
@@ -91,8 +91,8 @@ class PriorTraining:
     network's identity is kept from the prior, and how often its instruction does not say it.
     """
 
-    steps: int = 2000
-    batch_size: int = 16
+    steps: int = 12_000
+    batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     forget: float = 0.1

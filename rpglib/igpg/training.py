@@ -31,7 +31,7 @@ COOLEST = 1e-4
 """Temperature of "gumbel" at the end of training; it begins at 1 and falls by a cosine, as the paper's."""
 CHOOSING = 0.1
 """Weight of the loss of identities beside that of codes."""
-FIRST, SWEEPS = 4096, 10
+FIRST, SWEEPS = 4096, 30
 """Chunks among which the first entries are found, and sweeps of Lloyd's algorithm."""
 REVIVED = 0.8
 """Of the steps; in those after it no entry is replaced."""
@@ -223,7 +223,8 @@ def _matched(model: IGPG, zoos: Sequence[Zoo]) -> list[tuple[Layout, Zoo]]:
 
 def _steps(module: nn.Module, steps: int, learning_rate: float, decay: float, label: str, progress: bool) -> Iterator:
     """Each step's number, and what takes a loss, descends and returns its value."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=decay, betas=(0.9, 0.98))
+    settings = {"lr": learning_rate, "weight_decay": decay, "betas": (0.9, 0.98), "fused": True}
+    optimizer = torch.optim.AdamW(module.parameters(), **settings)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps, WARM_UP))
     bar = trange(steps, desc=label, disable=not progress, mininterval=1.0)
 
