@@ -28,6 +28,7 @@ class Study:
     held_out: the recipe that is not learned. rates: learning rates of which a search of `short` steps on validation
     images takes one; temperatures: those of which each seed takes one there. tuning: epochs after which networks that
     are trained on from a start are measured, by the name of the recipe. rpg_seeds: of the RPG of each architecture.
+    device: of these; IGPG is trained on the CPU.
     """
 
     recipes: tuple[Recipe, ...]
@@ -43,7 +44,7 @@ class Study:
     profile: str
     rpg_seeds: Sequence[int] = (0,)
     seed: int = 0
-    device: str = "cpu"
+    device: str = "auto"
 
     def record(self, fresh: bool) -> dict:
         """Compute and record everything (`fresh`), or read the record. Returns the record.
@@ -79,7 +80,6 @@ class Study:
             "profile": self.profile,
             "config": self.config,
             "codes": codes,
-            "device": self.device,
         }
 
     def _written(self, rate: float) -> list[Written]:
@@ -101,14 +101,17 @@ class Study:
     def _run(self) -> dict:
         began = time.perf_counter()
         recipes = (*self.recipes, self.held_out)
-        zoos = run([Collecting(recipe, self.profile) for recipe in recipes], "zoos")
-        # The codes want one core, the RPGs the other.
-        rpgs = [Rpg(recipe, self.profile, seed + self.seed) for recipe in recipes for seed in self.rpg_seeds]
-        codes, *ones = run([Codes(**self._shared()), *rpgs], "codes, one RPG each")
+        # The last ones take longest: first, so that no core waits for them alone at the end.
+        zoos = run([Collecting(recipe, self.profile) for recipe in reversed(recipes)], "zoos")[::-1]
+        (codes,) = run([Codes(**self._shared())], "codes")
         searched = run([self._searching(rate) for rate in self.rates], "search")
         rate = max(searched, key=lambda one: one["validation"])["learning_rate"]
         jobs = self._written(rate)
-        written = run(jobs, EXPERIMENT)
+        rpgs = [
+            Rpg(recipe, self.profile, seed + self.seed, self.device) for recipe in recipes for seed in self.rpg_seeds
+        ]
+        found = run([*jobs, *rpgs], EXPERIMENT)
+        written, ones = found[: len(jobs)], found[len(jobs) :]
         grouped = [ones[k : k + len(self.rpg_seeds)] for k in range(0, len(ones), len(self.rpg_seeds))]
         numbers = {
             "architectures": {

@@ -164,9 +164,11 @@ def train_prior(model: IGPG, zoos: Sequence[Zoo], config: PriorTraining, progres
     model.prior.entries.copy_(model.codes.codebook.detach())
     prior, generator = model.prior.train(), torch.Generator().manual_seed(config.seed)
     nobody = len(model.identities)
+    # By length: a step's loss is a mean over chunks, and those of a long network are to weigh as much as any other.
+    lengths = torch.tensor([float(one.codes.shape[1]) for one in sets])
     began, losses = time.process_time(), []
     for _, descend in _steps(prior, config.steps, config.learning_rate, config.weight_decay, "train prior", progress):
-        one = sets[int(torch.randint(len(sets), (1,), generator=generator))]
+        one = sets[int(lengths.multinomial(1, generator=generator))]
         rows = torch.randint(len(one.codes), (config.batch_size,), generator=generator)
         wording = torch.randint(len(WORDINGS), (config.batch_size,), generator=generator)
         silent, forgotten = torch.rand(2, config.batch_size, generator=generator) < config.forget
