@@ -37,7 +37,7 @@ CODE = source_digest(sys.modules[__name__], measures, baselines)
 NETWORKS_FILE = "networks.safetensors"
 """What a prior wrote of the first architecture, side by side; the prior is too large to be kept with a record."""
 LOOKED_AT = 1000
-"""Validation images on which temperature and learning rate are chosen."""
+"""Validation images on which the temperature is chosen."""
 ORIGINALS, GENERATED, ANONYMOUS, UNTRAINED = "originals", "IGPG", "IGPG, no identity", "untrained prior"
 BLOCK_LESS, SCRATCH = "one block of four left out", "random weights"
 
@@ -188,10 +188,9 @@ def on_validation(model: IGPG, recipes: Sequence[Recipe], temperatures: Sequence
 
 @dataclass(frozen=True)
 class Searching(Igpg):
-    """A short training of the prior with one learning rate, judged on validation images."""
+    """A short training of the prior with one learning rate, judged by its loss: no network works so early."""
 
     prior: PriorTraining | None = None
-    temperature: float = 0.0
 
     def compute(self, folder: Path) -> dict:
         model, zoos = self.with_codes(), self.zoos()
@@ -201,7 +200,6 @@ class Searching(Igpg):
         return {
             "learning_rate": self.prior.learning_rate,
             "steps": self.prior.steps,
-            "validation": on_validation(model, self.recipes, [self.temperature], 0)[f"{self.temperature:g}"],
             "loss": sum(tail) / len(tail),
         }
 

@@ -25,10 +25,10 @@ EXPERIMENT = "igpg"
 class Study:
     """One generator for all `recipes`, trained once for each of `seeds`; they share the zoos and the codes.
 
-    held_out: the recipe that is not learned. rates: learning rates of which a search of `short` steps on validation
-    images takes one; temperatures: those of which each seed takes one there. tuning: epochs after which networks that
-    are trained on from a start are measured, by the name of the recipe. rpg_seeds: of the RPG of each architecture.
-    device: of these; IGPG is trained on the CPU.
+    held_out: the recipe that is not learned. rates: learning rates of which the one with the lowest loss after `short`
+    steps is taken; temperatures: those of which each seed takes one by validation images. tuning: epochs after which
+    networks that are trained on from a start are measured, by the name of the recipe. rpg_seeds: of the RPG of each
+    architecture. device: of these; IGPG is trained on the CPU.
     """
 
     recipes: tuple[Recipe, ...]
@@ -105,7 +105,7 @@ class Study:
         zoos = run([Collecting(recipe, self.profile) for recipe in reversed(recipes)], "zoos")[::-1]
         (codes,) = run([Codes(**self._shared())], "codes")
         searched = run([self._searching(rate) for rate in self.rates], "search")
-        rate = max(searched, key=lambda one: one["validation"])["learning_rate"]
+        rate = min(searched, key=lambda one: one["loss"])["learning_rate"]
         jobs = self._written(rate)
         rpgs = [
             Rpg(recipe, self.profile, seed + self.seed, self.device) for recipe in recipes for seed in self.rpg_seeds
@@ -156,7 +156,7 @@ class Study:
 
     def _searching(self, rate: float) -> Searching:
         short = replace(self.prior, steps=self.short, learning_rate=rate, seed=self.prior.seed + self.seed)
-        return Searching(**self._shared(), prior=short, temperature=min(self.temperatures))
+        return Searching(**self._shared(), prior=short)
 
     def check_live(self, record: dict, tolerance: float = 1.0) -> str:
         """Evaluate the kept networks of the first architecture again; their mean accuracy is the record's.

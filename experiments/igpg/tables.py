@@ -82,15 +82,15 @@ def tuning(numbers: dict, name: str, epochs: Sequence[int]) -> pd.DataFrame:
 
 
 def settings(numbers: dict) -> pd.DataFrame:
-    """What was tried on validation images, with the mean accuracy over architectures."""
+    """What was tried: learning rates by their loss (nats), temperatures by accuracy on validation images (percent)."""
     rows = [
-        {"setting": f"learning rate {x['learning_rate']:g}, {x['steps']:,} steps", "accuracy": f"{x['validation']:.2f}"}
+        {"tried": f"learning rate {x['learning_rate']:g}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"}
         for x in numbers["search"]
     ]
     for temperature in numbers["tried"][0]:
         values = [tried[temperature] for tried in numbers["tried"]]
-        rows.append({"setting": f"temperature {temperature}", "accuracy": over_seeds(values)})
-    return pd.DataFrame(rows).set_index("setting")
+        rows.append({"tried": f"temperature {temperature}", "accuracy": over_seeds(values)})
+    return pd.DataFrame(rows).set_index("tried").fillna("-")
 
 
 def cost(numbers: dict, names: Sequence[str]) -> pd.DataFrame:
