@@ -30,7 +30,7 @@ from rpglib.igpg.training import new_igpg, train_codes, train_prior
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
-from rpglib.zoo.images import take
+from rpglib.zoo.images import Split, take
 from rpglib.zoo.store import Zoo
 
 CODE = source_digest(sys.modules[__name__], measures, baselines)
@@ -263,20 +263,21 @@ class Written(Igpg):
     def _held_out(self, model: IGPG, zoos: list[Zoo], seed: int, temperature: float) -> dict:
         """Networks of the depth that was not learned, beside a learned deeper network without one of its blocks."""
         recipe, zoo = self.held_out, zoo_of(self.held_out, self.profile)
-        module, test = zoo.build(), images_of(recipe.images).test
+        images = images_of(recipe.images)
+        module, test = zoo.build(), images.test
         groups = {GENERATED: model.generate(NETWORKS, recipe.architecture, seed=seed, temperature=temperature)}
         codes, *_, layout = model.generate_codes(
             NETWORKS, recipe.architecture, anonymous=True, seed=seed, temperature=temperature
         )
         groups[ANONYMOUS] = model.decode(codes, layout)
-        groups |= {BLOCK_LESS: less} if (less := shortened(zoos, zoo)) else {}
+        groups |= {BLOCK_LESS: less} if (less := shortened(zoos, zoo, images.validation)) else {}
         rows = {label: measured(module, group, zoo, test) for label, group in groups.items()}
         how = dict(self.tuning).get(recipe.name)
         if how is None:
             return {"groups": rows}
         starts = {label: group[: NETWORKS // 2] for label, group in groups.items()}
         starts[SCRATCH] = scratch(recipe, seed)
-        return {"groups": rows, "tuning": tuned(module, starts, images_of(recipe.images), how, seed)}
+        return {"groups": rows, "tuning": tuned(module, starts, images, how, seed)}
 
     def _tuned(self, written: dict[str, Networks], seed: int) -> dict:
         found = {}
@@ -295,12 +296,20 @@ def scratch(recipe: Recipe, seed: int) -> Networks:
     return [{name: x[k] for name, x in state.items()} for k in range(count)]
 
 
-def shortened(zoos: Sequence[Zoo], like: Zoo) -> Networks:
-    """Originals of four blocks without their second one, one of each run; none where no zoo has four blocks."""
+def shortened(zoos: Sequence[Zoo], like: Zoo, validation: Split) -> Networks:
+    """Originals of four blocks without one, one network of each run; none where no zoo has four blocks.
+
+    Left out is the block without which they are most accurate on validation images.
+    """
     wanted = {name: x.shape for name, x in like[0].items()}
+    module = like.build()
     for zoo in zoos:
         first = [(zoo.runs == run).nonzero()[0].item() for run in zoo.runs.unique().tolist()]
-        found = [a_block_less(zoo[i], 1) for i in first[:NETWORKS]]
-        if any("blocks.3." in name for name in zoo[0]) and {k: x.shape for k, x in found[0].items()} == wanted:
-            return found
+        whole = [zoo[i] for i in first[:NETWORKS]]
+        if not any("blocks.3." in name for name in whole[0]):
+            continue
+        found = [[a_block_less(network, block) for network in whole] for block in range(4)]
+        if {name: x.shape for name, x in found[0][0].items()} == wanted:
+            right = [accuracy(predictions(module, x, validation.images), validation.labels).mean() for x in found]
+            return found[int(torch.stack(right).argmax())]
     return []

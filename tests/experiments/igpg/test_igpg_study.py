@@ -9,6 +9,7 @@ import torch
 from experiments.igpg import figures, measures, tables, zoos
 from experiments.igpg.jobs import ANONYMOUS, GENERATED, ORIGINALS, SCRATCH, shortened
 from experiments.igpg.study import Study, needed
+from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.zoo.architectures import Architecture
@@ -129,8 +130,13 @@ def test_only_networks_of_four_blocks_are_shortened():
         collect(Architecture(f"vit_small_digits{end}", 10, 1, 8), digits, config, progress=False)
         for end in ("", "_3", "_4")
     )
-    assert shortened([two], three) == []
-    assert len(shortened([two, four], three)) == 1
+    assert shortened([two], three, digits.validation) == []
+    (less,) = shortened([two, four], three, digits.validation)
+    right = [
+        accuracy(predictions(three.build(), [network], digits.validation.images), digits.validation.labels)
+        for network in (less, *(measures.a_block_less(four[0], block) for block in range(4)))
+    ]
+    assert right[0] == max(right[1:])
 
 
 def test_networks_train_on_from_their_start():
