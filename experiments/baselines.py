@@ -65,22 +65,30 @@ def populations(
     with the statistics measured afresh; noise on checkpoints that goes as far from them as the generated networks are,
     in the median.
     """
-    module, originals, n = recipe.architecture.build(), [zoo[i] for i in range(len(zoo))], recipe.networks
-    calibration = take(images.train, CALIBRATION).images
+    module, n = recipe.architecture.build(), recipe.networks
     yield (
         "untrained generator",
         untrained(recipe, model).generate(n, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed),
     )
+    yield from from_weights(module, zoo, generated, images, seed)
+
+
+def from_weights(
+    module: nn.Module, zoo: Zoo, generated: Sequence[Checkpoint], images: Images, seed: int = 0, name: str = "RPG"
+) -> Iterator[tuple[str, Networks]]:
+    """The baselines that are made of a zoo's weights alone, as in `populations`; `name` is that of the generator."""
+    originals, n = [zoo[i] for i in range(len(zoo))], len(generated)
+    calibration = take(images.train, CALIBRATION).images
     yield "mean network", [mean_network(originals)]
     weights = points(originals)
     far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])
     drawn = unflatten(gaussian(weights, n, seed), learned(originals[0]))
     del weights
-    gaussians = [{**originals[0], **{name: x[k] for name, x in drawn.items()}} for k in range(n)]
+    gaussians = [{**originals[0], **{key: x[k] for key, x in drawn.items()}} for k in range(n)]
     yield "Gaussian", [recalibrated(module, network, calibration) for network in gaussians]
     del drawn, gaussians
     yield (
-        "noise as far as RPG",
+        f"noise as far as {name}",
         [noised(originals[k], far, seed, number=k) for k in range(min(n, len(originals)))],
     )
     for label, pairs in _pairs(zoo.runs, n, seed).items():

@@ -21,15 +21,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rpglib import conditions
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
 from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
 from rpglib.errors import InputError
+from rpglib.igpg import config as igpg_config
+from rpglib.igpg import igpg, prefix
+from rpglib.igpg import training as igpg_training
 from rpglib.model import diffusion, samplers
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.prompts.task import task_from_prompt
-from rpglib.tasks import all_tasks, check_task, check_tasks, name_of, split_tasks
+from rpglib.tasks import all_tasks, check_task, check_tasks, conditions, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import behaviour, loop
 from rpglib.training.suggestion import suggest
@@ -45,12 +47,13 @@ OF_A_ZOO = ("files", "layouts", "public", "reading", "sharing")
 SEARCHED = [
     "rpglib.tokenizer.tokenizer",
     "rpglib.tasks",
-    "rpglib.conditions",
+    "rpglib.tasks.conditions",
     "rpglib.prompts.task",
     "rpglib.training.loop",
     "rpglib.training.behaviour",
     "rpglib.training.suggestion",
     *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
+    *(f"rpglib.igpg.{name}" for name in ("config", "igpg", "prefix", "training")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
       for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
       if f"{part}.{module.name}" not in {f"zoo.{name}" for name in OF_A_ZOO}),
@@ -67,13 +70,15 @@ UNSEARCHED = {
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
     "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
+    "rpglib.igpg.igpg.IGPG": "made by `new_igpg` and `from_pretrained`",
+    "rpglib.igpg.prefix.text_features": "what IGPG asks with its own configuration",
     "rpglib.zoo.store.Zoo": "made by `write`, `open` and `from_checkpoints`",
     "rpglib.model.rpg.RPG.with_positions": "for generators without a layout, which the library makes itself",
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
          ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
           "analysis.alignment.HiddenLayer", "baselines.deep_weight_flow.DeepWeightFlow", "zoo.description.Description",
-          "zoo.description.TensorFacts")),
+          "zoo.description.TensorFacts", "igpg.training.Trained")),
         "results",
     ),
     "rpglib.zoo.description.score": "what asks a function of the caller's own",
@@ -118,10 +123,13 @@ def material() -> dict:
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    sizes = {"chunk": 256, "codes": 2, "codebook": 4, "code_hidden": 8, "width": 8, "layers": 1, "headdim": 4}
+    several = igpg_training.new_igpg([zoo], {"digits": small}, igpg_config.IGPGConfig(**sizes, context=4)).eval()
     flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
-        "model": model, "plain": plain, "told": told, "tokens": tokens, "module": architecture.build(),
+        "several": several, "model": model, "plain": plain, "told": told, "tokens": tokens,
+        "module": architecture.build(),
         "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
         "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
@@ -172,6 +180,10 @@ def cases() -> dict[str, tuple]:
     learning = {"module": module, "state": state, "split": small.train, "schedule": fast, "seeds": [0, 1],
                 "label_maps": torch.arange(10).repeat(2, 1) % 2, "save_at": [1, 3]}  # fmt: skip
     seen = {"seen": BITS, "weights": weights, "tasks": BITS[:2]}
+    several, layout = it["several"], it["several"].layout("cnn_digits")
+    several.save_pretrained("written")
+    writing = {"n": 2, "architecture": "cnn_digits", "instruction": "a network for digits", "images": "digits",
+               "run": 0, "seed": 0, "temperature": 0.5}  # fmt: skip
     model_path, tokenizer_path, zoo_path = Path("model"), Path("tokenizer.safetensors"), Path("zoo")
     model.save_pretrained(model_path)
     tokenizer.save(tokenizer_path)
@@ -193,12 +205,12 @@ def cases() -> dict[str, tuple]:
         "rpglib.tasks.all_tasks": (all_tasks, {"bits": 3}),
         "rpglib.tasks.split_tasks": (split_tasks, {"count": 6, "seed": 0, "seen": 0.8}),
         "rpglib.tasks.name_of": (name_of, {"task": [0, 1, 1]}),
-        "rpglib.conditions.Condition": (conditions.Condition, fields(CONDITIONS[0])),
-        "rpglib.conditions.described": (conditions.described, {"name": "conditions", "value": CONDITIONS}),
-        "rpglib.conditions.check_conditions": (conditions.check_conditions, {"conditions": CONDITIONS,
+        "rpglib.tasks.conditions.Condition": (conditions.Condition, fields(CONDITIONS[0])),
+        "rpglib.tasks.conditions.described": (conditions.described, {"name": "conditions", "value": CONDITIONS}),
+        "rpglib.tasks.conditions.check_conditions": (conditions.check_conditions, {"conditions": CONDITIONS,
             "given": ROWS, "n": 3, "strict": False}),
-        "rpglib.conditions.features": (conditions.features, {"conditions": CONDITIONS, "rows": ROWS}),
-        "rpglib.conditions.random_conditions": (conditions.random_conditions, {"conditions": CONDITIONS, "n": 2,
+        "rpglib.tasks.conditions.features": (conditions.features, {"conditions": CONDITIONS, "rows": ROWS}),
+        "rpglib.tasks.conditions.random_conditions": (conditions.random_conditions, {"conditions": CONDITIONS, "n": 2,
             "generator": torch.Generator()}),
         "rpglib.prompts.task.task_from_prompt": (task_from_prompt, {"prompt": "even digits", "images": "digits",
             "backend": "table"}),
@@ -221,6 +233,28 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.loop.batches_of": (loop.batches_of, {"model": it["plain"], "zoo": zoo,
             "config": loop.TrainConfig()}),
         "rpglib.training.loop.rate": (loop.rate, {"step": 3, "steps": 10, "warmup": 0.1}),
+        "rpglib.igpg.config.IGPGConfig": (igpg_config.IGPGConfig, fields(several.config)),
+        "rpglib.igpg.config.IGPGConfig.from_dict": (igpg_config.IGPGConfig.from_dict,
+            {"fields": several.config.to_dict()}),
+        "rpglib.igpg.config.CodesTraining": (igpg_config.CodesTraining, fields(igpg_config.CodesTraining())),
+        "rpglib.igpg.config.PriorTraining": (igpg_config.PriorTraining, fields(igpg_config.PriorTraining())),
+        "rpglib.igpg.prefix.instruction": (prefix.instruction, {"architecture": "cnn_digits", "images": "digits",
+            "run": 3, "which": 0}),
+        "rpglib.igpg.prefix.image_features": (prefix.image_features, {"images": small}),
+        "rpglib.igpg.training.new_igpg": (igpg_training.new_igpg, {"zoos": [zoo], "images": {"digits": small},
+            "config": several.config, "seed": 0}),
+        "rpglib.igpg.training.train_codes": (igpg_training.train_codes, {"model": several, "zoos": [zoo],
+            "config": igpg_config.CodesTraining(steps=1, batch_size=2), "progress": False}),
+        "rpglib.igpg.training.train_prior": (igpg_training.train_prior, {"model": several, "zoos": [zoo],
+            "config": igpg_config.PriorTraining(steps=1, batch_size=2), "progress": False}),
+        "rpglib.igpg.igpg.IGPG.layout": (several.layout, {"architecture": "cnn_digits", "images": "digits"}),
+        "rpglib.igpg.igpg.IGPG.identity": (several.identity, {"architecture": "cnn_digits", "run": 0}),
+        "rpglib.igpg.igpg.IGPG.encode": (several.encode, {"networks": list(zoo), "layout": layout}),
+        "rpglib.igpg.igpg.IGPG.decode": (several.decode, {"codes": several.encode(zoo, layout), "layout": layout}),
+        "rpglib.igpg.igpg.IGPG.generate": (several.generate, writing),
+        "rpglib.igpg.igpg.IGPG.generate_codes": (several.generate_codes, writing | {"anonymous": False}),
+        "rpglib.igpg.igpg.IGPG.save_pretrained": (several.save_pretrained, {"path": Path("several")}),
+        "rpglib.igpg.igpg.IGPG.from_pretrained": (igpg.IGPG.from_pretrained, {"path": Path("written")}),
         "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig(conditions=CONDITIONS))),
         "rpglib.model.config.RPGConfig.features": (it["told"].config.features, {"rows": ROWS}),
         "rpglib.model.config.RPGConfig.left_out": (it["told"].config.left_out, {"n": 2}),

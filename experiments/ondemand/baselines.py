@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from experiments.ondemand.behaviour import UnderCircumstances
 from experiments.ondemand.family import CIRCUMSTANCES
 from rpglib.baselines.kernel_ridge import kernel_ridge_for_conditions
-from rpglib.conditions import features
 from rpglib.runtime.randomness import stream
+from rpglib.tasks.conditions import features
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig, rate
 

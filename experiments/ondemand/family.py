@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpglib.conditions import Condition, random_conditions
+from rpglib.tasks.conditions import Condition, random_conditions
 from rpglib.zoo.images import Split
 
 CIRCUMSTANCES = (

@@ -15,10 +15,10 @@ from experiments.ondemand.study import COMPANION, EXPERIMENT
 from experiments.pipeline import images_of
 from experiments.records import generator_dir, read_record, results_dir
 from rpglib.analysis.accuracy import predictions
-from rpglib.conditions import check_conditions
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.randomness import stream
+from rpglib.tasks.conditions import check_conditions
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Split
 

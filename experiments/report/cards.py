@@ -15,8 +15,8 @@ from experiments.ondemand.study import SPECIALISTS
 from experiments.records import DEFAULT_PROFILE, home
 from experiments.report import main_rows, pages
 from rpglib.analysis.accuracy import summarise
-from rpglib.conditions import Condition
 from rpglib.model.card import front
+from rpglib.tasks.conditions import Condition
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""

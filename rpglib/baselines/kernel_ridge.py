@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rpglib.conditions import Condition, described, features
 from rpglib.errors import InputError
 from rpglib.runtime.arguments import takes, tensor
+from rpglib.tasks.conditions import Condition, described, features
 
 PENALTIES = [0.01, 0.03, 0.1, 0.3, 1.0]
 GRID = [

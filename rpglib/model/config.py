@@ -6,11 +6,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rpglib.conditions import MOST_ROWS, Condition, described, features
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
 from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
 from rpglib.runtime.arguments import takes, tensor, whole
+from rpglib.tasks.conditions import MOST_ROWS, Condition, described, features
 
 POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed", "gated")

@@ -20,7 +20,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rpglib.conditions import check_conditions
 from rpglib.errors import InputError, choice, shown, whole_number
 from rpglib.model.card import card as model_card
 from rpglib.model.config import YOUNGER, RPGConfig
@@ -40,6 +39,7 @@ from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.threads import one_core_threads
 from rpglib.tasks import check_tasks
+from rpglib.tasks.conditions import check_conditions
 from rpglib.tokenizer import ParameterTokenizer
 
 INFERENCES = ("sequential", "partial", "full")

@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from rpglib.conditions import Condition
 from rpglib.errors import InputError, shown
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.threads import one_core_threads
+from rpglib.tasks.conditions import Condition
 
 # A zoo of this many token values or fewer (1 GiB) is tokenised once and kept; a larger one is read as it is needed.
 CACHED_VALUES = 2**28

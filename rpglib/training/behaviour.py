@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from rpglib.conditions import check_conditions, random_conditions
 from rpglib.errors import InputError, shown
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
@@ -26,6 +25,7 @@ from rpglib.runtime.arguments import function, number, of, takes, tensor, whole
 from rpglib.runtime.arguments import module as a_module
 from rpglib.runtime.randomness import stream
 from rpglib.tasks import check_tasks
+from rpglib.tasks.conditions import check_conditions, random_conditions
 from rpglib.training.batches import dropped
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Split

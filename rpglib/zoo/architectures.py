@@ -1,4 +1,4 @@
-"""The target networks whose weights are collected and generated: five small ones of our own and every timm model."""
+"""The target networks whose weights are collected and generated: small ones of our own and every timm model."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,9 +18,10 @@ MOST_SIZE = 2**20
 class Architecture:
     """The recipe of one target network: all that is needed to build an untrained copy of it.
 
-    name: `vit_small_digits`, `cnn_digits`, `cnn_digits_wide`, `cnn_s`, `cnn_m` or any timm model; num_classes: number
-    of outputs; channels, image_size (pixels): what its input images have; resize: to how many pixels the network itself
-    resizes them before its first layer (timm's models only; 0: not at all).
+    name: `vit_small_digits` (two blocks; `vit_small_digits_1`, `_3` and `_4` have as many), `cnn_digits`,
+    `cnn_digits_wide`, `cnn_s`, `cnn_m` or any timm model; num_classes: number of outputs; channels, image_size
+    (pixels): what its input images have; resize: to how many pixels the network itself resizes them before its first
+    layer (timm's models only; 0: not at all).
     Raises `InputError` on `build` for a name that neither this module nor timm knows, and for a small one that resizes.
     """
 
@@ -121,16 +122,19 @@ class Block(nn.Module):
 class SmallViT(nn.Module):
     """A Vision Transformer of 10,546 parameters on 8x8 images with one channel and ten classes.
 
-    Patches of 2x2 pixels, width 24, two blocks of three heads, average pooling instead of a class token.
+    Patches of 2x2 pixels, width 24, two blocks of three heads (or `depth` of them, 4,872 parameters each), average
+    pooling instead of a class token.
     """
 
-    def __init__(self, num_classes: int, channels: int, image_size: int, patch: int = 2, width: int = 24):
+    def __init__(
+        self, num_classes: int, channels: int, image_size: int, patch: int = 2, width: int = 24, depth: int = 2
+    ):
         super().__init__()
         self.patch = patch
         # A patch embedding as a linear layer on unfolded pixels: the same function as timm's convolution, but batched.
         self.patch_embed = nn.Linear(channels * patch**2, width)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (image_size // patch) ** 2, width))
-        self.blocks = nn.Sequential(*(Block(width, heads=3, hidden=2 * width) for _ in range(2)))
+        self.blocks = nn.Sequential(*(Block(width, heads=3, hidden=2 * width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_classes)
 
@@ -255,6 +259,7 @@ def _resized(_module: nn.Module, inputs: tuple[Tensor], size: int) -> Tensor:
 
 SMALL = {
     "vit_small_digits": SmallViT,
+    **{f"vit_small_digits_{depth}": partial(SmallViT, depth=depth) for depth in (1, 3, 4)},
     "cnn_digits": cnn_digits,
     "cnn_digits_wide": partial(cnn_digits, width=8),
     "cnn_s": cnn_s,

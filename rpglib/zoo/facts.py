@@ -7,10 +7,10 @@ from dataclasses import asdict
 import numpy as np
 from torch import Tensor
 
-from rpglib.conditions import check_conditions, described
 from rpglib.errors import InputError, check_types
 from rpglib.runtime.arguments import dense
 from rpglib.runtime.state_dicts import plain
+from rpglib.tasks.conditions import check_conditions, described
 from rpglib.zoo.architectures import Architecture
 
 RUNS = 2**31

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rpglib.conditions import Condition
 from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import each
 from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.files import read_bytes, read_json
+from rpglib.tasks.conditions import Condition
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.files import COUNTER, SHOWN, inside, load, prefix_of, version
 from rpglib.zoo.layouts import Found

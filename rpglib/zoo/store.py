@@ -17,12 +17,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rpglib.conditions import Condition, described
 from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import dense, each, flag, network, takes, whole
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
+from rpglib.tasks.conditions import Condition, described
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
 from rpglib.zoo.files import COUNTER

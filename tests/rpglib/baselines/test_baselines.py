@@ -12,9 +12,9 @@ from rpglib.baselines.majority import majority_class
 from rpglib.baselines.mean import mean_network
 from rpglib.baselines.nearest import nearest_task
 from rpglib.baselines.ridge import PENALTIES, ridge
-from rpglib.conditions import Condition, random_conditions
 from rpglib.errors import InputError
 from rpglib.tasks import all_tasks, split_tasks
+from rpglib.tasks.conditions import Condition, random_conditions
 
 BITS = 6
 # With none and all, products of different bits are orthogonal over the tasks: ridge's coefficients are those of least

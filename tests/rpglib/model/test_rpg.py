@@ -16,7 +16,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.model import recompute, rpg
 from rpglib.model.config import PRESETS, RPGConfig
@@ -25,6 +24,7 @@ from rpglib.model.recurrent import RECURRENCES, RecurrentModel
 from rpglib.model.rpg import RPG
 from rpglib.model.samplers import SAMPLERS
 from rpglib.runtime.files import save_tensors, sha256, write_json
+from rpglib.tasks.conditions import Condition
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.architectures import Architecture
 

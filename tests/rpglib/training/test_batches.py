@@ -7,9 +7,9 @@ import pytest
 import torch
 from launch_training import MODEL
 
-from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
+from rpglib.tasks.conditions import Condition
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import batches
 from rpglib.training.batches import Batches, ahead

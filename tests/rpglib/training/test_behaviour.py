@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from rpglib.analysis.accuracy import accuracy, predictions
-from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
+from rpglib.tasks.conditions import Condition
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.behaviour import Behaviour, ClassificationBehaviour, TaskBehaviour, WithBehaviour, random_mixtures
 from rpglib.training.loop import TrainConfig, train

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rpglib import Zoo, describe, suggest, train
-from rpglib.conditions import Condition
 from rpglib.errors import InputError
+from rpglib.tasks.conditions import Condition
 from rpglib.training import suggestion
 
 

@@ -10,6 +10,9 @@ from rpglib.errors import InputError
 from rpglib.zoo.architectures import SMALL, Architecture, CentreCrop
 
 SIZES = {
+    "vit_small_digits_1": (1, 8, 5_674),
+    "vit_small_digits_3": (1, 8, 15_418),
+    "vit_small_digits_4": (1, 8, 20_290),
     "vit_small_digits": (1, 8, 10_546),
     "cnn_digits": (1, 8, 3_514),
     "cnn_digits_wide": (1, 8, 12_778),

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rpglib import ParameterTokenizer, Zoo
-from rpglib.conditions import Condition
 from rpglib.errors import InputError
+from rpglib.tasks.conditions import Condition
 from rpglib.zoo import layouts
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.files import natural

@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rpglib.conditions import Condition
 from rpglib.errors import InputError
 from rpglib.runtime.state_dicts import STORED
+from rpglib.tasks.conditions import Condition
 from rpglib.zoo import store
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.store import Zoo

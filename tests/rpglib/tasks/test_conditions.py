@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rpglib.conditions import KINDS, Condition, check_conditions, described, features, random_conditions
 from rpglib.errors import InputError
+from rpglib.tasks.conditions import KINDS, Condition, check_conditions, described, features, random_conditions
 
 ANGLE, BLUR = Condition("angle", -180, 180, "angle"), Condition("blur", 0, 1.2)
 CAMERA, FLIP = Condition("camera", 2, 5, "identity"), Condition("flip", kind="bit")

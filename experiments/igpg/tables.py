@@ -1,0 +1,116 @@
+"""The tables of `25_igpg`, from the numbers of its record; accuracies are in percent, distances in LOO."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from experiments.igpg.jobs import GENERATED, ORIGINALS
+from experiments.sweeps.tables import over_seeds
+
+RPG = "RPG of its own"
+
+
+def each(numbers: dict, name: str, group: str, value: Callable[[dict], float]) -> list[float]:
+    """A number of every seed's group of networks of one architecture; of originals and RPG, by their own seeds."""
+    one = numbers["architectures"][name]
+    if group == ORIGINALS:
+        return [value(one[ORIGINALS])]
+    rows = [row["row"] for row in one["rpg"]] if group == RPG else [row["groups"][group] for row in one["rows"]]
+    return [value(row) for row in rows]
+
+
+def mean(row: dict) -> float:
+    """The mean accuracy of a group."""
+    return row["mean"]
+
+
+def accuracy(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
+    """By architecture: weights, chunks, accuracy of originals, of these decoded from codes, of IGPG and RPG."""
+    rows = {}
+    for name in names:
+        one = numbers["architectures"][name]
+        difference = [x - one[ORIGINALS]["mean"] for x in each(numbers, name, GENERATED, mean)]
+        rows[one["name"]] = {
+            "images": one["images"],
+            "weights": f"{one['parameters']:,}",
+            "chunks": str(one["decoded"]["chunks"]),
+            "originals": f"{one[ORIGINALS]['mean']:.2f}",
+            "decoded": f"{one['decoded']['mean']:.2f}",
+            "IGPG": over_seeds(each(numbers, name, GENERATED, mean)),
+            "difference": over_seeds(difference),
+            RPG: over_seeds(each(numbers, name, RPG, mean)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def groups(numbers: dict, name: str) -> pd.DataFrame:
+    """Each group of networks of one architecture: accuracy, error-IoU, distance to the nearest original."""
+    one = numbers["architectures"][name]
+    rows = {}
+    for group in (ORIGINALS, *one["rows"][0]["groups"], RPG):
+        lone = each(numbers, name, group, lambda row: row["error_iou"])[0] is None
+        rows[group] = {
+            "accuracy": over_seeds(each(numbers, name, group, mean)),
+            "worst": over_seeds(each(numbers, name, group, lambda row: row["min"])),
+            "error-IoU": "-" if lone else over_seeds(each(numbers, name, group, lambda row: row["error_iou"])),
+            "distance": over_seeds(each(numbers, name, group, lambda row: row["distance"]["median"])),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def retrieved(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
+    """How often (percent) the nearest training network is of the run that was asked for, by how it was asked."""
+    rows = {}
+    for name in names:
+        one = numbers["architectures"][name]
+        found = [row["retrieval"] for row in one["rows"]]
+        rows[one["name"]] = {how: over_seeds([x[how] for x in found], 0) for how in found[0] if how != "chance"}
+        rows[one["name"]]["chance"] = f"{found[0]['chance']:.0f}"
+        chosen = [row["own_identities"] for row in one["rows"]]
+        rows[one["name"]]["identity chosen of its architecture"] = over_seeds(chosen, 0)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def tuning(numbers: dict, name: str, epochs: Sequence[int]) -> pd.DataFrame:
+    """Accuracy after so many epochs of training, by start, means ± deviations over seeds."""
+    curves = numbers["architectures"][name]["tuning"]
+    rows = {
+        start: [over_seeds([curve[start][k]["mean"] for curve in curves], 1) for k in range(len(epochs))]
+        for start in curves[0]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=pd.Index(epochs, name="epochs"))
+
+
+def settings(numbers: dict) -> pd.DataFrame:
+    """What was tried: learning rates by their loss (nats), temperatures by accuracy on validation images (percent)."""
+    rows = [
+        {"tried": f"learning rate {x['learning_rate']:g}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"}
+        for x in numbers["search"]
+    ]
+    for temperature in numbers["tried"][0]:
+        values = [tried[temperature] for tried in numbers["tried"]]
+        rows.append({"tried": f"temperature {temperature}", "accuracy": over_seeds(values)})
+    return pd.DataFrame(rows).set_index("tried").fillna("-")
+
+
+def cost(numbers: dict, names: Sequence[str]) -> pd.DataFrame:
+    """Seconds of one core, parameters of the generators, and milliseconds for a network."""
+    ones = [numbers["architectures"][name] for name in names]
+    prior, codes = numbers["prior"], numbers["codes"]
+    rpg = [one["rpg"][0] for one in ones]
+    rows = {
+        "IGPG, all architectures": {
+            "training (s)": f"{codes['cpu_seconds'] + sum(x['cpu_seconds']['train'] for x in prior) / len(prior):.0f}",
+            "parameters": f"{codes['parameters'] + prior[0]['parameters']:,}",
+        },
+        "one RPG each, together": {
+            "training (s)": f"{sum(x['cpu_seconds']['train'] for x in rpg):.0f}",
+            "parameters": f"{sum(x['generator_parameters'] for x in rpg):,}",
+        },
+    }
+    for one in ones:
+        ours = [row["seconds"] for row in one["rows"]]
+        theirs = [x["cpu_seconds"]["network"] for x in one["rpg"]]
+        rows["IGPG, all architectures"][f"{one['name']} (ms)"] = f"{1e3 * sum(ours) / len(ours):.0f}"
+        rows["one RPG each, together"][f"{one['name']} (ms)"] = f"{1e3 * sum(theirs) / len(theirs):.0f}"
+    return pd.DataFrame.from_dict(rows, orient="index")
