@@ -20,7 +20,7 @@ from rpglib.analysis.perturbation import gaussian, noised
 from rpglib.analysis.similarity import mean_iou
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
-from rpglib.runtime.state_dicts import STATISTICS, Checkpoint, flatten, unflatten
+from rpglib.runtime.state_dicts import STATISTICS, Checkpoint, unflatten
 from rpglib.zoo.images import Images, Split, take
 from rpglib.zoo.store import Zoo
 
@@ -107,7 +107,7 @@ def measured(
     distance: to the nearest checkpoint, over all parameters without BatchNorm's statistics, in units of the zoo's own
     median leave-one-out distance (LOO).
     """
-    originals = points([zoo[i] for i in range(len(zoo))])
+    originals = points(zoo)
     predicted = predictions(module, networks, test.images, device=device)
     accuracies = accuracy(predicted, test.labels)
     return summarise(accuracies) | {
@@ -120,7 +120,7 @@ def measured(
 @lru_cache(maxsize=1)
 def _loo(zoo: Zoo) -> Tensor:
     # Every population beside a large zoo is measured in it, and it takes as long as their own distances.
-    return nearest_distance(points([zoo[i] for i in range(len(zoo))])).median()
+    return nearest_distance(points(zoo)).median()
 
 
 def learned(network: Checkpoint) -> dict[str, Tensor]:
@@ -128,10 +128,15 @@ def learned(network: Checkpoint) -> dict[str, Tensor]:
     return {name: x for name, x in network.items() if x.is_floating_point() and not name.endswith(STATISTICS)}
 
 
-def points(networks: Sequence[Checkpoint]) -> Tensor:
-    """The parameters of N networks as a matrix (N, P)."""
-    parameters = [learned(network) for network in networks]
-    return flatten({name: torch.stack([network[name] for network in parameters]) for name in parameters[0]})
+def points(networks: Iterable[Checkpoint]) -> Tensor:
+    """The parameters of N networks as a matrix (N, P); they are taken one at a time, so that a zoo may be on disk."""
+    rows: list[Tensor] = []
+    names: list[str] = []
+    for network in networks:
+        parameters = learned(network)
+        names = names or list(parameters)
+        rows.append(torch.cat([parameters[name].flatten() for name in names]))
+    return torch.stack(rows)
 
 
 def mean_network(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
