@@ -44,10 +44,14 @@ SMALL = {
 }
 METHODS = [pytest.param(method, config, id=method.method) for method, config in SMALL.items()]
 AUTOENCODERS = [
-    pytest.param(PDiff, PDiffConfig(steps=800, batch_size=16, diffusion_steps=1, sampling_steps=1), id="p-diff"),
-    pytest.param(HyperRepresentations, HyperRepresentationsConfig(steps=500, permutations=1), id="S_KDE30"),
-    pytest.param(Sane, SaneConfig(steps=300, permutations=1, candidates=1), id="SANE"),
-    pytest.param(D2NWG, D2NWGConfig(steps=250, diffusion_steps=1, sampling_steps=1), id="D2NWG"),
+    pytest.param(PDiff, PDiffConfig(steps=150, batch_size=8, diffusion_steps=1, learning_rate=3e-3), id="p-diff"),
+    pytest.param(
+        HyperRepresentations, HyperRepresentationsConfig(steps=120, permutations=1, batch_size=8), id="S_KDE30"
+    ),
+    pytest.param(
+        Sane, SaneConfig(steps=250, permutations=1, batch_size=8, candidates=1, learning_rate=2e-3), id="SANE"
+    ),
+    pytest.param(D2NWG, D2NWGConfig(steps=100, batch_size=8, diffusion_steps=1), id="D2NWG"),
 ]
 
 
@@ -171,13 +175,13 @@ def test_an_autoencoder_keeps_the_accuracy_of_networks_that_it_has_not_seen(meth
 def test_p_diffs_denoiser_reproduces_a_mixture_in_the_plane():
     schedule, generator = NoiseSchedule(100, 1e-3, 0.15), torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    denoiser, data = LatentDenoiser(2, (16, 32, 64)), mixture(600)
+    denoiser, data = LatentDenoiser(2, (16, 32)), mixture(600)
 
     def loss(step: int) -> torch.Tensor:
         rows = torch.randperm(600, generator=generator)[:128]
         return denoising_loss(denoiser, data[rows], schedule, generator)
 
-    descend(denoiser, loss, 1500, 3e-3, label="", progress=False)
+    descend(denoiser, loss, 600, 5e-3, label="", progress=False)
     with torch.no_grad():
         written = denoised(denoiser.eval(), (2,), schedule, 100, 400, 0)
     assert energy(written, mixture(400, 1)) < 0.05 < energy(torch.randn(400, 2), mixture(400, 1))
