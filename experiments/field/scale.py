@@ -7,7 +7,6 @@ its own, and the most memory that it held at once is measured, the two networks 
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from experiments.records import plain
 from experiments.sweeps.sweep import source_digest
 from rpglib.errors import InputError
 from rpglib.runtime.hardware import memory
+from rpglib.runtime.resident import HIGHEST, resident
 from rpglib.zoo.architectures import SMALL, Architecture
 from rpglib.zoo.images import Images, Split
 from rpglib.zoo.store import Zoo
@@ -81,17 +81,14 @@ class Fits:
     def _measured(self, name: str) -> int:
         said = json.dumps(plain({"method": self.method, "network": name}))
         command = [sys.executable, "-m", "experiments.field.scale", said]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        # One that needs much more than the budget is not let to fill the memory that others need.
-        most = 0
-        while process.poll() is None:
-            most = max(most, _resident(process.pid))
-            if most > 1.25 * self.budget:
-                process.kill()
-                process.wait()
-                return most
-            time.sleep(0.05)
-        said = process.stdout.read()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            # One that needs much more than the budget is not let to fill the memory that others need.
+            while process.poll() is None:
+                if (held := _resident(process.pid)) > 1.25 * self.budget:
+                    process.kill()
+                    return held
+                time.sleep(0.05)
+            said = process.stdout.read()
         if process.returncode:
             raise InputError(
                 f"one step of {self.method.generator} on {name} failed; run {' '.join(command)} to see why"
@@ -139,8 +136,7 @@ def _step(method: Method, name: str) -> int:
         few = Split(few.images[:1].expand(told.num_classes, -1, -1, -1), few.labels)
     images = Images("noise", "noise", few, few, few, tuple(map(str, range(told.num_classes))))
     GENERATORS[method.generator].fit(zoo, _one_step(method), images, progress=False)
-    scale = 1 if sys.platform == "darwin" else 1024
-    return scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident(HIGHEST)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images, Split, take
 from rpglib.zoo.store import Zoo
 
-HEAD, TENSORS = "config.json", "generator.safetensors"
+HEAD, TENSORS = "generator.json", "generator.safetensors"
 CALIBRATION = 1024
 """Training images on which BatchNorm's statistics are measured, and validation images on which a method chooses."""
 SWEEPS = 100
@@ -261,7 +261,7 @@ class WeightGenerator(nn.Module):
 
     @takes(path=a_path)
     def save_pretrained(self, path: str | Path) -> str:
-        """Write the generator into the folder `path`, config.json and one safetensors file; returns their digest."""
+        """Write the generator into the folder `path`, generator.json and one safetensors file; returns their digest."""
         first = {name: x for name, x in self.first.items() if name not in self.target.aliases}
         parts = {"learned": self.state_dict(), "first": first, "kept": self.kept}
         tensors = {f"{part}.{name}": x for part, own in parts.items() for name, x in own.items()}
