@@ -6,7 +6,7 @@ U-Net denoises the latent, laid out as an image of one channel, beside a second 
 of the autoencoder: negative log-likelihood of the absolute error with a learned scale, 1e-6 times the divergence, and
 1,000 times the mean squared error.
 Scaled for a CPU, release in brackets: images of 32 x 32 [64 x 64], autoencoder of 16 channels [128], U-Net of 16
-[256] over the latent's 16 x 16 [32 x 32], batches of 32 [64], 500 and 800 steps [3,000 and 1,000 epochs].
+[256] over the latent's 16 x 16 [32 x 32], batches of 16 [64], 500 and 800 steps [3,000 and 1,000 epochs].
 Other deviations: the data set's features are pixels pooled to 8 x 8, of five training images per class, in place of
 CLIP's; of a binary task they are the means over the classes that share an answer; weights are standardised tensor by
 tensor, not divided by one number; AdamW with a cosine rate, without warm-up; of the schedule's 1,024 steps 128 are
@@ -58,7 +58,7 @@ class D2NWGConfig(GeneratorConfig):
     side: int = 32
     channels: int = 16
     steps: int = 500
-    batch_size: int = 32
+    batch_size: int = 16
     learning_rate: float = 1e-3
     diffusion_channels: int = 16
     diffusion_steps: int = 800

@@ -10,7 +10,7 @@ permuted units, noise and erased weights. Networks are drawn from a Gaussian ker
 **As released every dimension is drawn with the same seed**, so that all of them pick the same network: what comes out
 is a training latent with one number added to all its dimensions. `independent_seeds` draws each with its own.
 Deviations: the trained configurations are in no repository, so sizes and the strengths of views are ours, for a CPU
-(width 48, 2 layers, latents of 64, batches of 32, 600 steps); weights are standardised tensor by tensor; the best are
+(width 48, 2 layers, latents of 64, batches of 16, 600 steps); weights are standardised tensor by tensor; the best are
 chosen on validation images, not on test images; the seed is that of `generate`, where the release always takes 42.
 Shapes: N networks of P parameters, L tokens of D values, Z values of a latent.
 """
@@ -63,7 +63,7 @@ class UnitConfig(GeneratorConfig):
     permutations: int = 32
     noise: float = 0.05
     steps: int = 600
-    batch_size: int = 32
+    batch_size: int = 16
     learning_rate: float = 1e-3
     kept: float = 0.3
     bandwidth: float = 0.002

@@ -3,8 +3,8 @@
 Wang et al. (arXiv 2402.13144); the recipe is that of the released workspace/full/mnist_cnnmedium.py. Weights are
 normalised tensor by tensor and padded; the loss is the mean squared error alone, with noise on input and latent.
 Scaled for a CPU, release in brackets: channels of the autoencoder 8, 16, 32, 32, 4 [64, 128, 256, 256, 32], of the
-diffusion 16, 32, 64 [64, 128, 256, 512], latents of 64 [256], batches of 25 [50], 800 steps [2,000] and 1,000 [8,000],
-at the higher rates that the shorter training wants [2e-5, 1e-4].
+diffusion 16, 32, 64 [64, 128, 256, 512], latents of 64 [256], batches of 10 [50], 1,200 steps [2,000] and then 2,000
+[8,000], at the higher rates that the shorter training wants [2e-5, 1e-4].
 Other deviations: latents are centred and scaled before diffusion, as the authors advise where whole networks fail;
 networks are sampled together and in evaluation mode, where the release leaves BatchNorm in training mode, one network
 a batch; statistics of BatchNorm in the target are measured on training images, not generated.
@@ -48,11 +48,11 @@ class PDiffConfig(GeneratorConfig):
     latent: int = 64
     input_noise: float = 0.001
     latent_noise: float = 0.1
-    steps: int = 800
-    batch_size: int = 25
-    learning_rate: float = 1e-3
+    steps: int = 1200
+    batch_size: int = 10
+    learning_rate: float = 3e-3
     diffusion_channels: tuple[int, ...] = (16, 32, 64)
-    diffusion_steps: int = 1000
+    diffusion_steps: int = 2000
     diffusion_learning_rate: float = 1e-3
     sampling_steps: int = 1000
 
