@@ -5,15 +5,16 @@ Each is computed once and kept (`experiments.sweeps.cells`), so that a broken ru
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from experiments import baselines
-from experiments.baselines import Networks, populations
+from experiments.baselines import Networks, mean_network, populations
 from experiments.novelty import measures
 from experiments.novelty.jobs import Job
 from experiments.novelty.measures import Ruler, accuracies, row
@@ -30,6 +31,7 @@ from rpglib.baselines.hyper_representations import HyperRepresentations
 from rpglib.baselines.hypernetwork import Hypernetwork
 from rpglib.baselines.p_diff import PDiff
 from rpglib.baselines.sane import Sane
+from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tasks import split_tasks
 from rpglib.zoo.store import Zoo
 
@@ -38,7 +40,7 @@ GENERATORS: dict[str, type[WeightGenerator]] = {
     for generator in (DeepWeightFlow, PDiff, HyperRepresentations, Sane, D2NWG, Hypernetwork)
 }
 CODE = source_digest(sys.modules[__name__], measures, baselines)
-RPG_ROW = "RPG"
+RPG_ROW, MEAN_ROW = "RPG", "mean network"
 LOSS_POINTS = 50
 KEPT = ("n", "accuracy", "distance", "aligned_distance", "error_iou", "new_and_good")
 """Of `measures.row`, what the tables show."""
@@ -174,7 +176,10 @@ class HeldOut(Measuring):
 
 @dataclass(frozen=True)
 class ForTasks:
-    """A method fitted to the networks of a split's seen tasks: the accuracy of what it writes for unseen ones."""
+    """A method fitted to the networks of a split's seen tasks: the accuracy of what it writes for unseen ones.
+
+    RPG and the mean network, which asks for nothing, are methods here, too.
+    """
 
     recipe: TaskRecipe
     profile: str
@@ -194,15 +199,11 @@ class ForTasks:
         images, found = images_of(self.recipe.images), self.zoo()
         seen, unseen = split_tasks(len(found.bits), self.seed, self.recipe.seen)
         began = time.process_time()
-        fitted = GENERATORS[self.method.generator].fit(
-            found.checkpoints(seen), self.method.config(), images, seed=self.seed, progress=False
-        )
+        write = self._writer(found.checkpoints(seen))
         spent, asked = time.process_time() - began, unseen[:: max(1, len(unseen) // self.tasks)][: self.tasks]
         module, test, right = found.zoo.build(), images.test, []
         for task in found.bits[asked]:
-            told = task if fitted.bits else None
-            predicted = predictions(module, fitted.generate(1, task=told, seed=self.seed), test.images)
-            right.append(accuracy(predicted, task[test.labels])[0].item())
+            right.append(accuracy(predictions(module, [write(task)], test.images), task[test.labels])[0].item())
         known = found.checkpoints(asked)
         labels = known.tasks[:, test.labels]
         trained = accuracy(predictions(module, known, test.images), labels).mean().item()
@@ -212,9 +213,23 @@ class ForTasks:
             "trained": trained,
             "majority": majority,
             "tasks": len(asked),
-            "told": bool(fitted.bits),
             "cpu_seconds": {"fit": spent},
         }
+
+    def _writer(self, zoo: Zoo) -> Callable[[Tensor], Checkpoint]:
+        """From a task (bits,) to a network, learned from the zoo."""
+        images, recipe = images_of(self.recipe.images), self.recipe
+        if self.method.generator == MEAN_ROW:
+            mean = mean_network([zoo[k] for k in range(len(zoo))])
+            return lambda task: mean
+        if self.method.generator == RPG_ROW:
+            recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + self.seed))
+            model, _ = fit(recipe, zoo, pick("cpu"), progress=False)
+            steps = {"sampler": recipe.sampler, "steps": recipe.sampling_steps, "seed": self.seed}
+            return lambda task: model.generate(1, task=task, **steps)[0]
+        generator, config = GENERATORS[self.method.generator], self.method.config()
+        fitted = generator.fit(zoo, config, images, seed=self.seed, progress=False)
+        return lambda task: fitted.generate(1, task=task, seed=self.seed)[0]
 
 
 def thinned(losses: list[float]) -> list[float]:

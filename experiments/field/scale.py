@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,16 @@ from pathlib import Path
 import torch
 
 from experiments.field import jobs
-from experiments.field.jobs import GENERATORS, STEPS, Method
+from experiments.field.jobs import GENERATORS, RPG_ROW, STEPS, Method
+from experiments.imagenet.networks import SMOKE_MODEL, SMOKE_TRAIN
 from experiments.records import plain
 from experiments.sweeps.sweep import source_digest
 from rpglib.errors import InputError
+from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import memory
 from rpglib.runtime.resident import HIGHEST, resident
+from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training.loop import train
 from rpglib.zoo.architectures import SMALL, Architecture
 from rpglib.zoo.images import Images, Split
 from rpglib.zoo.store import Zoo
@@ -98,9 +103,13 @@ class Fits:
 
 def needed(method: Method, name: str) -> tuple[int, int]:
     """The parameters of a network, and the least bytes that training the method on it needs."""
-    config, told = _one_step(method), architecture(name)
+    told = architecture(name)
+    if method.generator == RPG_ROW:
+        with torch.device("meta"):
+            # Its size hardly follows the network's.
+            return sum(p.numel() for p in told.build().parameters()), 0
     with torch.device("meta"):
-        generator = GENERATORS[method.generator](config, told, 2)
+        generator = GENERATORS[method.generator](_one_step(method), told, 2)
     weights = sum(p.numel() for p in generator.parameters())
     return generator.target.size, 4 * (NUMBERS * weights + sum(x.numel() for x in generator.buffers()))
 
@@ -130,6 +139,11 @@ def _step(method: Method, name: str) -> int:
     zoo = Zoo.from_checkpoints(
         (told.build().state_dict() for _ in range(2)), architecture=told, runs=[0, 1], accuracies=None
     )
+    if method.generator == RPG_ROW:
+        model = RPG(SMOKE_MODEL, ParameterTokenizer.fit(zoo, SMOKE_MODEL.token_size))
+        with tempfile.TemporaryDirectory() as folder:
+            train(model, zoo, replace(SMOKE_TRAIN, steps=1), folder, device="cpu", progress=False)
+        return resident(HIGHEST)
     few = Split(torch.randn(told.num_classes, 3, told.image_size, told.image_size), torch.arange(told.num_classes))
     if told.num_classes > 10:
         # The images of a thousand classes are no part of what a method holds: one blank one stands for each.

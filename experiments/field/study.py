@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.field.jobs import RPG_ROW, ForTasks, HeldOut, Measuring, Method, Ours, Written
+from experiments.field.jobs import MEAN_ROW, RPG_ROW, ForTasks, HeldOut, Measuring, Method, Ours, Written
 from experiments.field.scale import Fits
 from experiments.novelty.jobs import spread
 from experiments.novelty.measures import accuracies
@@ -98,9 +98,11 @@ class Study:
                 for label in self.autoencoders
             }
         )
-        tasks = self._found({label: self._for_tasks(label) for label in self.told})
+        tasks = self._found({label: self._for_tasks(label) for label in (RPG_ROW, MEAN_ROW, *self.told)})
         scale = {
-            label: run([Fits(self.profile, method, tuple(self.scaled))])[0] for label, method in self.methods.items()
+            # One after the other: each may take the whole budget.
+            label: run([Fits(self.profile, method, tuple(self.scaled))], "memory")[0]
+            for label, method in {RPG_ROW: Method(RPG_ROW), **self.methods}.items()
         }
         numbers = {
             "zoos": {name: self._zoo(name, lengths, held) for name in self.zoos},
@@ -146,7 +148,8 @@ class Study:
 
     def _for_tasks(self, label: str) -> list[ForTasks]:
         recipe = seeded(self.tasks, self.seed)
-        return [ForTasks(recipe, self.profile, split, self.methods[label], self.asked) for split in self.splits]
+        method = self.methods.get(label, Method(label))
+        return [ForTasks(recipe, self.profile, split, method, self.asked) for split in self.splits]
 
     def _zoo(self, name: str, lengths: dict, held: dict) -> dict:
         rows, cost = {}, {}

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from experiments.field import figures, jobs, scale, tables
-from experiments.field.jobs import RPG_ROW, HeldOut, Method, Written, thinned
+from experiments.field.jobs import MEAN_ROW, RPG_ROW, HeldOut, Method, Written, thinned
 from experiments.field.scale import Fits, needed
 from experiments.field.study import EQUAL, OWN, Study
 from experiments.novelty.measures import MULTIPLES
@@ -51,6 +51,11 @@ def test_every_method_has_a_row_for_each_zoo_length_and_seed(record):
             )
         assert zoo["rows"][OWN]["originals"][0]["distance"]["median"] == pytest.approx(1, abs=0.3)
         assert zoo["held_out"].keys() == {"S_KDE30"}
+    tasks = record["numbers"]["tasks"]
+    assert tasks.keys() == {RPG_ROW, MEAN_ROW, "hypernetwork"}
+    assert all(found[0]["tasks"] == 2 and 0 <= found[0]["accuracy"] <= 100 for found in tasks.values())
+    # One network for all tasks, half of them the opposites of the others.
+    assert tasks[MEAN_ROW][0]["majority"] >= 50 and tasks[RPG_ROW][0]["trained"] == tasks[MEAN_ROW][0]["trained"]
 
 
 def test_at_rpgs_time_steps_are_multiplied(record):
@@ -82,7 +87,7 @@ def test_what_is_written_is_told_apart_by_seed_and_stretch(study):
         x.facts() for x in (one, replace(one, seed=1), replace(one, stretch=2.0), replace(one, method=Method("SANE")))
     ]
     assert all(a != b for k, a in enumerate(facts) for b in facts[:k])
-    assert one.method.config(2.5).steps == 10 and Method("p-diff").config(0.5).diffusion_steps == 500
+    assert one.method.config(2.5).steps == 10 and Method("p-diff").config(0.5).diffusion_steps == 1000
 
 
 def test_losses_are_thinned_to_means():
@@ -99,6 +104,7 @@ def test_the_least_bytes_are_four_numbers_for_each_weight():
     parameters, least = needed(method, "cnn_s")
     weights = 2 * 8 + 8 + 8 * 8 + 8 + 8 * 2864 + 2864
     assert parameters == 2864 and least == 4 * (4 * weights + 2 * 2864)
+    assert needed(Method(RPG_ROW), "cnn_m")[0] == 10_853
     # Counted without memory: no machine holds this one.
     assert needed(Method("DeepWeightFlow", {"components": None}), "convnext_large")[1] > 1e12
 
