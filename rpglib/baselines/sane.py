@@ -8,7 +8,8 @@ permutations with multiplicative noise .1. Latents are drawn from a Gaussian ker
 candidates for every network the most accurate on validation images are kept (50 and 10 in the release).
 **As released all tokens are drawn with one seed**, so that every candidate comes of one network of the zoo.
 Scaled for a CPU, release in brackets: width 64 [1,024], 2 layers [8], latents of 16 values a token [128], one window of
-the whole network [64 tokens], batches of 16 [32], 600 steps at 1e-3 [50 epochs at 1e-4, OneCycle].
+the whole network [64 tokens], batches of 16 [32], views in one order, which is what so few steps learn [5 of 200],
+600 steps at 1e-3 [50 epochs at 1e-4, OneCycle].
 Other deviations: weight decay is 3e-5, S_KDE30's [3e-9]; candidates are never chosen on training images, which the
 release does without validation; the seed is that of `generate`, where the release always takes 42.
 Shapes: N networks of P parameters, L tokens of D values, Z values of a token's latent.
