@@ -42,5 +42,7 @@ def curves(axes: Sequence[plt.Axes], zoo: Mapping, names: Sequence[str]) -> None
         for k, (stage, losses) in enumerate(zoo["cost"][OWN][name]["loss"].items()):
             ax.plot(np.linspace(0, 100, len(losses)), losses, color=COLOURS[k], label=stage)
         ax.set(xlabel="training (%)", title=name)
-        ax.set_yscale("log")
+        # A likelihood's loss falls below zero.
+        ax.set_yscale("symlog", linthresh=0.01)
+        ax.minorticks_off()
         ax.legend(fontsize=6)

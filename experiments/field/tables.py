@@ -13,7 +13,7 @@ MB = 1e6
 
 def lower(row: Mapping) -> float:
     """The lower of a group's median plain and aligned distances."""
-    return min(row["distance"]["median"], row["aligned_distance"]["median"])
+    return min(row["distance"], row["aligned_distance"])
 
 
 def each(zoo: Mapping, length: str, method: str, value: Callable[[Mapping], float | None]) -> list:
@@ -45,13 +45,13 @@ def methods(zoo: Mapping, multiples: list[float], length: str = OWN) -> pd.DataF
 
 
 def cost(zoo: Mapping) -> pd.DataFrame:
-    """Parameters and files (MB) of the generators, seconds of one core to fit at both lengths and for one network."""
+    """Parameters and memory (MB) of fitted generators, seconds of one core to fit, at both lengths, and to write one."""
     rows = {}
     for name, found in zoo["cost"][OWN].items():
         equal = zoo["cost"][EQUAL].get(name)
         rows[name] = {
             "parameters": f"{found['generator_parameters']:,}",
-            "files (MB)": f"{found['generator_bytes'] / MB:.1f}",
+            "memory (MB)": f"{found['generator_bytes'] / MB:.1f}",
             "fit, own length (s)": f"{found['fit']['mean']:.0f}",
             "fit, RPG's time (s)": f"{(equal or found)['fit']['mean']:.0f}",
             "a network (ms)": f"{1e3 * found['network']['mean']:.0f}",

@@ -259,12 +259,18 @@ class WeightGenerator(nn.Module):
             networks = self._aligned([self.first, *networks])[1:]
         return self._whole(self._encoded(self.target.weights(networks)))
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        """All that a fitted generator holds: what was "learned", the zoo's "first" network, and images that are "kept".
+
+        A tensor that the first network has under two names is there once.
+        """
+        first = {name: x for name, x in self.first.items() if name not in self.target.aliases}
+        return {"learned": self.state_dict(), "first": first, "kept": self.kept}
+
     @takes(path=a_path)
     def save_pretrained(self, path: str | Path) -> str:
         """Write the generator into the folder `path`, generator.json and one safetensors file; returns their digest."""
-        first = {name: x for name, x in self.first.items() if name not in self.target.aliases}
-        parts = {"learned": self.state_dict(), "first": first, "kept": self.kept}
-        tensors = {f"{part}.{name}": x for part, own in parts.items() for name, x in own.items()}
+        tensors = {f"{part}.{name}": x for part, own in self.parts().items() for name, x in own.items()}
         fields = {
             "method": self.method,
             "config": dataclasses.asdict(self.config),
