@@ -45,7 +45,7 @@ def methods(zoo: Mapping, multiples: list[float], length: str = OWN) -> pd.DataF
 
 
 def cost(zoo: Mapping) -> pd.DataFrame:
-    """Parameters and memory (MB) of fitted generators, seconds of one core to fit, at both lengths, and to write one."""
+    """Parameters and memory (MB) of fitted generators, seconds of one core to fit, at both lengths, and to write."""
     rows = {}
     for name, found in zoo["cost"][OWN].items():
         equal = zoo["cost"][EQUAL].get(name)
