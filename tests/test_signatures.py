@@ -22,7 +22,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rpglib.analysis import accuracy, alignment, connectivity, geometry, memorisation, perturbation, scales, similarity
-from rpglib.baselines import autoregressive, deep_weight_flow, kernel_ridge, majority, mean, nearest, ridge
+from rpglib.baselines import (
+    autoregressive,
+    d2nwg,
+    deep_weight_flow,
+    hyper_representations,
+    hypernetwork,
+    kernel_ridge,
+    p_diff,
+    sane,
+    tasks,
+)
 from rpglib.errors import InputError
 from rpglib.igpg import config as igpg_config
 from rpglib.igpg import igpg, prefix
@@ -66,6 +76,8 @@ UNSEARCHED = {
          "rpglib.training.behaviour.TaskBehaviour.conditions", "rpglib.training.behaviour.TaskBehaviour.see"),
         "what a subclass says, checked where it is called",
     ),
+    "configuration": "a class",
+    "autoencoder_type": "a class",
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
@@ -77,8 +89,10 @@ UNSEARCHED = {
     **dict.fromkeys(
         (f"rpglib.{name}" for name in
          ("training.loop.TrainResult", "training.suggestion.Suggestion", "analysis.geometry.Components",
-          "analysis.alignment.HiddenLayer", "baselines.deep_weight_flow.DeepWeightFlow", "zoo.description.Description",
-          "zoo.description.TensorFacts", "igpg.training.Trained")),
+          "analysis.alignment.HiddenLayer", "zoo.description.Description", "zoo.description.TensorFacts",
+          "igpg.training.Trained", "baselines.deep_weight_flow.DeepWeightFlow", "baselines.p_diff.PDiff",
+          "baselines.sane.Sane", "baselines.hyper_representations.HyperRepresentations", "baselines.d2nwg.D2NWG",
+          "baselines.hypernetwork.Hypernetwork", "baselines.generator.WeightGenerator")),
         "results",
     ),
     "rpglib.zoo.description.score": "what asks a function of the caller's own",
@@ -92,7 +106,44 @@ INNER = {
     ),
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
     "rpglib.training.behaviour.WithBehaviour",
-    "rpglib.baselines.deep_weight_flow.FlowNetwork",
+    *(f"rpglib.baselines.deep_weight_flow.{name}" for name in ("FlowNetwork", "fit_flow", "followed")),
+    *(f"rpglib.baselines.p_diff.{name}" for name in ("Autoencoder", "LatentDenoiser")),
+    *(
+        f"rpglib.baselines.generator.{name}"
+        for name in (
+            "Target",
+            "Material",
+            "GeneratorConfig",
+            "random_stream",
+            "noise",
+            "drawn",
+            "descend",
+            "denoising_loss",
+            "denoised",
+            "labelled",
+        )
+    ),
+    *(
+        f"rpglib.baselines.hyper_representations.{name}"
+        for name in (
+            "Units",
+            "UnitConfig",
+            "UnitAutoencoder",
+            "UnitGenerator",
+            "transformer",
+            "kernel_density",
+            "contrast",
+            "best_count",
+            "best",
+            "permuted_places",
+        )
+    ),
+    "rpglib.baselines.sane.TokenAutoencoder",
+    *(
+        f"rpglib.baselines.d2nwg.{name}"
+        for name in ("ResidualBlock", "VariationalAutoencoder", "UNet", "DatasetEncoder", "class_features")
+    ),
+    "rpglib.baselines.hypernetwork.checked",
     *(f"rpglib.zoo.architectures.{name}" for name in ("Attention", "Block", "SmallViT", "CentreCrop")),
     *(f"rpglib.zoo.architectures.{name}" for name in ("cnn_digits", "cnn_m", "cnn_s")),
 }
@@ -132,9 +183,19 @@ def material() -> dict:
         "module": architecture.build(),
         "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
-        "flow_config": flow, "flow": deep_weight_flow.fit_deep_weight_flow(zoo, flow, few, progress=False),
+        "flow_config": flow, "flow": deep_weight_flow.DeepWeightFlow.fit(zoo, flow, small, progress=False),
+        "p_diff": p_diff.PDiff.fit(zoo, p_diff.PDiffConfig(channels=(2, 2), steps=1, diffusion_channels=(2, 2),
+            diffusion_steps=1), progress=False),
+        "hypernetwork": told_of_tasks(architecture, zoo),
         "state": collect.init_population(architecture, [0, 1]),
     }  # fmt: skip
+
+
+def told_of_tasks(architecture: Architecture, zoo: Zoo) -> hypernetwork.Hypernetwork:
+    """A hypernetwork for tasks of three bits, before any training."""
+    model = hypernetwork.Hypernetwork(hypernetwork.HypernetworkConfig(state=2, width=4), architecture, len(zoo), 3)
+    model.first = zoo[0]
+    return model
 
 
 def fields(config) -> dict:
@@ -186,6 +247,7 @@ def cases() -> dict[str, tuple]:
                "run": 0, "seed": 0, "temperature": 0.5}  # fmt: skip
     model_path, tokenizer_path, zoo_path = Path("model"), Path("tokenizer.safetensors"), Path("zoo")
     model.save_pretrained(model_path)
+    it["flow"].save_pretrained(Path("flow"))
     tokenizer.save(tokenizer_path)
     written(zoo, **facts_of)
     return {
@@ -365,16 +427,32 @@ def cases() -> dict[str, tuple]:
             "seed": 0, "temperature": 1.0}),
         "rpglib.baselines.deep_weight_flow.DeepWeightFlowConfig": (deep_weight_flow.DeepWeightFlowConfig,
             fields(it["flow_config"])),
-        "rpglib.baselines.deep_weight_flow.DeepWeightFlow.generate": (it["flow"].generate, {"n": 2, "seed": 0}),
-        "rpglib.baselines.deep_weight_flow.fit_deep_weight_flow": (deep_weight_flow.fit_deep_weight_flow, {"zoo": zoo,
-            "config": it["flow_config"], "images": small.train, "seed": 0, "progress": False}),
+        "rpglib.baselines.p_diff.PDiffConfig": (p_diff.PDiffConfig, fields(p_diff.PDiffConfig())),
+        "rpglib.baselines.hyper_representations.HyperRepresentationsConfig": (
+            hyper_representations.HyperRepresentationsConfig,
+            fields(hyper_representations.HyperRepresentationsConfig())),
+        "rpglib.baselines.sane.SaneConfig": (sane.SaneConfig, fields(sane.SaneConfig())),
+        "rpglib.baselines.d2nwg.D2NWGConfig": (d2nwg.D2NWGConfig, fields(d2nwg.D2NWGConfig())),
+        "rpglib.baselines.hypernetwork.HypernetworkConfig": (hypernetwork.HypernetworkConfig,
+            fields(hypernetwork.HypernetworkConfig())),
+        "rpglib.baselines.generator.WeightGenerator.fit": (deep_weight_flow.DeepWeightFlow.fit, {"zoo": zoo,
+            "config": it["flow_config"], "images": small, "seed": 0, "progress": False}),
+        "rpglib.baselines.generator.WeightGenerator.generate": (it["flow"].generate, {"n": 2, "task": None, "seed": 0}),
+        "rpglib.baselines.generator.WeightGenerator.generate, for a task": (it["hypernetwork"].generate,
+            {"n": 2, "task": [0, 1, 1], "seed": 0}),
+        "rpglib.baselines.generator.WeightGenerator.reconstructed": (it["p_diff"].reconstructed,
+            {"networks": list(zoo)}),
+        "rpglib.baselines.generator.WeightGenerator.save_pretrained": (it["flow"].save_pretrained,
+            {"path": Path("flow")}),
+        "rpglib.baselines.generator.WeightGenerator.from_pretrained": (deep_weight_flow.DeepWeightFlow.from_pretrained,
+            {"path": Path("flow")}),
         "rpglib.baselines.kernel_ridge.kernel_ridge": (kernel_ridge.kernel_ridge, seen),
         "rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": (kernel_ridge.kernel_ridge_for_conditions,
             {"conditions": CONDITIONS, "seen": ROWS, "weights": weights[:3], "asked": ROWS[:2]}),
-        "rpglib.baselines.ridge.ridge": (ridge.ridge, seen | {"order": 2, "columns": torch.arange(5) > 2}),
-        "rpglib.baselines.mean.mean_network": (mean.mean_network, seen),
-        "rpglib.baselines.nearest.nearest_task": (nearest.nearest_task, seen),
-        "rpglib.baselines.majority.majority_class": (majority.majority_class, {"tasks": BITS,
+        "rpglib.baselines.tasks.ridge": (tasks.ridge, seen | {"order": 2, "columns": torch.arange(5) > 2}),
+        "rpglib.baselines.tasks.mean_network": (tasks.mean_network, seen),
+        "rpglib.baselines.tasks.nearest_task": (tasks.nearest_task, seen),
+        "rpglib.baselines.tasks.majority_class": (tasks.majority_class, {"tasks": BITS,
             "counts": torch.tensor([3, 1, 2])}),
         "rpglib.analysis.accuracy.predictions": (accuracy.predictions, {"module": module, "networks": list(zoo),
             "images": small.test.images, "batch_size": 5, "device": "cpu"}),
@@ -549,6 +627,7 @@ def test_the_valid_arguments_are_valid():
 
 
 SLOW = {"rpglib.baselines.kernel_ridge.kernel_ridge_for_conditions": 12}
+SLOW |= dict.fromkeys((f"rpglib.baselines.generator.WeightGenerator.{name}" for name in ("fit", "from_pretrained")), 4)
 SLOW |= {"rpglib.baselines.kernel_ridge.kernel_ridge": 12, "rpglib.training.loop.train": 8}
 SLOW |= dict.fromkeys((f"rpglib.model.rpg.RPG.{name}" for name in ("read", "from_pretrained", "generate")), 3)
 SLOW |= {"rpglib.model.rpg.RPG.generate, told": 3}

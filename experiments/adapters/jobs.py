@@ -28,8 +28,7 @@ from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.perturbation import gaussian, noised
 from rpglib.analysis.similarity import mean_iou
-from rpglib.baselines.nearest import nearest_task
-from rpglib.baselines.ridge import ridge
+from rpglib.baselines.tasks import nearest_task, ridge
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.state_dicts import unflatten

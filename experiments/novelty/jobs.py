@@ -26,7 +26,7 @@ from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.connectivity import recalibrated
 from rpglib.analysis.perturbation import noised
-from rpglib.baselines.deep_weight_flow import DeepWeightFlowConfig, fit_deep_weight_flow
+from rpglib.baselines.deep_weight_flow import DeepWeightFlow, DeepWeightFlowConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import read_json, write_json
 from rpglib.runtime.state_dicts import unflatten
@@ -171,17 +171,17 @@ class Flow(Job):
 
     def compute(self, folder: Path) -> dict:
         images, zoo = images_of(self.recipe.images), self.zoo()
-        config, calibration = DeepWeightFlowConfig(**self.settings), take(images.train, CALIBRATION)
+        config = DeepWeightFlowConfig(**self.settings)
         began = time.process_time()
-        flow = fit_deep_weight_flow(zoo, config, calibration, seed=self.seed, progress=False)
+        flow = DeepWeightFlow.fit(zoo, config, images, seed=self.seed, progress=False)
         fitted = time.process_time()
         networks = flow.generate(self.networks, seed=self.seed)
         written = time.process_time()
         ruler = Ruler.of(zoo)
         return {
             "rows": {self.method: row(ruler, networks, images.test, self.good(ruler))},
-            "generator_parameters": sum(p.numel() for p in flow.network.parameters()),
-            "loss": thinned(TrainResult(flow.losses)),
+            "generator_parameters": sum(p.numel() for p in flow.parameters()),
+            "loss": thinned(TrainResult(flow.losses["flow"])),
             "cpu_seconds": {
                 "train": fitted - began,
                 "step": (fitted - began) / config.steps,

@@ -10,10 +10,7 @@ from experiments.tasks.measures import correct, percent
 from experiments.tasks.task_zoo import HEAD, TaskZoo, exchanged, for_all_classes
 from rpglib.analysis.accuracy import answers
 from rpglib.baselines.kernel_ridge import kernel_ridge
-from rpglib.baselines.majority import majority_class
-from rpglib.baselines.mean import mean_network
-from rpglib.baselines.nearest import nearest_task
-from rpglib.baselines.ridge import ridge
+from rpglib.baselines.tasks import majority_class, mean_network, nearest_task, ridge
 from rpglib.runtime.state_dicts import unflatten
 from rpglib.zoo.images import Images, labels_of
 

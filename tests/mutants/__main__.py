@@ -46,7 +46,7 @@ CORE = {
         "scales",
         "similarity",
     ),
-    "baselines": ("kernel_ridge", "nearest", "ridge"),
+    "baselines": ("kernel_ridge", "tasks"),
     "runtime": ("bundles", "files", "locks", "state_dicts"),
 }
 TESTS = "tests/rpglib"

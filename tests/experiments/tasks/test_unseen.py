@@ -21,7 +21,7 @@ from experiments.tasks.measures import Answers, answers, correct, flips
 from experiments.tasks.task_zoo import HEAD, exchanged, task_zoo
 from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.kernel_ridge import kernel_ridge
-from rpglib.baselines.ridge import ridge
+from rpglib.baselines.tasks import ridge
 from rpglib.errors import InputError
 from rpglib.runtime.state_dicts import unflatten
 from rpglib.tasks import split_tasks

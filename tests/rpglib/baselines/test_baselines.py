@@ -8,10 +8,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from rpglib.baselines.kernel_ridge import FOLDS, GRID, kernel_ridge, kernel_ridge_for_conditions
-from rpglib.baselines.majority import majority_class
-from rpglib.baselines.mean import mean_network
-from rpglib.baselines.nearest import nearest_task
-from rpglib.baselines.ridge import PENALTIES, ridge
+from rpglib.baselines.tasks import PENALTIES, majority_class, mean_network, nearest_task, ridge
 from rpglib.errors import InputError
 from rpglib.tasks import all_tasks, split_tasks
 from rpglib.tasks.conditions import Condition, random_conditions

@@ -1,4 +1,4 @@
-"""Ridge regression from bits, or from products of up to `order` bits, to weights."""
+"""What a few lines write for a task that no network was trained for: constants, means, copies, ridge regression."""
 
 import torch
 from torch import Tensor
@@ -6,6 +6,25 @@ from torch import Tensor
 from rpglib.runtime.arguments import takes, tensor, whole
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""Of ridge regression, of which leave-one-out error chooses."""
+
+
+@takes(tasks=tensor("U bits", "bits"), counts=tensor("bits"))
+def majority_class(tasks: Tensor, counts: Tensor) -> Tensor:
+    """Return the answer (U,) 0 or 1 that is right most often on training images, of which class k has counts[k]."""
+    return (2 * (tasks.double() @ counts.double()) > torch.as_tensor(counts).sum()).long()
+
+
+@takes(seen=tensor("S+ bits", "bits"), weights=tensor("S P", "float"), tasks=tensor("U asked", "bits"))
+def mean_network(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
+    """Give every one of the tasks (U, bits) the mean of the weights (S, P)."""
+    return weights.mean(0).expand(len(tasks), -1)
+
+
+@takes(seen=tensor("S+ bits", "bits"), weights=tensor("S P"), tasks=tensor("U bits", "bits"))
+def nearest_task(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
+    """Copy to each of the tasks (U, bits) the weights (P,) of the nearest seen task (S, bits), of several the first."""
+    return weights[torch.cdist(tasks.float(), seen.float(), p=1).argmin(1)]
 
 
 @takes(
