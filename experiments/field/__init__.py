@@ -1,1 +1,0 @@
-"""Published generators beside RPG, on the same zoos: what `24_baselines` computes."""
