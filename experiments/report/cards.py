@@ -20,8 +20,8 @@ from rpglib.tasks.conditions import Condition
 
 RECORDS = {"ablation_base": "recurrent_and_positions"}
 """The records of generators that have another name: several ablations share one base, and 07 is the first of them."""
-OWN = ("adapters", "your_networks")
-"""Generators that are saved with their cards, like anybody's."""
+OWN = "your_networks"
+"""A generator that is saved with its card, like anybody's."""
 
 NORMALISED = {
     "layer": "normalised by layer, as in the paper",
@@ -35,7 +35,7 @@ ALONE = "Writes this one architecture alone, for images that are prepared as tho
 def generators() -> list[str]:
     """The names of the generators that the default profile keeps."""
     found = (path.parent.name for path in (home() / "data/generators" / DEFAULT_PROFILE).glob("*/config.json"))
-    return sorted(name for name in found if name not in OWN)
+    return sorted(name for name in found if name != OWN)
 
 
 def path(name: str) -> Path:
