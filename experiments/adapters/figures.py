@@ -20,8 +20,9 @@ def families(ax: plt.Axes, numbers: Mapping) -> None:
                     x, row["accuracies"], s=8, color=BLACK if group == ORIGINALS else BLUE, label=label, linewidths=0
                 )
             else:
-                colour = COLOURS[1:][(k - 2) % (len(COLOURS) - 1)]
-                ax.scatter(place + 0.34, row["mean"], s=14, marker="_", color=colour, label=label)
+                again, colour = divmod(k - 2, len(COLOURS) - 1)
+                marker = "x" if again else "_"  # where colours are used up
+                ax.scatter(place + 0.34, row["mean"], s=14, marker=marker, color=COLOURS[1 + colour], label=label)
         ax.scatter(
             place - 0.34,
             numbers["base"]["accuracy"][name],
