@@ -138,9 +138,12 @@ def save_tensors(path: str | Path, tensors: "dict[str, Tensor]", metadata: dict[
 
 
 def write_json(path: str | Path, value) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON with lists of numbers on one line, whole or not at all."""
+    text = json.dumps(value, indent=1, allow_nan=False)
+    # Between a bracket and the next neither string nor object: within strings, line ends are escaped.
+    text = re.sub(r"\[\n([^\[\]{}\"]*)\n *\]", lambda found: f"[{' '.join(found[1].split())}]", text)
     with atomic(path) as part:
-        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path):

@@ -47,7 +47,8 @@ def test_freed_memory_is_not_paid_for_again():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
 def test_what_is_larger_than_the_limit_is_kept_where_all_is():
-    assert faults("keep all", 2**28 + 2**20, 3) < 100 < faults("keep", 2**28 + 2**20, 3)
+    # A machine short of memory takes back some of a gigabyte that lies idle, so that a few pages are paid for again.
+    assert 100 * faults("keep all", 2**28 + 2**20, 3) < faults("keep", 2**28 + 2**20, 3)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")

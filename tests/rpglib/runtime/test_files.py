@@ -16,6 +16,14 @@ from rpglib.runtime import files
 from rpglib.runtime.files import atomic, read_json, save_tensors, write_json
 
 
+def test_lists_of_numbers_stand_on_one_line_and_strings_stay_as_they_are(tmp_path):
+    value = {"x": [1, 2.5, None], "y": [[1, -2e-9], []], "z": ["[\n 1,\n 2\n]", "a, b"], "w": [{"v": [True]}]}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
+    lines = [line.strip() for line in (tmp_path / "x.json").read_text().splitlines()]
+    assert '"x": [1, 2.5, null],' in lines and "[1, -2e-09]," in lines and '"v": [true]' in lines
+
+
 def test_json_round_trip_makes_folders(tmp_path):
     path = tmp_path / "a" / "b.json"
     write_json(path, {"x": [1, 2.5, None], "ä": "ö"})
