@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-# Each round fills 64 MiB, 16,384 pages (or as many values as are asked for), and frees it; the first rounds find their
-# place in memory.
+# Each round fills 64 MiB, 16,384 pages (or as many values as are asked for), and frees it. Of interest is the round with
+# the fewest faults: the first finds its place in memory, and where glibc has several such places, so may others.
 PROGRAM = """
 import resource, sys
 import torch
@@ -28,10 +28,12 @@ if sys.argv[1] == "work":
     train(model, zoo, TrainConfig(steps=2, batch_size=2), device="cpu", progress=False)
     model.generate(steps=2)
 values, rounds = int(sys.argv[2]), int(sys.argv[3])
+found = []
 for _ in range(rounds):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(values)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(found))
 """
 
 
@@ -47,8 +49,7 @@ def test_freed_memory_is_not_paid_for_again():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
 def test_what_is_larger_than_the_limit_is_kept_where_all_is():
-    # A machine short of memory takes back some of a gigabyte that lies idle, so that a few pages are paid for again.
-    assert 100 * faults("keep all", 2**28 + 2**20, 3) < faults("keep", 2**28 + 2**20, 3)
+    assert faults("keep all", 2**28 + 2**20, 4) < 100 < faults("keep", 2**28 + 2**20, 4)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's allocator")
