@@ -65,7 +65,7 @@ class Collecting:
         zoo = zoo_of(self.recipe, self.profile)
         if not kept.exists():
             write_json(kept, {"cpu_seconds": time.process_time() - began})
-        apart = nearest_distance(points([*zoo]))  # of each from the others, in the unit of all distances
+        apart = nearest_distance(points(zoo))  # of each from the others, in the unit of all distances
         own = {"distance": summarise(apart / apart.median())}
         return read_json(kept) | {
             ORIGINALS: measured(zoo.build(), [*zoo], zoo, images.test) | own,

@@ -63,7 +63,7 @@ def retrieval(model: IGPG, layout: Layout, zoo: Zoo, seed: int = 0) -> dict[str,
     wording. Codes are the likeliest; nearest by the parameters of the written network.
     """
     known = zoo.runs.unique().tolist()
-    references = points([zoo[i] for i in range(len(zoo))])
+    references = points(zoo)
     right: dict[str, list[bool]] = {"identity": [], "instruction": [], "unseen wording": []}
     for run in known:
         words = {

@@ -118,7 +118,7 @@ def _diffusion(cells: Sequence[Cell], split: Split) -> dict:
     found: dict[str, list[float]] = {"ensemble": [], "distance": [], "one_state": [], "apart": []}
     for cell in cells:
         zoo = cell.zoo()
-        originals = points([zoo[k] for k in range(len(zoo))])
+        originals = points(zoo)
         unit = nearest_distance(originals).median()
         networks = generate(cell.recipe, cell.model(), NETWORKS, cell.recipe.train.seed)
         alike = written(cell, [0] * NETWORKS)
