@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.notebook import check_parameter
+from experiments.pictures import compact
 from experiments.records import DEFAULT_PROFILE, home
 from rpglib.errors import InputError, choice, shown
 from rpglib.runtime.files import atomic
@@ -344,7 +345,8 @@ def normalise(notebook, folder: Path):
     """Return an executed notebook without what differs from run to run: times, machine paths, papermill's metadata.
 
     `folder` is where it ran; paths of the project around it become relative, and those of the user's home `~/...`.
-    Cell ids, execution counts, tags and outputs stay; of a widget its text stays, as its kernel is gone.
+    Cell ids, execution counts, tags and outputs stay, pictures in 256 colours; of a widget its text stays, as its
+    kernel is gone.
     """
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -357,7 +359,10 @@ def normalise(notebook, folder: Path):
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(output, root) for output in cell.outputs]
             for output in cell.outputs:
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+                data = output.get("data", {})
+                data.pop("application/vnd.jupyter.widget-view+json", None)
+                if "image/png" in data:
+                    data["image/png"] = compact(data["image/png"])
     return notebook
 
 

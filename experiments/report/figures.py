@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from experiments.pictures import few_colours
 from experiments.records import figures_dir, home
 from rpglib.runtime.files import atomic
 
@@ -72,11 +73,6 @@ def save(figure: mpl.figure.Figure, name: str, profile: str) -> Path:
     with atomic(folder / f"{name}.png") as part, Image.open(pixels) as image:
         few_colours(image).save(part, format="png", optimize=True, dpi=image.info["dpi"])
     return (folder / f"{name}.png").relative_to(home())
-
-
-def few_colours(image: Image.Image) -> Image.Image:
-    """The image with the 256 colours that suit it."""
-    return image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def loss_curve(
