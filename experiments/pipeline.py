@@ -66,7 +66,7 @@ def row(
         return _compute(recipe, profile, seed, pick(device), keep_generator)
     if keep_generator:
         return Row(recipe, *recorded(recipe, profile, ORIGINAL, pick(device)))
-    return Row(recipe, _record(recipe, profile))
+    return Row(recipe, read_record(recipe.name, profile, recipe))
 
 
 def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device) -> tuple[dict, RPG, dict[str, Tensor]]:
@@ -77,7 +77,7 @@ def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device)
     """
     folder = generator_dir(profile, recipe.name)
     for attempt in range(ATTEMPTS):
-        record = _record(recipe, profile)
+        record = read_record(recipe.name, profile, recipe)
         try:
             model, companions, digest = RPG.read(folder, device, (companion,))
         except InputError as error:
@@ -87,13 +87,6 @@ def recorded(recipe: Recipe, profile: str, companion: str, device: torch.device)
         # Another process may just be storing a new run of the same.
         time.sleep(0.1 * attempt)
     raise InputError(f"the record of {recipe.name} and what is in {folder} are of two runs; run with fresh=True")
-
-
-def _record(recipe: Recipe, profile: str) -> dict:
-    record = read_record(recipe.name, profile)
-    if not agrees(record["config"], recipe):
-        raise InputError(f"the record of {recipe.name} was made with another seed or recipe; run with fresh=True")
-    return record
 
 
 def _compute(recipe: Recipe, profile: str, seed: int, device: torch.device, keep_generator: bool) -> Row:

@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -117,8 +118,10 @@ def write_record(
     return record
 
 
-def read_record(experiment: str, profile: str) -> dict:
-    """Read a record; one that is absent or none raises `InputError` with the remedy."""
+def read_record(experiment: str, profile: str, config=None, seeds=None) -> dict:
+    """Read a record; one that is absent, or none, or of another configuration or other seeds than are given here,
+    raises `InputError` with the remedy.
+    """
     path = results_dir(profile) / f"{experiment}.json"
     if not path.exists():
         raise InputError(
@@ -127,15 +130,26 @@ def read_record(experiment: str, profile: str) -> dict:
     record = read_json(path)
     if not isinstance(record, dict) or not {"config", "seeds", "numbers"} <= record.keys():
         raise InputError(f"{path} is no record; restore it, or run its notebook with fresh=True to make it")
+    for given, known in ((config, record["config"]), (seeds, record["seeds"])):
+        if given is not None and not agrees(known, given):
+            raise InputError(
+                f"the record of {experiment} was made with other settings or another seed; run with fresh=True"
+            )
     return record
 
 
 def agrees(recorded, config) -> bool:
-    """Whether a record's configuration is that of the dataclass `config`.
+    """Whether a record's configuration is `config`: dataclasses, dicts and lists of them, and plain values.
 
-    A field that the record does not know is younger than it: such a field must have its default value, with which the
-    code does what it did before.
+    A dataclass's field that the record does not know is younger than it: such a field must have its default value, with
+    which the code does what it did before.
     """
+    if isinstance(config, Mapping):
+        same = isinstance(recorded, dict) and recorded.keys() == {str(name) for name in config}
+        return same and all(agrees(recorded[str(name)], value) for name, value in config.items())
+    if isinstance(config, list | tuple | range):
+        same = isinstance(recorded, list) and len(recorded) == len(config)
+        return same and all(map(agrees, recorded, config))
     if not dataclasses.is_dataclass(config):
         return recorded == plain(config, "config")
     if not isinstance(recorded, dict):

@@ -11,7 +11,7 @@ from experiments.adapters.jobs import Combinations, Family, Trained
 from experiments.adapters.large import paper, stand_in
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.settings import Setting
-from experiments.records import agrees, generator_dir, read_record, storing, working_dir, write_record
+from experiments.records import generator_dir, read_record, storing, working_dir, write_record
 from experiments.sweeps.cells import folder_of, run
 from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
@@ -40,10 +40,7 @@ class Study:
         """
         if fresh:
             return self._run()
-        record = read_record(EXPERIMENT, self.profile)
-        if not agrees(record["config"], self.setting) or record["seeds"] != {"all": self.seed}:
-            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
-        return record
+        return read_record(EXPERIMENT, self.profile, self.setting, {"all": self.seed})
 
     def _families(self) -> dict[str, Family]:
         return {name: Family(self.setting, self.profile, self.seed, family=name) for name in FAMILIES}

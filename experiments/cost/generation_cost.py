@@ -82,10 +82,7 @@ def record_of(profile: str, fresh: bool, seed: int = 0, device: str = "auto", mo
     what `more(profile, seed)` adds. Raises `InputError` where the record was made with another seed.
     """
     if not fresh:
-        record = read_record(EXPERIMENT, profile)
-        if record["seeds"] != {"generate": seed}:
-            raise InputError(f"the record of {EXPERIMENT} was made with another seed; run with fresh=True")
-        return record
+        return read_record(EXPERIMENT, profile, seeds={"generate": seed})
     began = time.perf_counter()
     chosen, smoke = pick(device), profile == "smoke"
     found = subjects(profile, seed, chosen.type)

@@ -9,7 +9,7 @@ from experiments.novelty.measures import MULTIPLES, accuracies
 from experiments.novelty.mixing import MIXTURES
 from experiments.pipeline import images_of, seeded
 from experiments.profiles import Recipe
-from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
+from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
 from experiments.sweeps.sweep import vary
 from rpglib.errors import InputError
@@ -79,15 +79,7 @@ class Study:
         """
         if fresh:
             return self._run()
-        record, config = read_record(EXPERIMENT, self.profile), self._config()
-        same = record["config"].keys() == config.keys() and all(
-            agrees(known["recipe"], self.parts[name].recipe)
-            and known | {"recipe": None} == plain({**own, "recipe": None})
-            for (name, known), own in zip(record["config"].items(), config.values(), strict=True)
-        )
-        if not same or record["seeds"] != plain(self._seeds()):
-            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
-        return record
+        return read_record(EXPERIMENT, self.profile, self._config(), self._seeds())
 
     def _config(self) -> dict:
         return {name: {k: v for k, v in vars(part).items() if k != "seeds"} for name, part in self.parts.items()}

@@ -23,7 +23,7 @@ from experiments.ondemand.jobs import (
 )
 from experiments.ondemand.networks import TOGETHER, accuracies
 from experiments.pipeline import images_of
-from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
+from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
 from experiments.sweeps.findings import by_seed
 from rpglib.errors import InputError
@@ -69,16 +69,11 @@ class Study:
         """
         if fresh:
             return self._run()
-        record = read_record(EXPERIMENT, self.profile)
-        config = record["config"]
-        same = agrees(config.get("plan"), self.plan) and config | {"plan": None} == plain(self._config(None))
-        if not same or record["seeds"] != plain(self._seeds()):
-            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
-        return record
+        return read_record(EXPERIMENT, self.profile, self._config(), self._seeds())
 
-    def _config(self, plan_: Plan | None) -> dict:
+    def _config(self) -> dict:
         return {
-            "plan": plan_,
+            "plan": self.plan,
             "variants": self.variants,
             "curve": list(self.curve),
             "sizes": list(self.sizes),
@@ -158,7 +153,7 @@ class Study:
                 EXPERIMENT,
                 self.profile,
                 numbers,
-                config=self._config(self.plan),
+                config=self._config(),
                 seeds=self._seeds(),
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,

@@ -13,7 +13,7 @@ import torch
 
 from experiments.pipeline import generate, images_of, seeded
 from experiments.profiles import Recipe
-from experiments.records import agrees, generator_dir, read_record, storing, write_record
+from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import Cell, folder_of, run
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
@@ -64,18 +64,14 @@ class Sweep:
         return self._run(more) if fresh else self._read()
 
     def _read(self) -> dict:
-        record = read_record(self.experiment, self.profile)
-        known, recipes = record["config"], {name: self.recipe(name) for name in self.variants}
-        if known.keys() != recipes.keys() or not all(agrees(known[name], recipe) for name, recipe in recipes.items()):
-            raise InputError(f"the record of {self.experiment} was made with other variants; run with fresh=True")
+        recipes, seeds = {name: self.recipe(name) for name in self.variants}, [s + self.seed for s in self.seeds]
+        record = read_record(self.experiment, self.profile, recipes, {"cells": seeds})
         for name, row in record["numbers"]["variants"].items():
             taken = [evaluation["step"] for evaluation in row["cells"][0]["evaluations"]]
             if taken != [*self.cells(name)[0].evaluations]:
                 raise InputError(
                     f"the record of {self.experiment} has evaluations after other steps; run with fresh=True"
                 )
-        if record["seeds"] != {"cells": [s + self.seed for s in self.seeds]}:
-            raise InputError(f"the record of {self.experiment} was made with another seed; run with fresh=True")
         return record
 
     def _run(self, more: Callable[["Sweep"], dict] | None) -> dict:

@@ -151,6 +151,25 @@ def test_what_is_recorded_but_unknown_disagrees(recorded):
     assert not records.agrees(recorded, Whole("a"))
 
 
+def test_dicts_and_lists_of_configurations_agree_item_by_item():
+    recorded = {"one": RECORDED, "counts": [1, 2]}
+    older = {"one": without(RECORDED, "part", "width"), "counts": [1, 2]}
+    known = {"one": Whole("a"), "counts": (1, 2)}
+    assert records.agrees(recorded, known) and records.agrees(older, known)
+    assert records.agrees([RECORDED], (Whole("a"),)) and records.agrees({"1": 2}, {1: 2})
+    for other in ({"one": Whole("b")}, {"counts": range(2)}, {"counts": [1]}, {"more": None}):
+        assert not records.agrees(recorded, known | other)
+    assert not records.agrees(recorded, {"one": Whole("a")}) and not records.agrees([], known)
+
+
+def test_a_record_of_other_settings_or_another_seed_is_refused(project):
+    written = write({"mean": 1})
+    assert records.read_record("try", "cpu", written["config"], written["seeds"]) == written
+    for settings in ({"config": {"other": 1}}, {"seeds": {"other": 1}}):
+        with pytest.raises(InputError, match=r"try was made with other settings or another seed; run with fresh=True"):
+            records.read_record("try", "cpu", **settings)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), np.float32("inf"), torch.tensor([0.0, float("-inf")])])
 def test_not_finite_numbers_are_refused_by_place(project, bad):
     write({"mean": 1})

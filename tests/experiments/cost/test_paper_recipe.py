@@ -125,7 +125,7 @@ def test_a_record_holds_both_zoos_and_is_read_again(recipes, record):
         assert zoo["original"]["n"] == 4 and zoo["mean network"]["n"] == 1
         assert [zoo[kind]["points"][-1]["step"] for kind in ("paper", "ours")] == [9, 9]
     assert paper_recipe.record_of(recipes, "smoke", False, 1.0) == record
-    with pytest.raises(InputError, match="another seed or recipe"):
+    with pytest.raises(InputError, match="other settings or another seed"):
         paper_recipe.record_of(paper_recipe.recipes("smoke", 1), "smoke", False, 1.0)
     with pytest.raises(InputError, match="measured on 'cpu' in profile 'smoke', not on 'cuda'"):
         paper_recipe.record_of(recipes, "smoke", True, 1.0, device="cuda")

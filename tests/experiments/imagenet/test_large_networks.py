@@ -190,7 +190,7 @@ def test_rows_without_a_record_are_left_out_and_named(capsys):
     assert capsys.readouterr().out.startswith("resnet18: not measured (no record")
     table = large_tables.accuracies(chosen, found)
     assert table.loc["resnet50"].tolist() == ["79.8", "79.5", "70.00", "70.00", "0.10", "69.00", "71.00"]
-    with pytest.raises(InputError, match="another seed or recipe"):
+    with pytest.raises(InputError, match="other settings or another seed"):
         large_networks.rows(chosen, "paper", fresh=False, seed=1)
 
 

@@ -208,12 +208,12 @@ def test_a_record_keeps_of_a_loss_the_mean_of_its_last_tenth(count, expected):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "made with another seed"),
-        ({"seeds": (0,)}, "made with another seed"),
-        ({"variants": {"base": {}}}, "made with other variants"),
-        ({"variants": {"base": {}, "1d": {"model.position": "learned"}}}, "made with other variants"),
-        ({"variants": {"base": {}, "by index": {"model.position": "1d"}}}, "made with other variants"),
-        ({"base": vary(base("smoke"), {"sampling_steps": 3})}, "made with other variants"),
+        ({"seed": 1}, "other settings or another seed"),
+        ({"seeds": (0,)}, "other settings or another seed"),
+        ({"variants": {"base": {}}}, "other settings or another seed"),
+        ({"variants": {"base": {}, "1d": {"model.position": "learned"}}}, "other settings or another seed"),
+        ({"variants": {"base": {}, "by index": {"model.position": "1d"}}}, "other settings or another seed"),
+        ({"base": vary(base("smoke"), {"sampling_steps": 3})}, "other settings or another seed"),
         ({"experiment": "absent"}, "no record of 'absent'"),
         ({"evaluations": (3,)}, "evaluations after other steps"),
     ],

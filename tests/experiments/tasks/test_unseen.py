@@ -246,7 +246,7 @@ def test_a_record_that_does_not_hold_is_found(result):
 
 
 def test_another_recipe_is_not_mistaken_for_the_recorded_one(result):
-    with pytest.raises(InputError, match="another seed or recipe"):
+    with pytest.raises(InputError, match="other settings or another seed"):
         unseen.unseen_tasks(replace(SMOKE, sampling_steps=9), "smoke", fresh=False, device="cpu")
     assert unseen.at_hand(SMOKE, "smoke", device="cpu").record == result.record
 
