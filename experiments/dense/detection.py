@@ -36,7 +36,7 @@ class Detector:
     roi: int = 5
     mask: int = 7
     hidden: int = 96
-    convolutions: int = 1
+    convolutions: int = 2
     mean: tuple[float, ...] = (0.2,)
     deviation: tuple[float, ...] = (0.25,)
     batch: int = 25
