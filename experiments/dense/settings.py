@@ -42,7 +42,8 @@ class Setting:
     sampling_steps: int = 4
 
 
-# Tokens of 256 values and a recurrent layer as wide: a prototype can say all of its token.
+# Tokens of 256 values and a recurrent layer as wide: a prototype can say all of its token. With a gate on it, which
+# each token learns, it says so sooner.
 _WRITER = RPGConfig(
     token_size=256,
     widths=(256,),
@@ -51,17 +52,21 @@ _WRITER = RPGConfig(
     channels=(1, 4, 8, 4, 1),
     position="learned",
     permutation="gated",
+    prototype_gate=True,
 )
-_LEARNING = replace(SMALL_TRAIN, steps=700, batch_size=2, diffusion_batch=32)
-_POPULATIONS = {"one run": Population(1, _WRITER, _LEARNING), "several runs": Population(3, _WRITER, _LEARNING)}
+_LEARNING = replace(SMALL_TRAIN, steps=1500, batch_size=1, diffusion_batch=32, learning_rate=5e-3)
+_POPULATIONS = {
+    "one run": Population(1, _WRITER, _LEARNING),
+    "two runs": Population(2, _WRITER, replace(_LEARNING, steps=2500, batch_size=2)),
+}
 CPU = {
-    "segmentation": Setting(Segmenter(), Teaching(), _POPULATIONS),
-    "detection": Setting(Detector(backbone=ViTConfig(out=32)), Teaching(learning_rate=1.5e-3), _POPULATIONS),
+    "segmentation": Setting(Segmenter(), Teaching(epochs=8), _POPULATIONS),
+    "detection": Setting(Detector(backbone=ViTConfig(out=32)), Teaching(epochs=4, learning_rate=1.5e-3), _POPULATIONS),
 }
 _SMALL = replace(_WRITER, widths=(32,), d_state=8, token_size=1024, channels=(1, 2, 1))
 _FEW = Teaching(epochs=1, batch=4, tail=2, checkpoints=2)
 _BRIEF = replace(_LEARNING, steps=3, diffusion_batch=16)
-_SCRATCH = {"one run": Population(1, _SMALL, _BRIEF), "several runs": Population(2, _SMALL, _BRIEF)}
+_SCRATCH = {"one run": Population(1, _SMALL, _BRIEF), "two runs": Population(2, _SMALL, _BRIEF)}
 SMOKE = {
     "segmentation": Setting(
         Segmenter(widths=(8, 8, 8, 8), head=8, patch=4), _FEW, _SCRATCH, taught=12, asked=4, calibrated=8, networks=2
