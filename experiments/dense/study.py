@@ -46,6 +46,8 @@ class Study:
         # All runs first: populations share them.
         runs = run(max((row.runs() for row in rows.values()), key=len), f"runs of {self.kind}")
         found = run(list(rows.values()), self.kind)
+        for other in found[1:]:
+            del other["shown"]  # pictures are large
         numbers = {"runs": runs, "populations": dict(zip(rows, found, strict=True)), "scenes": digest(self.asked())}
         return write_record(
             self.kind,
