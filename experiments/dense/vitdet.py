@@ -18,8 +18,8 @@ class ViTConfig:
     """Sizes of the transformer and of its pyramid.
 
     size: pixels along a side, patch: of a token. window: tokens along a side that attend to each other, 0 for all;
-    every `every`-th block attends to all. scales: of the pyramid's maps, relative to the tokens' map; a last one, by
-    pooling, follows them. out: channels of each map.
+    every `every`-th block attends to all. scales: of the pyramid's maps, relative to the tokens' map. out: channels of
+    each map.
     """
 
     size: int = 64
@@ -115,7 +115,7 @@ class ViT(nn.Module):
         self.patch_embed = nn.Sequential(
             OrderedDict(proj=nn.Conv2d(config.channels, config.width, config.patch, config.patch))
         )
-        # The class token's place comes first, as in the weights that ViTDet starts from; it is not used.
+        # Without the class token's place, which the weights that ViTDet starts from have first and nothing uses.
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, side * side, config.width))
         windows = (config.window if (k + 1) % config.every else 0 for k in range(config.depth))
         self.blocks = nn.ModuleList(Block(config, window) for window in windows)
