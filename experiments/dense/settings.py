@@ -54,7 +54,7 @@ _WRITER = RPGConfig(
     permutation="gated",
     prototype_gate=True,
 )
-_LEARNING = replace(SMALL_TRAIN, steps=2000, batch_size=1, diffusion_batch=32, learning_rate=1.2e-2)
+_LEARNING = replace(SMALL_TRAIN, steps=1200, batch_size=1, diffusion_batch=32, learning_rate=1.2e-2)
 _POPULATIONS = {
     "one run": Population(1, _WRITER, _LEARNING),
     "two runs": Population(2, _WRITER, replace(_LEARNING, steps=3000, batch_size=2)),

@@ -11,7 +11,6 @@ from experiments.dense.detection import missed, percent, precision
 from experiments.dense.kinds import Scenes
 from experiments.dense.large import as_beit, paper, stand_in
 from experiments.dense.layouts import ADE20K, CocoInstances, polygon, run_lengths, write_ade, write_coco
-from experiments.dense.pictures import labels, text
 from experiments.dense.scenes import scenes
 from experiments.dense.segmentation import IGNORED, Segmenter, confusion, scores
 from experiments.dense.settings import CPU, SMOKE
@@ -241,7 +240,3 @@ def test_the_papers_way_is_gone_with_scenes_in_public_layouts(tmp_path):
         "COCO": {"box mAP", "mask mAP", "box AP50"},
     }
     assert all(x["n"] == 2 and 0 <= x["min"] <= x["max"] <= 100 for of in found.values() for x in of.values())
-
-
-def test_pictures_are_kept_as_text(few):
-    assert torch.equal(labels(text(few.labels[0]), 64), few.labels[0])
