@@ -57,7 +57,7 @@ _WRITER = RPGConfig(
 _LEARNING = replace(SMALL_TRAIN, steps=1200, batch_size=1, diffusion_batch=32, learning_rate=1.2e-2)
 _POPULATIONS = {
     "one run": Population(1, _WRITER, _LEARNING),
-    "two runs": Population(2, _WRITER, replace(_LEARNING, steps=3000, batch_size=2)),
+    "two runs": Population(2, _WRITER, replace(_LEARNING, steps=4000, batch_size=2)),
 }
 CPU = {
     "segmentation": Setting(Segmenter(), Teaching(epochs=8), _POPULATIONS),
