@@ -62,11 +62,12 @@ def test_the_fused_path_is_tested_with_the_versions_that_conda_names():
     assert set(pins[:2]) == {word for word in named.group(1).split() if "==" in word}
 
 
-def test_the_extra_of_adapters_is_tested_with_exact_versions_beside_the_environment():
+@pytest.mark.parametrize("extra", ["adapters", "dense"])
+def test_an_extra_is_tested_with_exact_versions_beside_the_environment(extra):
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     pins = re.search(r"^EXTRAS := (.*)$", makefile, re.MULTILINE).group(1).split()
     beside = dict(pin.split("==") for pin in pins)
-    assert asked_for(PROJECT["optional-dependencies"]["adapters"]) <= beside.keys() | PINS.keys()
+    assert asked_for(PROJECT["optional-dependencies"][extra]) <= beside.keys() | PINS.keys()
     # What the environment has must not be there in another version.
     assert {name: x for name, x in beside.items() if PINS.get(name, x) != x} == {}
 

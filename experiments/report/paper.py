@@ -90,7 +90,10 @@ ITEMS = (
         "table 2",
         "?",
         "ADE20K (UperNet) and COCO (ViTDet) on ViT-Base",
-        status=_not_attempted(f"no networks for segmentation or detection here; {NO_GPU}"),
+        ("27",),
+        ("segmentation", "detection"),
+        note="UperNet and ViTDet's Mask R-CNN of a few hundred thousand values, on scenes of digits; ADE20K and COCO "
+        f"not attempted: {NO_GPU}; the profile `paper` has a recipe for them",
     ),
     Item(
         "table 3",
@@ -281,6 +284,10 @@ def _size(name: str) -> str:
     if name == "adapters":
         values = next(iter(numbers["families"].values()))["values"]
         return f"adapters of {values:,} values, facts of {images}, {n} families of questions"
+    if "populations" in numbers:
+        found = numbers["populations"]
+        values = next(iter(found.values()))["values"]
+        return f"{name} networks of {values:,} values, {images}, {n} networks of each of {len(found)} generators"
     if "parameters" in numbers:
         return f"{name} ({numbers['parameters']:,} values), {images}, {n} networks of one generator"
     return f"{record['config'].get('architecture', {}).get('name', name)}, {images}, n = {n}"

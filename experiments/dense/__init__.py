@@ -1,0 +1,1 @@
+"""Segmentation and detection networks, written by a generator whole: the experiment behind `27_dense`."""
