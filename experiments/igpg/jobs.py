@@ -22,7 +22,7 @@ from experiments.sweeps.cells import folder_of
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance
-from rpglib.igpg.chunks import Layout
+from rpglib.tokenizer.several import Layout
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior

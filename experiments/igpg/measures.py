@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from experiments.baselines import Networks, points
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
-from rpglib.igpg.chunks import Layout
+from rpglib.tokenizer.several import Layout
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prefix import WORDINGS, instruction, text_features
 from rpglib.zoo.collect import Schedule, train_population

@@ -7,12 +7,12 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.igpg import prefix
-from rpglib.igpg.chunks import Layout, kind_of, unseen
 from rpglib.igpg.codes import Codes, masked_error, usage
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import PREFIX
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
+from rpglib.tokenizer.several import Layout, kind_of, unseen
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
@@ -52,7 +52,7 @@ def trained(zoos, digits):
 
 def test_layouts_cut_networks_of_several_architectures_into_chunks_and_back(zoos, model):
     for zoo, layout in zip(zoos, model.layouts.values(), strict=True):
-        chunks = layout.chunks(zoo)
+        chunks = layout.tokens(zoo)
         assert chunks.shape == (4, len(layout), CONFIG.chunk)
         assert (chunks[:, ~layout.tokenizer.mask] == 0).all()
         back = layout.tokenizer.decode(chunks[1])
@@ -98,7 +98,7 @@ def test_codes_learn_what_they_stand_for(zoos, digits, quantiser, reached):
         found = train_codes(model, zoos, CodesTraining(steps=steps, batch_size=192, learning_rate=2e-3), progress=False)
         assert 1 <= found.usage["perplexity"] <= CONFIG.codebook and 0 <= found.usage["dead"] < 1
         layout = model.layouts["cnn_digits"]
-        chunks, mask = layout.chunks(zoos[0]).flatten(0, 1), layout.tokenizer.mask.repeat(4, 1)
+        chunks, mask = layout.tokens(zoos[0]).flatten(0, 1), layout.tokenizer.mask.repeat(4, 1)
         return masked_error(model.codes.decode(model.codes.encode(chunks)), chunks, mask).item()
 
     # They begin as a product quantiser of rotated values, of four bits for two: 0.117 at best, were the values normal.
