@@ -22,12 +22,12 @@ from experiments.sweeps.cells import folder_of
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance
-from rpglib.tokenizer.several import Layout
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.tokenizer.several import Layout
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split, take

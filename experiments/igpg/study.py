@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 
 from experiments.igpg.jobs import GENERATED, NETWORKS_FILE, ORIGINALS, Codes, Collecting, Rpg, Searching, Written
 from experiments.igpg.measures import Tuning, epochs_until
+from experiments.igpg.several import check_kept
 from experiments.pipeline import images_of
 from experiments.profiles import Recipe
 from experiments.records import agrees, generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
-from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.runtime.files import save_tensors, sha256
@@ -159,21 +159,10 @@ class Study:
         return Searching(**self._shared(), prior=short)
 
     def check_live(self, record: dict, tolerance: float = 1.0) -> str:
-        """Evaluate the kept networks of the first architecture again; their mean accuracy is the record's.
-
-        tolerance: in points. Returns one sentence; raises `AssertionError` where the record does not hold, and
-        `InputError` where the networks are another run's, or absent.
-        """
-        kept = generator_dir(self.profile, EXPERIMENT) / NETWORKS_FILE
-        if not kept.exists() or sha256(kept) != record["generator"]:
-            raise InputError(f"{kept} is not the record's; restore it, or run with fresh=True")
-        recipe, networks = self.recipes[0], load_file(kept)
-        test = images_of(recipe.images).test
-        predicted = predictions(recipe.architecture.build(), networks, test.images)
-        mean = accuracy(predicted, test.labels).mean().item()
-        known = record["numbers"]["architectures"][recipe.name]["rows"][0]["groups"][GENERATED]["mean"]
-        assert abs(mean - known) <= tolerance, f"recomputed accuracy {mean:.2f} differs from the record"
-        return f"{len(predicted)} networks of {recipe.architecture.name} evaluated again; they agree with the record"
+        """As `check_kept`, of the first architecture."""
+        recipe = self.recipes[0]
+        mean = record["numbers"]["architectures"][recipe.name]["rows"][0]["groups"][GENERATED]["mean"]
+        return check_kept(EXPERIMENT, self.profile, record, recipe, mean, tolerance)
 
 
 SETTINGS = ("held_out", "config", "codes", "prior", "rates", "short", "temperatures", "tuning")
