@@ -1,10 +1,11 @@
 """The tables of `25_igpg`, from the numbers of its record; accuracies are in percent, distances in LOO."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from experiments.igpg.jobs import GENERATED, ORIGINALS
+from experiments.igpg.several import SEVERAL
 from experiments.sweeps.tables import over_seeds
 
 RPG = "RPG of its own"
@@ -45,15 +46,20 @@ def accuracy(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
 
 def groups(numbers: dict, name: str) -> pd.DataFrame:
     """Each group of networks of one architecture: accuracy, error-IoU, distance to the nearest original."""
-    one = numbers["architectures"][name]
+    names = (ORIGINALS, *numbers["architectures"][name]["rows"][0]["groups"], RPG)
+    return _groups({group: lambda value, group=group: each(numbers, name, group, value) for group in names})
+
+
+def _groups(found: Mapping[str, Callable]) -> pd.DataFrame:
+    """A row for each group, from what gives a number of its networks by seed."""
     rows = {}
-    for group in (ORIGINALS, *one["rows"][0]["groups"], RPG):
-        lone = each(numbers, name, group, lambda row: row["error_iou"])[0] is None
+    for group, of in found.items():
+        lone = of(lambda row: row["error_iou"])[0] is None
         rows[group] = {
-            "accuracy": over_seeds(each(numbers, name, group, mean)),
-            "worst": over_seeds(each(numbers, name, group, lambda row: row["min"])),
-            "error-IoU": "-" if lone else over_seeds(each(numbers, name, group, lambda row: row["error_iou"])),
-            "distance": over_seeds(each(numbers, name, group, lambda row: row["distance"]["median"])),
+            "accuracy": over_seeds(of(mean)),
+            "worst": over_seeds(of(lambda row: row["min"])),
+            "error-IoU": "-" if lone else over_seeds(of(lambda row: row["error_iou"])),
+            "distance": over_seeds(of(lambda row: row["distance"]["median"])),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -114,3 +120,36 @@ def cost(numbers: dict, names: Sequence[str]) -> pd.DataFrame:
         rows["IGPG, all architectures"][f"{one['name']} (ms)"] = f"{1e3 * sum(ours) / len(ours):.0f}"
         rows["one RPG each, together"][f"{one['name']} (ms)"] = f"{1e3 * sum(theirs) / len(theirs):.0f}"
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def together(numbers: dict, several: dict, names: Iterable[str]) -> pd.DataFrame:
+    """By architecture: accuracy of originals, of one RPG for all, its difference, of IGPG and of one RPG for each."""
+    rows = {}
+    for name in names:
+        one = numbers["architectures"][name]
+        ours = several_each(several, name, SEVERAL, mean)
+        rows[one["name"]] = {
+            "originals": f"{one[ORIGINALS]['mean']:.2f}",
+            SEVERAL: over_seeds(ours),
+            "difference": over_seeds([x - one[ORIGINALS]["mean"] for x in ours]),
+            "IGPG": over_seeds(each(numbers, name, GENERATED, mean)),
+            RPG: over_seeds(each(numbers, name, RPG, mean)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def several_each(several: dict, name: str, group: str, value: Callable[[dict], float]) -> list[float]:
+    """A number of every seed's group of networks of one architecture, of the RPG for several."""
+    return [value(row["groups"][group]) for row in several["architectures"][name]["rows"]]
+
+
+def several_groups(several: dict, name: str) -> pd.DataFrame:
+    """As `groups`, of the RPG for several and what stands beside it."""
+    names = several["architectures"][name]["rows"][0]["groups"]
+    return _groups({group: lambda value, group=group: several_each(several, name, group, value) for group in names})
+
+
+def searched(tried: Mapping[str, Sequence[float]], names: Sequence[str]) -> pd.DataFrame:
+    """What was tried: mean accuracy (percent) on validation images by setting and architecture."""
+    rows = {setting: [f"{x:.1f}" for x in values] for setting, values in tried.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=pd.Index(names, name="architecture"))

@@ -27,7 +27,7 @@ from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.state_dicts import Checkpoint
-from rpglib.tokenizer.several import Layout, family, fields_of, find, kinds_of, read_layouts, write_layouts
+from rpglib.tokenizer.several import Layout, family, fields_of, find, kinds_of, layouts_of, read_layouts, write_layouts
 from rpglib.zoo.architectures import Architecture
 
 HEAD = "several.json"
@@ -44,6 +44,7 @@ class SeveralRPG(nn.Module):
     for a configuration that gives single tokens weights of their own, or networks tasks or conditions.
     """
 
+    @takes(config=of(RPGConfig), layouts=layouts_of)
     @fp32()
     def __init__(self, config: RPGConfig, layouts: Sequence[Layout], states: Sequence[int]):
         super().__init__()

@@ -109,6 +109,11 @@ def zoos_of(name: str, value, sizes: dict) -> list[Zoo]:
     return [of(Zoo)(f"{name}, for each,", zoo, {}) for zoo in each(name, value, "zoos")]
 
 
+def layouts_of(name: str, value, sizes: dict) -> list[Layout]:
+    """A list of layouts, as an argument (`takes`)."""
+    return [of(Layout)(f"{name}, for each,", layout, {}) for layout in each(name, value, "layouts")]
+
+
 def matched(layouts: Mapping[str, Layout], zoos: Sequence[Zoo]) -> list[tuple[Layout, Zoo]]:
     """Each layout with its zoo; raises `InputError` where the zoos are not of these architectures, in their order."""
     names = [zoo.architecture.name if zoo.architecture is not None else "an unknown one" for zoo in zoos]
