@@ -26,6 +26,7 @@ from rpglib.model.several import SeveralRPG
 from rpglib.runtime.files import save_tensors, sha256
 from rpglib.training.loop import TrainConfig
 from rpglib.training.several import new_several, train_several
+from rpglib.zoo.store import Zoo
 
 EXPERIMENT = "several_architectures"
 SEVERAL, UNTRAINED = "RPG for several", "untrained RPG for several"
@@ -33,8 +34,16 @@ CODE = source_digest(sys.modules[__name__], jobs, baselines)
 
 
 @dataclass(frozen=True)
+class Variant:
+    """What one RPG for several architectures is made of, and how it is trained."""
+
+    config: RPGConfig
+    train: TrainConfig
+
+
+@dataclass(frozen=True)
 class Together:
-    """One RPG for all `recipes`, trained with the seed of `train`, and what it writes.
+    """One RPG for all `recipes`, trained with the seed of its variant, and what it writes.
 
     held_out: the recipe of an architecture that is not learned; sampling_steps: of "ddim".
     """
@@ -42,8 +51,7 @@ class Together:
     recipes: tuple[Recipe, ...]
     held_out: Recipe
     profile: str
-    config: RPGConfig
-    train: TrainConfig
+    variant: Variant
     sampling_steps: int
     device: str = "cpu"
 
@@ -54,11 +62,10 @@ class Together:
         return plain({**own, "images": [images_of(x.images).source for x in self.recipes], "several_code": CODE})
 
     def compute(self, folder: Path) -> dict:
-        zoos = [zoo_of(recipe, self.profile) for recipe in self.recipes]
-        model = new_several(zoos, self.config, self.train).to(pick(self.device))
+        zoos, model = self._new()
         asked = (*self.recipes, self.held_out)
         untrained = {recipe.name: self._written(model, recipe) for recipe in asked}
-        training = train_several(model, zoos, self.train, progress=False)
+        training = train_several(model, zoos, self.variant.train, progress=False)
         rows, written = {}, {}
         for recipe in asked:
             began = time.process_time()
@@ -74,8 +81,12 @@ class Together:
             "cpu_seconds": training.processor_seconds,
         }
 
+    def _new(self) -> tuple[list[Zoo], SeveralRPG]:
+        zoos = [zoo_of(recipe, self.profile) for recipe in self.recipes]
+        return zoos, new_several(zoos, self.variant.config, self.variant.train).to(pick(self.device))
+
     def _written(self, model: SeveralRPG, recipe: Recipe) -> Networks:
-        options = {"images": recipe.images, "steps": self.sampling_steps, "seed": self.train.seed}
+        options = {"images": recipe.images, "steps": self.sampling_steps, "seed": self.variant.train.seed}
         return model.generate(NETWORKS, recipe.architecture, **options)
 
     def _groups(self, recipe: Recipe, networks: Networks, untrained: Networks) -> dict:
@@ -83,24 +94,39 @@ class Together:
         zoo, images = zoo_of(recipe, self.profile), images_of(recipe.images)
         module, groups = zoo.build(), {SEVERAL: networks, UNTRAINED: untrained}
         if recipe is not self.held_out:
-            groups |= dict(from_weights(module, zoo, networks, images, self.train.seed, SEVERAL))
+            groups |= dict(from_weights(module, zoo, networks, images, self.variant.train.seed, SEVERAL))
         return {label: measured(module, group, zoo, images.test) for label, group in groups.items()}
+
+
+@dataclass(frozen=True)
+class Searching(Together):
+    """A short training of a variant: its loss, and the accuracy of what it writes on validation images (percent)."""
+
+    def compute(self, folder: Path) -> dict:
+        zoos, model = self._new()
+        training = train_several(model, zoos, self.variant.train, progress=False)
+        tail = training.losses[-max(1, len(training.losses) // 10) :]
+        found = {"loss": sum(tail) / len(tail), "cpu_seconds": training.processor_seconds, "validation": {}}
+        for recipe in self.recipes:
+            part = images_of(recipe.images).validation
+            predicted = predictions(recipe.architecture.build(), self._written(model, recipe), part.images)
+            found["validation"][recipe.name] = accuracy(predicted, part.labels).mean().item()
+        return found
 
 
 @dataclass(frozen=True)
 class Study:
     """One RPG for all `recipes`, trained once for each of `seeds` on the same zoos.
 
-    searched: what was tried before, by its setting, in percent on validation images; it is kept with the record.
+    variants: of which the one with the lowest loss after `short` steps is trained at its full length.
     """
 
     recipes: tuple[Recipe, ...]
     held_out: Recipe
-    config: RPGConfig
-    train: TrainConfig
+    variants: Mapping[str, Variant]
+    short: int
     sampling_steps: int
     seeds: Sequence[int]
-    searched: Mapping[str, Sequence[float]]
     profile: str
     seed: int = 0
     device: str = "cpu"
@@ -127,15 +153,16 @@ class Study:
     def _seeds(self) -> dict:
         return {"zoos": self.seed, "rpg": [seed + self.seed for seed in self.seeds]}
 
-    def _jobs(self) -> list[Together]:
-        shared = (self.recipes, self.held_out, self.profile, self.config)
-        return [
-            Together(*shared, replace(self.train, seed=seed), self.sampling_steps, self.device)
-            for seed in self._seeds()["rpg"]
-        ]
+    def _job(self, kind: type[Together], variant: Variant, **changes) -> Together:
+        variant = replace(variant, train=replace(variant.train, **changes))
+        return kind(self.recipes, self.held_out, self.profile, variant, self.sampling_steps, self.device)
 
     def _run(self) -> dict:
-        began, todo = time.perf_counter(), self._jobs()
+        began, seeds = time.perf_counter(), self._seeds()["rpg"]
+        short = [self._job(Searching, x, steps=self.short, seed=seeds[0]) for x in self.variants.values()]
+        searched = dict(zip(self.variants, run(short, "search"), strict=True))
+        best = min(searched, key=lambda name: searched[name]["loss"])
+        todo = [self._job(Together, self.variants[best], seed=seed) for seed in seeds]
         found = run(todo, EXPERIMENT)
         numbers = {
             "architectures": {
@@ -145,6 +172,8 @@ class Study:
                 }
                 for recipe in (*self.recipes, self.held_out)
             },
+            "searched": searched,
+            "best": best,
             "training": [{key: one[key] for key in ("loss", "parameters", "cpu_seconds")} for one in found],
         }
         with storing(self.profile, EXPERIMENT):

@@ -149,7 +149,22 @@ def several_groups(several: dict, name: str) -> pd.DataFrame:
     return _groups({group: lambda value, group=group: several_each(several, name, group, value) for group in names})
 
 
-def searched(tried: Mapping[str, Sequence[float]], names: Sequence[str]) -> pd.DataFrame:
-    """What was tried: mean accuracy (percent) on validation images by setting and architecture."""
-    rows = {setting: [f"{x:.1f}" for x in values] for setting, values in tried.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=pd.Index(names, name="architecture"))
+def searched(several: dict) -> pd.DataFrame:
+    """What was tried in short trainings: the loss, and accuracy on validation images (percent) by architecture."""
+    rows = {
+        variant: {"loss": f"{one['loss']:.3f}"}
+        | {several["architectures"][name]["name"]: f"{x:.1f}" for name, x in one["validation"].items()}
+        for variant, one in several["searched"].items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def several_cost(several: dict) -> pd.DataFrame:
+    """Seconds of one core for a training, parameters, and milliseconds for a network, means over seeds."""
+    training = several["training"]
+    row = {"training (s)": f"{sum(x['cpu_seconds'] for x in training) / len(training):.0f}"}
+    row["parameters"] = f"{training[0]['parameters']:,}"
+    for one in several["architectures"].values():
+        seconds = [x["seconds"] for x in one["rows"]]
+        row[f"{one['name']} (ms)"] = f"{1e3 * sum(seconds) / len(seconds):.0f}"
+    return pd.DataFrame([row], index=[SEVERAL])
