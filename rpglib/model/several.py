@@ -31,6 +31,8 @@ from rpglib.tokenizer.several import Layout, family, fields_of, find, kinds_of, 
 from rpglib.zoo.architectures import Architecture
 
 HEAD = "several.json"
+HIDDEN = 256
+"""Width of the maps from places: they are computed for every token at each step, however few networks that sees."""
 MOST_STATES = 2**20
 """Permutation states of one architecture."""
 
@@ -205,4 +207,4 @@ def _position(config: RPGConfig, layout: Layout) -> Tensor:
 
 
 def _map(features: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(features, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+    return nn.Sequential(nn.Linear(features, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, width))
