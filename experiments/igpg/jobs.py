@@ -163,10 +163,20 @@ class Codes(Igpg):
         }
 
 
-def fresh_prior(model: IGPG, seed: int) -> None:
-    """Give a generator a prior with new weights."""
+@dataclass(frozen=True)
+class PriorVariant:
+    """The size of a prior, and how it is trained."""
+
+    width: int
+    layers: int
+    training: PriorTraining
+
+
+def fresh_prior(model: IGPG, variant: PriorVariant) -> None:
+    """Give a generator a prior of another size, with new weights."""
+    model.config = replace(model.config, width=variant.width, layers=variant.layers)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(variant.training.seed)
         places = next(iter(model.layouts.values())).places(model.kinds).shape[1]
         model.prior = Prior(model.config, places, len(model.identities)).eval()
     model.prior.entries.copy_(model.codes.codebook.detach())
@@ -188,18 +198,18 @@ def on_validation(model: IGPG, recipes: Sequence[Recipe], temperatures: Sequence
 
 @dataclass(frozen=True)
 class Searching(Igpg):
-    """A short training of the prior with one learning rate, judged by its loss: no network works so early."""
+    """A short training of a prior, judged by its loss: no network works so early."""
 
-    prior: PriorTraining | None = None
+    variant: PriorVariant | None = None
 
     def compute(self, folder: Path) -> dict:
         model, zoos = self.with_codes(), self.zoos()
-        fresh_prior(model, self.prior.seed)
-        trained = train_prior(model, zoos, self.prior, progress=False)
+        fresh_prior(model, self.variant)
+        trained = train_prior(model, zoos, self.variant.training, progress=False)
         tail = trained.losses[-max(1, len(trained.losses) // 10) :]
         return {
-            "learning_rate": self.prior.learning_rate,
-            "steps": self.prior.steps,
+            "steps": len(trained.losses),
+            "cpu_seconds": trained.processor_seconds,
             "loss": sum(tail) / len(tail),
         }
 
@@ -211,16 +221,16 @@ class Written(Igpg):
     temperatures: of which validation images choose one; tuning: how networks are trained on, by the recipe's name.
     """
 
-    prior: PriorTraining | None = None
+    variant: PriorVariant | None = None
     temperatures: tuple[float, ...] = (0.3,)
     tuning: tuple[tuple[str, Tuning], ...] = ()
 
     def compute(self, folder: Path) -> dict:
-        seed = self.prior.seed
+        training, seed = self.variant.training, self.variant.training.seed
         model, zoos = self.with_codes(), self.zoos()
-        fresh_prior(model, seed)
+        fresh_prior(model, self.variant)
         untrained = {r.name: model.generate(NETWORKS, r.architecture.name, seed=seed) for r in self.recipes}
-        trained = train_prior(model, zoos, self.prior, progress=False)
+        trained = train_prior(model, zoos, training, progress=False)
         tried = on_validation(model, self.recipes, self.temperatures, seed)
         temperature = float(max(tried, key=tried.get))
         found = {
@@ -238,7 +248,7 @@ class Written(Igpg):
             "temperature": temperature,
             "loss": thinned(TrainResult(trained.losses)),
             "parameters": sum(p.numel() for p in model.prior.parameters()),
-            "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / self.prior.steps},
+            "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / training.steps},
         }
 
     def _row(self, model: IGPG, recipe: Recipe, zoo: Zoo, seed: int, temperature: float, untrained: Networks) -> dict:

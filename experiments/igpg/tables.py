@@ -88,10 +88,9 @@ def tuning(numbers: dict, name: str, epochs: Sequence[int]) -> pd.DataFrame:
 
 
 def settings(numbers: dict) -> pd.DataFrame:
-    """What was tried: learning rates by their loss (nats), temperatures by accuracy on validation images (percent)."""
+    """What was tried: priors by their loss (nats), temperatures by accuracy on validation images (percent)."""
     rows = [
-        {"tried": f"learning rate {x['learning_rate']:g}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"}
-        for x in numbers["search"]
+        {"tried": f"{name}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"} for name, x in numbers["search"].items()
     ]
     for temperature in numbers["tried"][0]:
         values = [tried[temperature] for tried in numbers["tried"]]
