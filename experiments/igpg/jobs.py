@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from experiments import baselines
 from experiments.baselines import Networks, from_weights, measured, points
@@ -27,6 +28,7 @@ from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer.several import Layout
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
@@ -40,6 +42,15 @@ LOOKED_AT = 1000
 """Validation images on which the temperature is chosen."""
 ORIGINALS, GENERATED, ANONYMOUS, UNTRAINED = "originals", "IGPG", "IGPG, no identity", "untrained prior"
 BLOCK_LESS, SCRATCH = "one block of four left out", "random weights"
+
+
+def row(module: nn.Module, networks: Sequence[Checkpoint], zoo: Zoo, test: Split) -> dict:
+    """What is recorded of a group of networks: accuracy (percent), error-IoU and distance (LOO), to four decimals."""
+    found = measured(module, networks, zoo, test)
+    distance = {"median": round(found["distance"]["median"], 4)}
+    alike = found["error_iou"]
+    own = {name: round(found[name], 4) for name in ("mean", "std", "min", "max")}
+    return own | {"error_iou": None if alike is None else round(alike, 4), "distance": distance}
 
 
 def zoo_of(recipe: Recipe, profile: str) -> Zoo:
@@ -68,7 +79,7 @@ class Collecting:
         apart = nearest_distance(points(zoo))  # of each from the others, in the unit of all distances
         own = {"distance": summarise(apart / apart.median())}
         return read_json(kept) | {
-            ORIGINALS: measured(zoo.build(), [*zoo], zoo, images.test) | own,
+            ORIGINALS: row(zoo.build(), [*zoo], zoo, images.test) | own,
             "parameters": sum(p.numel() for p in zoo.build().parameters()),
         }
 
@@ -95,7 +106,7 @@ class Rpg:
         networks = generate(recipe, model, seed=train.seed)
         seconds = (time.process_time() - began) / len(networks)
         return {
-            "row": measured(zoo.build(), networks, zoo, images.test),
+            "row": row(zoo.build(), networks, zoo, images.test),
             "generator_parameters": sum(p.numel() for p in model.parameters()),
             "cpu_seconds": {"train": training.processor_seconds, "network": seconds},
         }
@@ -151,9 +162,7 @@ class Codes(Igpg):
         pairs.append((self.held_out, self.unknown(model), zoo_of(self.held_out, self.profile)))
         for recipe, layout, zoo in pairs:
             decoded = model.decode(model.encode(zoo, layout), layout)
-            rows[recipe.name] = measured(zoo.build(), decoded, zoo, images_of(recipe.images).test) | {
-                "chunks": len(layout)
-            }
+            rows[recipe.name] = row(zoo.build(), decoded, zoo, images_of(recipe.images).test) | {"chunks": len(layout)}
         return {
             "rows": rows,
             "usage": trained.usage,
@@ -262,7 +271,7 @@ class Written(Igpg):
         groups |= dict(from_weights(module, zoo, networks, images, seed, GENERATED))
         own = [model.identity(name, run) for run in zoo.runs.unique().tolist()]
         return {
-            "groups": {label: measured(module, group, zoo, images.test) for label, group in groups.items()},
+            "groups": {label: row(module, group, zoo, images.test) for label, group in groups.items()},
             "sequence": along_sequence(model, layout, zoo, anonymous),
             "retrieval": retrieval(model, layout, zoo, seed),
             "own_identities": 100 * sum(k in own for k in identity.tolist()) / NETWORKS,
@@ -281,7 +290,7 @@ class Written(Igpg):
         )
         groups[ANONYMOUS] = model.decode(codes, layout)
         groups |= {BLOCK_LESS: less} if (less := shortened(zoos, zoo, images.validation)) else {}
-        rows = {label: measured(module, group, zoo, test) for label, group in groups.items()}
+        rows = {label: row(module, group, zoo, test) for label, group in groups.items()}
         how = dict(self.tuning).get(recipe.name)
         if how is None:
             return {"groups": rows}

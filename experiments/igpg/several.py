@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from experiments import baselines
-from experiments.baselines import Networks, from_weights, measured
+from experiments.baselines import Networks, from_weights
 from experiments.igpg import jobs
-from experiments.igpg.jobs import NETWORKS_FILE, zoo_of
+from experiments.igpg.jobs import NETWORKS_FILE, row, zoo_of
 from experiments.pipeline import NETWORKS, images_of, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
@@ -95,7 +95,7 @@ class Together:
         module, groups = zoo.build(), {SEVERAL: networks, UNTRAINED: untrained}
         if recipe is not self.held_out:
             groups |= dict(from_weights(module, zoo, networks, images, self.variant.train.seed, SEVERAL))
-        return {label: measured(module, group, zoo, images.test) for label, group in groups.items()}
+        return {label: row(module, group, zoo, images.test) for label, group in groups.items()}
 
 
 @dataclass(frozen=True)
