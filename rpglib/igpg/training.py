@@ -18,6 +18,7 @@ from rpglib.igpg.codes import masked_error, usage
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prefix import WORDINGS, image_features, instruction, text_features
+from rpglib.igpg.prior import Prior
 from rpglib.runtime.arguments import flag, of, takes, whole
 from rpglib.runtime.hardware import fp32
 from rpglib.tokenizer.several import Layout, matched, zoos_of
@@ -161,26 +162,28 @@ def train_prior(model: IGPG, zoos: Sequence[Zoo], config: PriorTraining, progres
     sets = [_Written.of(model, zoo, layout) for layout, zoo in matched(model.layouts, zoos)]
     model.prior.entries.copy_(model.codes.codebook.detach())
     prior, generator = model.prior.train(), torch.Generator().manual_seed(config.seed)
-    nobody = len(model.identities)
-    # By length: a step's loss is a mean over chunks, and those of a long network are to weigh as much as any other.
-    lengths = torch.tensor([float(one.codes.shape[1]) for one in sets])
+    # By length: a loss is a mean over chunks, and those of a long network are to weigh as much as any other.
+    whole = sum(one.codes.shape[1] for one in sets)
+    shares = [one.codes.shape[1] / whole for one in sets]
     began, losses = time.process_time(), []
     for _, descend in _steps(prior, config.steps, config.learning_rate, config.weight_decay, "train prior", progress):
-        one = sets[int(lengths.multinomial(1, generator=generator))]
-        rows = torch.randint(len(one.codes), (config.batch_size,), generator=generator)
-        wording = torch.randint(len(WORDINGS), (config.batch_size,), generator=generator)
-        silent, forgotten = torch.rand(2, config.batch_size, generator=generator) < config.forget
-        run = torch.where(silent, len(one.texts) - 1, one.runs[rows])
-        identity = one.identities[rows]
-        codes = one.codes[rows]
-        logits, chosen = prior(
-            codes, one.places, one.texts[run, wording], one.images, torch.where(forgotten, nobody, identity)
-        )
-        loss = F.cross_entropy(logits.flatten(0, 2), codes.flatten())
-        losses.append(descend(loss + CHOOSING * F.cross_entropy(chosen, identity)))
+        found = [_prior_loss(prior, one, config, generator) for one in sets]
+        losses.append(descend(sum(share * loss for share, loss in zip(shares, found, strict=True))))
     seconds = time.process_time() - began
     prior.eval()
     return Trained(losses, seconds)
+
+
+def _prior_loss(prior: Prior, one: "_Written", config: PriorTraining, generator: torch.Generator) -> Tensor:
+    """The loss of random networks of one zoo: of their codes and, with `CHOOSING`, of the identity."""
+    rows = torch.randint(len(one.codes), (config.batch_size,), generator=generator)
+    wording = torch.randint(len(WORDINGS), (config.batch_size,), generator=generator)
+    silent, forgotten = torch.rand(2, config.batch_size, generator=generator) < config.forget
+    run = torch.where(silent, len(one.texts) - 1, one.runs[rows])
+    codes, identity = one.codes[rows], one.identities[rows]
+    told = torch.where(forgotten, prior.identities, identity)
+    logits, chosen = prior(codes, one.places, one.texts[run, wording], one.images, told)
+    return F.cross_entropy(logits.flatten(0, 2), codes.flatten()) + CHOOSING * F.cross_entropy(chosen, identity)
 
 
 @dataclass(frozen=True)
