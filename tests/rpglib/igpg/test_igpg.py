@@ -168,6 +168,15 @@ def test_networks_do_not_depend_on_how_many_are_written(trained):
     assert any(not torch.equal(x, three[1][name]) for name, x in three[0].items())
 
 
+def test_every_step_of_the_prior_sees_every_architecture(zoos, model):
+    before = model.prior.identity.weight.detach().clone()
+    config = PriorTraining(steps=1, batch_size=1, weight_decay=0.0, forget=0.0)
+    train_prior(model, zoos, config, progress=False)
+    moved = (model.prior.identity.weight != before).any(1)[:-1]
+    learned = [name for k, (name, _) in enumerate(model.identities) if moved[k]]
+    assert learned == [*model.layouts]  # one network of each
+
+
 def test_a_prior_learns_two_networks_by_heart(zoos, digits):
     few = [zoo.subset([0, 2]) for zoo in zoos[:1]]
     model = new_igpg(few, {"digits": digits}, replace(CONFIG, chunk=128))
