@@ -9,7 +9,7 @@ from experiments.dense.jobs import Row
 from experiments.dense.kinds import SOURCE, Scenes
 from experiments.dense.large import paper, stand_in
 from experiments.dense.settings import Setting, settings
-from experiments.records import agrees, read_record, working_dir, write_record
+from experiments.records import read_record, working_dir, write_record
 from experiments.sweeps.cells import run
 from rpglib.errors import InputError
 from rpglib.zoo.images import data_root
@@ -35,10 +35,7 @@ class Study:
         """
         if fresh:
             return self._run()
-        record = read_record(self.kind, self.profile)
-        if not agrees(record["config"], self.setting) or record["seeds"] != {"all": self.seed}:
-            raise InputError(f"the record of {self.kind} was made with other settings; run with fresh=True")
-        return record
+        return read_record(self.kind, self.profile, self.setting, {"all": self.seed})
 
     def _run(self) -> dict:
         began = time.perf_counter()

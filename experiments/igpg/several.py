@@ -16,7 +16,7 @@ from experiments.igpg import jobs
 from experiments.igpg.jobs import NETWORKS_FILE, row, zoo_of
 from experiments.pipeline import NETWORKS, images_of, pick, thinned
 from experiments.profiles import Recipe
-from experiments.records import agrees, generator_dir, plain, read_record, storing, write_record
+from experiments.records import generator_dir, plain, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions
@@ -138,13 +138,7 @@ class Study:
         """
         if fresh:
             return self._run()
-        record, config = read_record(EXPERIMENT, self.profile), self._config()
-        known = record["config"]
-        same = known.keys() == config.keys() and len(known["recipes"]) == len(self.recipes)
-        same = same and all(agrees(known[name], config[name]) for name in config if name != "recipes")
-        if not same or not all(map(agrees, known["recipes"], self.recipes)) or record["seeds"] != self._seeds():
-            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
-        return record
+        return read_record(EXPERIMENT, self.profile, self._config(), self._seeds())
 
     def _config(self) -> dict:
         left_out = ("profile", "seed", "seeds", "device")

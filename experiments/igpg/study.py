@@ -22,9 +22,8 @@ from experiments.igpg.measures import Tuning, epochs_until
 from experiments.igpg.several import check_kept
 from experiments.pipeline import images_of
 from experiments.profiles import Recipe
-from experiments.records import agrees, generator_dir, read_record, storing, write_record
+from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
-from rpglib.errors import InputError
 from rpglib.igpg.config import CodesTraining, IGPGConfig
 from rpglib.runtime.files import save_tensors, sha256
 
@@ -62,13 +61,7 @@ class Study:
         """
         if fresh:
             return self._run()
-        record, config = read_record(EXPERIMENT, self.profile), self._config()
-        known = record["config"]
-        same = known.keys() == config.keys() and all(agrees(known[name], config[name]) for name in SETTINGS)
-        same = same and len(known["recipes"]) == len(config["recipes"])
-        if not same or not all(map(agrees, known["recipes"], config["recipes"])) or record["seeds"] != self._seeds():
-            raise InputError(f"the record of {EXPERIMENT} was made with other settings; run with fresh=True")
-        return record
+        return read_record(EXPERIMENT, self.profile, self._config(), self._seeds())
 
     def _config(self) -> dict:
         left_out = ("profile", "seed", "seeds", "rpg_seeds", "device")
@@ -173,10 +166,6 @@ class Study:
         recipe = self.recipes[0]
         mean = record["numbers"]["architectures"][recipe.name]["rows"][0]["groups"][GENERATED]["mean"]
         return check_kept(EXPERIMENT, self.profile, record, recipe, mean, tolerance)
-
-
-SETTINGS = ("held_out", "config", "codes", "priors", "short", "temperatures", "tuning")
-"""Of a record, what must be the study's own beside the recipes and the seeds."""
 
 
 def needed(numbers: dict, name: str, start: str, epochs: Sequence[int]) -> list[int | None]:
