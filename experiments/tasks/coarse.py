@@ -48,7 +48,7 @@ def stand_in(folder: Path, train: int = 2, val: int = 1) -> Path:
 
 
 def small(recipe: TaskRecipe = UNSEEN_PAPER) -> TaskRecipe:
-    """The recipe of profile paper in the sizes of profile smoke, for a vision transformer that is trained from scratch."""
+    """The recipe of profile paper in the sizes of profile smoke, its vision transformer trained from scratch."""
     smoke = unseen_tasks("smoke")
     return replace(
         recipe,
