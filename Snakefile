@@ -2,15 +2,17 @@
 import sys
 from pathlib import Path
 
-from experiments.adapters.extra import absent
+from experiments.adapters import extra as adapters
+from experiments.detectors import extra as detectors
 
 PROFILE = config.get("profile", "cpu")
 FRESH = str(config.get("fresh", True)).lower()
 SEED = config.get("seed", 0)
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
-if without := absent():
-    print(f"26_adapters is left out: without {', '.join(without)} (pip install -e '.[adapters]')", file=sys.stderr)
-    NOTEBOOKS.remove("26_adapters")
+for name, extra in (("26_adapters", adapters), ("28_detectors", detectors)):
+    if without := extra.absent():
+        print(f"{name} is left out: without {', '.join(without)} (pip install -e '.[{name[3:]}]')", file=sys.stderr)
+        NOTEBOOKS.remove(name)
 CODE = sorted(str(path) for package in ("rpglib", "experiments") for path in Path(package).rglob("*.py"))
 
 # Every notebook starts from images, unless named here. The ablations share cells: 07 computes those of their base first.

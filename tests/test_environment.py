@@ -62,11 +62,12 @@ def test_the_fused_path_is_tested_with_the_versions_that_conda_names():
     assert set(pins[:2]) == {word for word in named.group(1).split() if "==" in word}
 
 
-def test_the_extra_of_adapters_is_tested_with_exact_versions_beside_the_environment():
+@pytest.mark.parametrize("extra", ["adapters", "detectors"])
+def test_what_is_beside_the_environment_is_tested_with_exact_versions(extra):
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     pins = re.search(r"^EXTRAS := (.*)$", makefile, re.MULTILINE).group(1).split()
     beside = dict(pin.split("==") for pin in pins)
-    assert asked_for(PROJECT["optional-dependencies"]["adapters"]) <= beside.keys() | PINS.keys()
+    assert asked_for(PROJECT["optional-dependencies"][extra]) <= beside.keys() | PINS.keys()
     # What the environment has must not be there in another version.
     assert {name: x for name, x in beside.items() if PINS.get(name, x) != x} == {}
 
@@ -100,8 +101,8 @@ def test_the_library_requires_what_it_imports_and_nothing_else():
 def test_the_experiments_require_what_they_import():
     extras = PROJECT["optional-dependencies"]
     wanted = imported_by("experiments") - {"jupyter-client", "nbformat", "nbclient"}  # parts of papermill
-    # The adapters' packages are beside the environment; without them the notebook that needs them says so in one line.
-    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"], extras["adapters"])
+    # Some packages are beside the environment; without them the notebooks that need them say so in one line.
+    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"], extras["adapters"], extras["detectors"])
     assert not asked_for(extras["experiments"]) & asked_for(PROJECT["dependencies"])
 
 

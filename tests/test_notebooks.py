@@ -12,7 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from experiments.adapters import extra
+from experiments.adapters import extra as adapters
+from experiments.detectors import extra as detectors
 from experiments.run import parameters, run
 from rpglib.errors import InputError
 
@@ -25,7 +26,7 @@ SMOKE_PARAMETERS = {"06_imagenet": ("-p", "network", "convnext_atto")}
 FROM_SCRATCH = "01_rpg_from_scratch"
 FROM_SCRATCH_LINES = 300
 # Their packages are beside the environment (make test-extras).
-NEED_EXTRAS = {"26_adapters": extra.absent()}
+NEED_EXTRAS = {"26_adapters": adapters.absent(), "28_detectors": detectors.absent()}
 SMOKE_LIMIT = 300  # seconds, against hanging only: a smoke run should take 15
 
 

@@ -146,7 +146,9 @@ def detect(model: nn.Module, state: State, seen: Scenes) -> list[Tensor]:
     for rows in torch.arange(len(seen)).split(TOGETHER):
         written = model(seen.batch(rows.tolist()))
         # No limit of time: what is found may not depend on what else the machine does.
-        found += suppress(written, 0.001, 0.7, multi_label=True, max_det=100, max_time_img=3600.0, nc=model.model[-1].nc)
+        found += suppress(
+            written, 0.001, 0.7, multi_label=True, max_det=100, max_time_img=3600.0, nc=model.model[-1].nc
+        )
     return found
 
 

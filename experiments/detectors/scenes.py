@@ -70,7 +70,9 @@ def _voc(root: Path, n: int, size: int, split: str) -> Scenes:
     from torchvision.datasets import VOCDetection
 
     if not (root / VOC / "ImageSets" / "Main" / f"{VOC_SETS[split]}.txt").is_file():
-        raise InputError(f"PASCAL VOC is not in {root / VOC}; unpack VOCtrainval_11-May-2012.tar there, or set RPG_DATA")
+        raise InputError(
+            f"PASCAL VOC is not in {root / VOC}; unpack VOCtrainval_11-May-2012.tar there, or set RPG_DATA"
+        )
     read = VOCDetection(str(root), year="2012", image_set=VOC_SETS[split])
     # Validation and test are two halves of what is published as `val`.
     first, step = {"train": (0, 1), "validation": (0, 2), "test": (1, 2)}[split]

@@ -57,7 +57,8 @@ class Setting:
         return tasks[seen], tasks[unseen]
 
 
-# The generator of the networks for unseen tasks, but its tokens: YOLOv8n has three hundred times as many values.
+# The generator of the networks for unseen tasks, with larger tokens and smaller batches: YOLOv8n has three hundred times
+# as many values.
 CPU = Setting(
     source="digits",
     size=64,
@@ -67,8 +68,8 @@ CPU = Setting(
     begin=Phase(12, 2e-3, warmup=50),
     zoo=Phase(5, 1e-3),
     kept=(4, 5),
-    model=replace(UNSEEN_DIGITS.model, token_size=4096),
-    train=replace(TASK_TRAIN, steps=600),
+    model=replace(UNSEEN_DIGITS.model, token_size=1024),
+    train=replace(TASK_TRAIN, steps=600, batch_size=4),
     rates={GENERATED: 1e-3, SHARED: 1e-3, SCRATCH: 2e-3},
 )
 _SMALL = {"widths": (32,), "d_state": 8, "channels": (1, 2, 1), "task_width": 8}
@@ -80,7 +81,7 @@ SMOKE = replace(
     begin=Phase(1, 1e-3, batch=4),
     zoo=Phase(2, 1e-3, batch=4),
     kept=(1, 2),
-    model=replace(CPU.model, token_size=65536, **_SMALL),
+    model=replace(CPU.model, token_size=2048, **_SMALL),
     train=replace(TASK_TRAIN, steps=2, diffusion_batch=8, batch_size=2),
     measured=(1, 2),
 )
