@@ -47,7 +47,7 @@ class Phase:
 def build(classes: int, size: int) -> nn.Module:
     """YOLOv8n for images of `size` pixels, with new weights from torch's current random state.
 
-    Its class scores begin as ultralytics says for images of 640 pixels, but for these: few of few places hold an object.
+    Class scores begin as ultralytics has them for images of 640 pixels, but for this size: of few places few are taken.
     """
     model = extra.module("nn.tasks").DetectionModel("yolov8n.yaml", nc=classes, verbose=False)
     model.args = SimpleNamespace(**GAINS)

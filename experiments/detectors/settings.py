@@ -45,9 +45,9 @@ class Setting:
     sampling_steps: int = 4
 
     def split(self) -> tuple[Tensor, Tensor]:
-        """The selections (bits) that are seen, and those that are not: a selection and its opposite are both, or neither.
+        """The selections (bits) that are seen, and those that are not, drawn once for all seeds.
 
-        They are drawn once, for all seeds.
+        A selection and its opposite are both seen, or neither is.
         """
         tasks = all_tasks(len(CLASSES[self.source]))
         rows = torch.randperm(len(tasks) // 2, generator=torch.Generator().manual_seed(0))[: self.selections // 2]
@@ -57,8 +57,8 @@ class Setting:
         return tasks[seen], tasks[unseen]
 
 
-# The generator of the networks for unseen tasks, with larger tokens and smaller batches: YOLOv8n has three hundred times
-# as many values.
+# The generator of the networks for unseen tasks, with larger tokens and smaller batches: YOLOv8n has three hundred
+# times as many values.
 CPU = Setting(
     source="digits",
     size=64,

@@ -76,8 +76,8 @@ class Study:
             return "PASCAL VOC: all of this notebook is about it"
         if self.profile != "smoke" or not fresh:
             return (
-                "PASCAL VOC: not measured; unpack VOCtrainval_11-May-2012.tar into data/datasets, or set RPG_DATA to the "
-                "folder that holds VOCdevkit/, and run profile paper with fresh=True"
+                "PASCAL VOC: not measured; unpack VOCtrainval_11-May-2012.tar into data/datasets, or set RPG_DATA to "
+                "the folder that holds VOCdevkit/, and run profile paper with fresh=True"
             )
         root = voc.stand_in(working_dir(self.profile, "voc"))
         model = replace(SMOKE.model, task_bits=len(voc.VOC_CLASSES))

@@ -25,7 +25,7 @@ def tuned(numbers: Mapping, start: str, epoch: int, measure: str = AP) -> list[f
 
 
 def methods(numbers: Mapping, measure: str = AP) -> dict[str, list[float]]:
-    """By method one measure (percent) for every unseen selection, without fine-tuning; last, of what is trained on it."""
+    """By method one measure (percent) for every unseen selection, without fine-tuning; last, of training on it."""
     found = {name: values(rows, measure) for name, rows in numbers["written"]["measures"].items()}
     return found | {TRAINED: tuned(numbers, SHARED, numbers["tuned"][SHARED]["epochs"][-1], measure)}
 
@@ -52,10 +52,8 @@ def table_21(numbers: Mapping) -> pd.DataFrame:
 
 def beside(numbers: Mapping) -> pd.DataFrame:
     """Both measures (percent) on the unseen selections by method, without fine-tuning: mean ± deviation, and worst."""
-    both = {measure: methods(numbers, measure) for measure in (AP, ONE)}
-    both = {
-        measure: found | {SEEN: values(numbers["written"]["seen_measures"], measure)} for measure, found in both.items()
-    }
+    seen = numbers["written"]["seen_measures"]
+    both = {measure: methods(numbers, measure) | {SEEN: values(seen, measure)} for measure in (AP, ONE)}
     rows = {
         name: {
             key: value
@@ -79,12 +77,13 @@ def setting(sizes: Setting, numbers: Mapping) -> pd.DataFrame:
         "detector": f"YOLOv8n, {begun['parameters']:,} parameters; with statistics {begun['values']:,} values",
         "shared start": f"{sizes.begin.epochs} epochs, rate {sizes.begin.learning_rate:g}; mAP50-95 of all classes "
         f"{begun['measures'][AP] / 100:.3f}",
-        "zoo": f"{len(numbers['zoo']['selections'])} selections, {sizes.zoo.epochs} epochs at {sizes.zoo.learning_rate:g}, "
-        f"checkpoints after {' and '.join(map(str, sizes.kept))}; mAP50-95 "
+        "zoo": f"{len(numbers['zoo']['selections'])} selections, {sizes.zoo.epochs} epochs, rate "
+        f"{sizes.zoo.learning_rate:g}, checkpoints after {' and '.join(map(str, sizes.kept))}; mAP50-95 "
         f"{statistics.fmean(values(numbers['zoo']['measures'])) / 100:.3f}",
-        "generator": f"{written['tokens']:,} tokens of {model.token_size:,}, widths {', '.join(map(str, model.widths))}, "
-        f"{written['generator_parameters']:,} parameters; {sizes.train.steps:,} steps of {sizes.train.batch_size} "
-        f"checkpoints at {sizes.train.learning_rate:g}; {sizes.sampling_steps} steps of DDIM",
+        "generator": f"{written['tokens']:,} tokens of {model.token_size:,}, widths "
+        f"{', '.join(map(str, model.widths))}, {written['generator_parameters']:,} parameters; {sizes.train.steps:,} "
+        f"steps of {sizes.train.batch_size} checkpoints, rate {sizes.train.learning_rate:g}; {sizes.sampling_steps} "
+        "steps of DDIM",
         "fine-tuning": ", ".join(f"{start} {rate:g}" for start, rate in sizes.rates.items()) + " (rates)",
     }
     return pd.DataFrame({"": rows})
