@@ -28,6 +28,7 @@ from rpglib.analysis.memorisation import nearest_distance
 from rpglib.baselines.tasks import mean_network, nearest_task, ridge
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors
+from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import flatten, unflatten
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import train as train_generator
@@ -78,7 +79,7 @@ class Job:
         return scenes.scenes(own.source, own.scenes[split], own.size, part, seed, self.root or data_root())
 
     def module(self) -> nn.Module:
-        return build(self.classes, self.setting.size)
+        return build(self.classes, self.setting.size).to(pick(self.device))
 
     def fresh(self, number: int = 0) -> State:
         return new(self.classes, self.setting.size, 1000 * self.seed + number)
@@ -161,9 +162,9 @@ class Written(Job):
             with torch.random.fork_rng():
                 torch.manual_seed(recipe.seed)
                 made.append(RPG(setting.model, tokenizer))
-        generator, untrained = made[0], made[1].eval()
+        generator, untrained = made[0], made[1].to(pick(self.device)).eval()
         began = time.process_time()
-        training = train_generator(generator, zoo, recipe, folder / "training", "cpu", progress=False)
+        training = train_generator(generator, zoo, recipe, folder / "training", self.device, progress=False)
         learned, options = time.process_time(), {"steps": setting.sampling_steps, "seed": self.seed}
         # One after the other into files: fine-tuning begins from them.
         for number, state in enumerate(generator.generate_each(len(unseen), unseen, **options)):

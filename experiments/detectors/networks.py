@@ -74,12 +74,12 @@ def without_classes(model: nn.Module, trained: State, fresh: State) -> State:
     for scores in _scores(model):
         nn.init.zeros_(scores.weight)
     kept = {id(x) for scores in _scores(model) for x in scores.parameters()}
-    anew = {name: x.detach().clone() for name, x in model.named_parameters() if id(x) in kept}
+    anew = {name: x.detach().to("cpu", copy=True) for name, x in model.named_parameters() if id(x) in kept}
     return {name: anew.get(name, x) for name, x in trained.items()}
 
 
 def state_of(model: nn.Module) -> State:
-    return {name: x.detach().clone() for name, x in model.state_dict().items()}
+    return {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
 
 
 def train(
@@ -93,10 +93,12 @@ def train(
 ) -> list[State]:
     """Train from `start` to detect the selection (bits); return the states after the epochs `save_at`, in their order.
 
-    Scenes come in the order of `seed`. Raises `InputError` where the loss is not finite.
+    The model's device computes; states are the CPU's. Scenes come in the order of `seed`. Raises `InputError` where the
+    loss is not finite.
     """
     model.load_state_dict(start)
     model.train()
+    device = next(model.parameters()).device
     criterion, saves, kept, step = model.init_criterion(), set(save_at), [], 0
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=phase.weight_decay)
     draw = torch.Generator().manual_seed(seed)
@@ -107,7 +109,7 @@ def train(
             rising = min(1.0, (step + 1) / (phase.warmup + 1))
             optimizer.param_groups[0]["lr"] = phase.learning_rate * rising * (1 - step / steps)
             optimizer.zero_grad()
-            loss = criterion(model(seen.batch(rows)), _targets(seen, rows, selection))[0].sum()
+            loss = criterion(model(seen.batch(rows).to(device)), _targets(seen, rows, selection))[0].sum()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimizer.step()
@@ -142,13 +144,12 @@ def detect(model: nn.Module, state: State, seen: Scenes) -> list[Tensor]:
     suppress = extra.module("utils.nms").non_max_suppression
     model.load_state_dict(state)
     model.eval()
-    found = []
+    found, device = [], next(model.parameters()).device
     for rows in torch.arange(len(seen)).split(TOGETHER):
-        written = model(seen.batch(rows.tolist()))
+        written = model(seen.batch(rows.tolist()).to(device))
         # No limit of time: what is found may not depend on what else the machine does.
-        found += suppress(
-            written, 0.001, 0.7, multi_label=True, max_det=100, max_time_img=3600.0, nc=model.model[-1].nc
-        )
+        kept = suppress(written, 0.001, 0.7, multi_label=True, max_det=100, max_time_img=3600.0, nc=model.model[-1].nc)
+        found += [own.cpu() for own in kept]
     return found
 
 

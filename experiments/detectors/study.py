@@ -19,12 +19,16 @@ STARTS = (GENERATED, SHARED, SCRATCH)
 
 @dataclass(frozen=True)
 class Study:
-    """The experiment of one profile; root: where data sets lie, by default where RPG_DATA says."""
+    """The experiment of one profile; root: where data sets lie, by default where RPG_DATA says.
+
+    device: of profile paper; the others' small images are computed on the CPU.
+    """
 
     setting: Setting
     profile: str
     seed: int = 0
     root: Path | None = None
+    device: str = "auto"
 
     def record(self, fresh: bool) -> dict:
         """Compute and record everything (`fresh`), or read the record. Returns the record.
@@ -52,7 +56,7 @@ class Study:
 
     def numbers(self) -> dict:
         """Compute everything; what was computed before is read."""
-        job = Job(self.setting, self.profile, self.seed, root=self.root)
+        job = Job(self.setting, self.profile, self.seed, self.device if self.profile == "paper" else "cpu", self.root)
         found = {}
         # One after the other: each begins from what the one before it left.
         for name, kind in (("begun", Begun), ("zoo", Collected), ("written", Written)):
