@@ -71,7 +71,7 @@ def _voc(root: Path, n: int, size: int, split: str) -> Scenes:
 
     if not (root / VOC / "ImageSets" / "Main" / f"{VOC_SETS[split]}.txt").is_file():
         raise InputError(
-            f"PASCAL VOC is not in {root / VOC}; unpack VOCtrainval_11-May-2012.tar there, or set RPG_DATA"
+            f"PASCAL VOC is not in {root / VOC}; unpack VOCtrainval_11-May-2012.tar in {root}, or set RPG_DATA"
         )
     read = VOCDetection(str(root), year="2012", image_set=VOC_SETS[split])
     # Validation and test are two halves of what is published as `val`.
@@ -82,8 +82,12 @@ def _voc(root: Path, n: int, size: int, split: str) -> Scenes:
         found = read.parse_voc_xml(_parsed(read.annotations[row]))["annotation"]
         scale, left, top = _fit(int(found["size"]["width"]), int(found["size"]["height"]), size)
         own = [[float(x["bndbox"][key]) for key in ("xmin", "ymin", "xmax", "ymax")] for x in found["object"]]
+        if unknown := {x["name"] for x in found["object"]} - set(VOC_CLASSES):
+            raise InputError(f"{read.annotations[row]} names {sorted(unknown)[0]!r}, which is no class of VOC's")
         # VOC counts pixels from 1, and a box's last pixel is in it.
         own = torch.tensor(own).view(-1, 4) - torch.tensor([1.0, 1.0, 0.0, 0.0])
+        if not (own[:, 2:] > own[:, :2]).all():
+            raise InputError(f"{read.annotations[row]} has a degenerate box; give xmin < xmax and ymin < ymax")
         boxes.append(own * scale + torch.tensor([left, top, left, top], dtype=torch.float32))
         classes.append(torch.tensor([VOC_CLASSES.index(x["name"]) for x in found["object"]], dtype=torch.int64))
     return Scenes([Path(read.images[row]) for row in rows], boxes, classes, size, "PASCAL VOC 2012")

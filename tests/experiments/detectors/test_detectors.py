@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,13 @@ def test_where_voc_is_absent_or_damaged_one_line_says_so(tmp_path):
     first.write_text("<annotation>")
     with pytest.raises(InputError, match=r"000000\.xml is damaged"):
         scenes("voc", 0, 64, "train", root=tmp_path)
+    text = (first.parent / "000001.xml").read_text()
+    wrong = {"names 'unicorn'": re.sub("<name>[a-z]*", "<name>unicorn", text, count=1)}
+    wrong["has a degenerate box"] = re.sub("<xmax>[0-9]*", "<xmax>0", text, count=1)
+    for words, changed in wrong.items():
+        first.write_text(changed)
+        with pytest.raises(InputError, match=rf"000000\.xml {words}"):
+            scenes("voc", 0, 64, "train", root=tmp_path)
     with pytest.raises(InputError, match="source"):
         scenes("coco", 1, 64, "train")
 
