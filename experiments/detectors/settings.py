@@ -66,11 +66,11 @@ CPU = Setting(
     selections=60,
     seen=2 / 3,
     begin=Phase(12, 2e-3, warmup=50),
-    zoo=Phase(5, 1e-3),
+    zoo=Phase(5, 2e-3, warmup=12),
     kept=(4, 5),
     model=replace(UNSEEN_DIGITS.model, token_size=1024),
     train=replace(TASK_TRAIN, steps=600, batch_size=4),
-    rates={GENERATED: 1e-3, SHARED: 1e-3, SCRATCH: 2e-3},
+    rates={GENERATED: 5e-4, SHARED: 2e-3, SCRATCH: 2e-3},
 )
 _SMALL = {"widths": (32,), "d_state": 8, "channels": (1, 2, 1), "task_width": 8}
 SMOKE = replace(
