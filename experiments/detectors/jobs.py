@@ -219,12 +219,12 @@ class Tuned(Job):
     """Fine-tuning on each of the unseen selections from one start, measured before it and after some epochs."""
 
     start: str = GENERATED
-    parts = (*Written.parts, "rates", "measured")
+    parts = (*Written.parts, "finetune", "measured")
 
     def compute(self, folder: Path) -> dict:
         setting, module, (_, unseen) = self.setting, self.module(), self.setting.split()
         taught, test = self.scenes("train"), self.scenes("test")
-        phase = replace(setting.zoo, learning_rate=setting.rates[self.start])
+        phase = setting.finetune[self.start]
         found, began = [], time.process_time()
         for number, selection in enumerate(unseen):
             start = self.begin(module, number)

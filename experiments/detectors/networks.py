@@ -30,12 +30,16 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Phase:
-    """One training: epochs, scenes of a batch, and the rate, which rises in `warmup` steps and falls linearly to 0."""
+    """One training: epochs, scenes of a batch, and the rate, which rises in `warmup` steps and falls linearly to 0.
+
+    new: how many times that rate the last layers of the class scores have, which begin anew where all else was trained.
+    """
 
     epochs: int
     learning_rate: float
     batch: int = 32
     warmup: int = 0
+    new: float = 1.0
     weight_decay: float = 5e-4
 
     def __post_init__(self):
@@ -100,14 +104,17 @@ def train(
     model.train()
     device = next(model.parameters()).device
     criterion, saves, kept, step = model.init_criterion(), set(save_at), [], 0
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=phase.weight_decay)
+    last = {id(x) for scores in _scores(model) for x in scores.parameters()}
+    groups = [[x for x in model.parameters() if (id(x) in last) == new] for new in (False, True)]
+    optimizer = torch.optim.AdamW([{"params": group} for group in groups], weight_decay=phase.weight_decay)
     draw = torch.Generator().manual_seed(seed)
     steps = phase.epochs * (len(seen) // phase.batch)
     for epoch in range(phase.epochs):
         order = torch.randperm(len(seen), generator=draw)
         for rows in order[: len(seen) // phase.batch * phase.batch].view(-1, phase.batch).tolist():
             rising = min(1.0, (step + 1) / (phase.warmup + 1))
-            optimizer.param_groups[0]["lr"] = phase.learning_rate * rising * (1 - step / steps)
+            for group, times in zip(optimizer.param_groups, (1.0, phase.new), strict=True):
+                group["lr"] = times * phase.learning_rate * rising * (1 - step / steps)
             optimizer.zero_grad()
             loss = criterion(model(seen.batch(rows).to(device)), _targets(seen, rows, selection))[0].sum()
             loss.backward()

@@ -1,7 +1,7 @@
 """The sizes of the experiment: how many scenes, selections and epochs, and which generator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Setting:
     source: of the scenes, of `size` pixels; scenes: how many of each split, of "all" those that the shared start is
     trained on. selections: how many, in pairs of opposites, of which the share `seen` is learned from. begin: how the
     shared start learns to detect all classes; zoo: how a detector of a selection is trained from it, with a checkpoint
-    after each of the epochs `kept`. rates: of fine-tuning by start, otherwise as `zoo`, measured after the epochs
+    after each of the epochs `kept`. finetune: training on unseen selections by its start, measured after the epochs
     `measured`. model, train, sampling_steps: the generator's.
     """
 
@@ -40,7 +40,7 @@ class Setting:
     kept: tuple[int, ...]
     model: RPGConfig
     train: TrainConfig
-    rates: Mapping[str, float] = field(default_factory=dict)
+    finetune: Mapping[str, Phase]
     measured: tuple[int, ...] = (1, 2, 5)
     sampling_steps: int = 4
 
@@ -66,11 +66,15 @@ CPU = Setting(
     selections=60,
     seen=2 / 3,
     begin=Phase(12, 2e-3, warmup=50),
-    zoo=Phase(5, 2e-3, warmup=12),
+    zoo=Phase(5, 2e-4, warmup=12, new=50.0),
     kept=(4, 5),
     model=replace(UNSEEN_DIGITS.model, token_size=1024),
     train=replace(TASK_TRAIN, steps=600, batch_size=4),
-    rates={GENERATED: 5e-4, SHARED: 2e-3, SCRATCH: 2e-3},
+    finetune={
+        GENERATED: Phase(5, 2e-4, warmup=12),
+        SHARED: Phase(5, 2e-4, warmup=12, new=50.0),
+        SCRATCH: Phase(5, 2e-3, warmup=12),
+    },
 )
 _SMALL = {"widths": (32,), "d_state": 8, "channels": (1, 2, 1), "task_width": 8}
 SMOKE = replace(
@@ -80,6 +84,7 @@ SMOKE = replace(
     selections=6,
     begin=Phase(1, 1e-3, batch=4),
     zoo=Phase(2, 1e-3, batch=4),
+    finetune=dict.fromkeys((GENERATED, SHARED, SCRATCH), Phase(2, 1e-3, batch=4)),
     kept=(1, 2),
     model=replace(CPU.model, token_size=2048, **_SMALL),
     train=replace(TASK_TRAIN, steps=2, diffusion_batch=8, batch_size=2),
@@ -94,11 +99,11 @@ PAPER = Setting(
     selections=520,
     seen=25 / 26,
     begin=Phase(100, 2e-3, batch=16, warmup=1000),
-    zoo=Phase(5, 1e-3, batch=16),
+    zoo=Phase(5, 2e-4, batch=16, warmup=100, new=50.0),
     kept=(5,),
     model=replace(UNSEEN_PAPER.model, task_bits=20),
     train=UNSEEN_PAPER.train,
-    rates=CPU.rates,
+    finetune={start: replace(phase, batch=16) for start, phase in CPU.finetune.items()},
 )
 SETTINGS = {"smoke": SMOKE, "cpu": CPU, "gpu": CPU, "paper": PAPER}
 

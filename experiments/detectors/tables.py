@@ -78,13 +78,14 @@ def setting(sizes: Setting, numbers: Mapping) -> pd.DataFrame:
         "shared start": f"{sizes.begin.epochs} epochs, rate {sizes.begin.learning_rate:g}; mAP50-95 of all classes "
         f"{begun['measures'][AP] / 100:.3f}",
         "zoo": f"{len(numbers['zoo']['selections'])} selections, {sizes.zoo.epochs} epochs, rate "
-        f"{sizes.zoo.learning_rate:g}, checkpoints after {' and '.join(map(str, sizes.kept))}; mAP50-95 "
+        f"{sizes.zoo.learning_rate:g}, new layers {sizes.zoo.new:g} times that; checkpoints after "
+        f"{' and '.join(map(str, sizes.kept))}; mAP50-95 "
         f"{statistics.fmean(values(numbers['zoo']['measures'])) / 100:.3f}",
         "generator": f"{written['tokens']:,} tokens of {model.token_size:,}, widths "
         f"{', '.join(map(str, model.widths))}, {written['generator_parameters']:,} parameters; {sizes.train.steps:,} "
         f"steps of {sizes.train.batch_size} checkpoints, rate {sizes.train.learning_rate:g}; {sizes.sampling_steps} "
         "steps of DDIM",
-        "fine-tuning": ", ".join(f"{start} {rate:g}" for start, rate in sizes.rates.items()) + " (rates)",
+        "fine-tuning": "rates " + ", ".join(f"{start} {x.learning_rate:g}" for start, x in sizes.finetune.items()),
     }
     return pd.DataFrame({"": rows})
 

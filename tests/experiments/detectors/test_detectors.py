@@ -209,6 +209,18 @@ def test_training_learns_its_scenes_repeats_itself_and_keeps_what_was_asked_for(
 
 
 @needs_ultralytics
+def test_new_layers_learn_at_their_own_rate(seen):
+    """Adam's first step is as long as the rate, for every value whose gradient is not small."""
+    start = new(10, 32, 0)
+    phase = Phase(1, 1e-4, batch=8, new=10.0, weight_decay=0.0)
+    (state,) = train(build(10, 32), start, seen, EVERY, phase, 0, (1,))
+    steps = {name: (state[name] - start[name]).abs().max().item() for name in start if name.endswith("conv.weight")}
+    last = (state["model.22.cv3.0.2.weight"] - start["model.22.cv3.0.2.weight"]).abs().max().item()
+    assert last == pytest.approx(1e-3, rel=0.02)
+    assert max(steps.values()) == pytest.approx(1e-4, rel=0.02)
+
+
+@needs_ultralytics
 def test_a_network_that_is_not_finite_detects_nothing(seen):
     state = new(10, 32, 0)
     name = next(name for name, x in state.items() if x.is_floating_point())
