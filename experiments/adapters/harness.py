@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
-from experiments.adapters.extra import package
 from experiments.adapters.questions import Question
+from experiments.extras import ADAPTERS
 from rpglib.errors import InputError, shown
 from rpglib.runtime.files import read_json, write_json
 
@@ -24,11 +24,11 @@ def evaluate(model, tokenizer, tasks: Sequence[str], folder: Path | None = None,
     absent, and for an unknown task.
     """
     with _quiet():
-        lm_eval = package("lm_eval")
+        lm_eval = ADAPTERS.package("lm_eval")
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
-        package("datasets").disable_progress_bars()
+        ADAPTERS.package("datasets").disable_progress_bars()
         # Reading the descriptions of all its own tasks takes it many seconds.
         manager = TaskManager(include_path=folder and str(folder), include_defaults=folder is None)
         if unknown := [name for name in tasks if name not in manager.all_tasks]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from experiments import baselines as weights_of
-from experiments.adapters import adapters, base, extra, facts, files, questions, scoring
+from experiments.adapters import adapters, base, facts, files, questions, scoring
 from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
@@ -37,7 +37,7 @@ from rpglib.training.loop import TrainConfig, TrainResult, train
 from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
-CODE = source_digest(sys.modules[__name__], adapters, base, extra, facts, files, questions, scoring, weights_of)
+CODE = source_digest(sys.modules[__name__], adapters, base, facts, files, questions, scoring, weights_of)
 GENERATED, UNTRAINED, MEAN = "generated", "untrained generator", "mean adapter"
 ORIGINALS = "originals"
 BASE_FOLDER = "base"

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from experiments.dense.extra import package
 from experiments.dense.kinds import Measured, Scenes, Source, batches
 from experiments.dense.scenes import check
 from experiments.dense.vitdet import SimpleFeaturePyramid, ViTConfig
+from experiments.extras import DENSE
 
 FOUND = 0.5
 """An object is found by a box of its class with at least this score and this IoU."""
@@ -105,7 +105,7 @@ def _device(model: nn.Module) -> torch.device:
 
 def precision():
     """COCO's mean average precision of boxes and of masks, by torchmetrics; `update` takes answers and objects."""
-    metric = package("torchmetrics.detection").MeanAveragePrecision(
+    metric = DENSE.package("torchmetrics.detection").MeanAveragePrecision(
         iou_type=("bbox", "segm"), backend="faster_coco_eval"
     )
     metric.warn_on_many_detections = False

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from experiments import baselines as weights_of
 from experiments.baselines import from_weights, points
-from experiments.dense import detection, extra, kinds, pictures, scenes, segmentation, teaching, vitdet
+from experiments.dense import detection, kinds, pictures, scenes, segmentation, teaching, vitdet
 from experiments.dense.kinds import Measured, Scenes, images_of
 from experiments.dense.settings import Population, Setting
 from experiments.dense.teaching import teach
@@ -32,7 +32,7 @@ from rpglib.training.loop import TrainResult, train
 from rpglib.zoo.store import Zoo
 
 CODE = source_digest(
-    sys.modules[__name__], detection, extra, kinds, pictures, scenes, segmentation, teaching, vitdet, weights_of
+    sys.modules[__name__], detection, kinds, pictures, scenes, segmentation, teaching, vitdet, weights_of
 )
 ORIGINALS, GENERATED, UNTRAINED = "originals", "generated", "untrained generator"
 ZOO = "zoo"

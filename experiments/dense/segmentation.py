@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.dense.extra import package
 from experiments.dense.kinds import Measured, Scenes, Source, batches
+from experiments.extras import DENSE
 
 IGNORED = 255
 """A pixel with this label teaches nothing and is not asked for."""
@@ -38,7 +38,7 @@ class Segmenter:
 
     def build(self) -> nn.Module:
         """A new network; its weights come from torch's current random state."""
-        transformers = package("transformers")
+        transformers = DENSE.package("transformers")
         if self.depth:
             backbone = transformers.BeitConfig(
                 hidden_size=self.widths[0],
@@ -110,7 +110,7 @@ def _answering() -> type[nn.Module]:
     What looks at networks of any kind knows answers with two axes.
     """
 
-    class UperNet(package("transformers").UperNetForSemanticSegmentation):
+    class UperNet(DENSE.package("transformers").UperNetForSemanticSegmentation):
         def forward(self, pixel_values: Tensor) -> Tensor:
             return super().forward(pixel_values=pixel_values, return_dict=True).logits.flatten(1)
 

@@ -22,11 +22,14 @@ from rpglib.analysis.accuracy import summarise
 from rpglib.runtime.hardware import pick
 from rpglib.tasks import split_tasks
 from rpglib.training.behaviour import TaskBehaviour
+from rpglib.zoo.images import Split, take
 
 CODE = source_digest(sys.modules[__name__], task_zoo, measures)
 RECORD = "unseen_tasks_asked"
 NETWORKS, IMAGES, WEIGHT = 16, 64, 16.0
 """Networks that a step asks about, images of each, and the weight of what they answer."""
+HELD = 2048
+"""Images that are held in memory where they are too many to be all held: they are drawn from at every step."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Asked:
             seen = some_pairs(seen, len(tasks.bits), self.count, self.split)
         behaviour = TaskBehaviour(
             tasks.bits if variant.all_tasks else tasks.bits[seen],
-            images.train,
+            images.train if isinstance(images.train, Split) else take(images.train, HELD),
             recipe.architecture,
             networks=NETWORKS,
             batch_size=IMAGES,

@@ -12,7 +12,7 @@ from rpglib.analysis.accuracy import answers
 from rpglib.baselines.kernel_ridge import kernel_ridge
 from rpglib.baselines.tasks import majority_class, mean_network, nearest_task, ridge
 from rpglib.runtime.state_dicts import unflatten
-from rpglib.zoo.images import Images, labels_of
+from rpglib.zoo.images import Images, Split, labels_of
 
 Writer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -43,7 +43,9 @@ def measure_baselines(
 ) -> dict[str, Tensor]:
     """The accuracies (U,) in percent on the unseen tasks of every baseline without a generator, by its name."""
     bits, test = tasks.bits[unseen], images.test
-    constant = majority_class(bits, labels_of(images.train).bincount(minlength=images.num_classes))
+    # A stream for training does not give all its images; of what is held back of them, every class has its share.
+    counted = images.train if isinstance(images.train, Split) else images.validation
+    constant = majority_class(bits, labels_of(counted).bincount(minlength=images.num_classes))
     found = {"majority class": percent(constant[:, None] == bits[:, labels_of(test)])}
     for name, write in writers(tasks.columns(HEAD)).items():
         written = unflatten(write(tasks.bits[seen], tasks.weights[seen], bits), tasks.start)
@@ -56,7 +58,7 @@ def lookup(recipe: TaskRecipe, tasks: TaskZoo, bits: Tensor, images: Images, dev
 
     No training for tasks is needed. Without an entry where that network does not know the classes of the images.
     """
-    if not recipe.architecture.small:
+    if recipe.pretrained:
         return {}
     module = for_all_classes(recipe.architecture, images).build()
     named, labels = answers(module, [tasks.trained], images.test, device=device)

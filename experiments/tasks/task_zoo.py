@@ -95,7 +95,7 @@ def _with_zero_head(trained: dict[str, Tensor], architecture: Architecture) -> d
 def pretrained(recipe: TaskRecipe, images: Images, path: Path, device: torch.device) -> dict[str, Tensor]:
     """Return the network whose backbone all tasks start from, read from `path` where the same recipe left it there.
 
-    Small networks are trained to tell all classes apart, timm models come with timm's pretrained weights.
+    It comes with timm's weights where the recipe says so, and is trained here to tell all classes apart otherwise.
     """
     architecture, seed = recipe.architecture, recipe.collect.seed
     identity = json.dumps({"pretrain": asdict(recipe.pretrain), "architecture": asdict(architecture), "seed": seed})
@@ -104,13 +104,13 @@ def pretrained(recipe: TaskRecipe, images: Images, path: Path, device: torch.dev
         with safe_open(path, "pt") as file:
             if (file.metadata() or {}).get("identity") == identity:
                 return load_file(path)
-    if architecture.small:
+    if recipe.pretrained:
+        trained = architecture.pretrained().state_dict()
+    else:
         teacher = for_all_classes(architecture, images)
         untrained = init_population(teacher, [seed])
         states = train_population(teacher.build().to(device), untrained, images.train, recipe.pretrain, [seed])
         trained = {name: values[0, 0].cpu() for name, values in states.items()}
-    else:
-        trained = architecture.pretrained().state_dict()
     save_tensors(path, trained, {"identity": identity})
     return trained
 

@@ -412,7 +412,8 @@ def _timm_loader(files: Files, settings: dict, training: bool, workers: int, bat
         **{name: settings[name] for name in ("input_size", "interpolation", "mean", "std", "crop_pct")},
         batch_size=batch_size,
         is_training=training,
-        num_workers=workers,
+        # A few batches are read sooner than a process starts.
+        num_workers=min(workers, len(files) // (4 * batch_size)),
         use_prefetcher=False,
         persistent_workers=False,
     )

@@ -8,19 +8,20 @@ from itertools import combinations as pairs_of
 import pytest
 import torch
 
-from experiments.adapters import base, extra, files, harness, large
+from experiments.adapters import base, files, harness, large
 from experiments.adapters.adapters import TARGETS, AdapterConfig, adapted, fresh, put, state_of, train_adapter
 from experiments.adapters.facts import facts
 from experiments.adapters.jobs import beside, combined
 from experiments.adapters.questions import FAMILIES, Question, questions
 from experiments.adapters.scoring import Sheet
 from experiments.adapters.settings import CPU, SMOKE, combinations
+from experiments.extras import ADAPTERS
 from rpglib.errors import InputError
 from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
-pytestmark = pytest.mark.skipif(bool(extra.absent()), reason="without the extra `adapters`: make test-extras")
-FACTS = None if extra.absent() else facts()
+pytestmark = pytest.mark.skipif(bool(ADAPTERS.absent()), reason="without the extra `adapters`: make test-extras")
+FACTS = None if ADAPTERS.absent() else facts()
 CONFIG = AdapterConfig(epochs=2, batch=8, checkpoints=3)
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from experiments.adapters import extra
 from experiments.adapters.facts import facts
 from experiments.adapters.questions import FAMILIES, SPLITS, questions, statements
+from experiments.extras import ADAPTERS
 from rpglib.errors import InputError
 
-pytestmark = pytest.mark.skipif(bool(extra.absent()), reason="without the extra `adapters`: make test-extras")
-FACTS = None if extra.absent() else facts()
+pytestmark = pytest.mark.skipif(bool(ADAPTERS.absent()), reason="without the extra `adapters`: make test-extras")
+FACTS = None if ADAPTERS.absent() else facts()
 
 
 def subjects(question):

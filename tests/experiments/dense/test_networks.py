@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from experiments.dense import extra
 from experiments.dense.detection import missed, percent, precision
 from experiments.dense.kinds import Scenes
 from experiments.dense.large import as_beit, paper, stand_in
@@ -15,11 +14,12 @@ from experiments.dense.scenes import scenes
 from experiments.dense.segmentation import IGNORED, Segmenter, confusion, scores
 from experiments.dense.settings import CPU, SMOKE
 from experiments.dense.teaching import Teaching, teach
+from experiments.extras import DENSE
 from rpglib.errors import InputError
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.store import Zoo
 
-needs_extra = pytest.mark.skipif(bool(extra.absent()), reason="without the extra `dense`: make test-extras")
+needs_extra = pytest.mark.skipif(bool(DENSE.absent()), reason="without the extra `dense`: make test-extras")
 FEW = Teaching(epochs=2, batch=4, tail=4, checkpoints=2)
 
 

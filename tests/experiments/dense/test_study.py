@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from experiments.dense import extra, study
+from experiments.dense import study
 from experiments.dense.jobs import Measuring
 from experiments.dense.kinds import Scenes
 from experiments.dense.pictures import labels, text
 from experiments.dense.settings import SMOKE
 from experiments.dense.study import Study, digest
 from experiments.dense.tables import groups, minutes, table_2
+from experiments.extras import DENSE
 from rpglib.errors import InputError
 
-needs_extra = pytest.mark.skipif(bool(extra.absent()), reason="without the extra `dense`: make test-extras")
+needs_extra = pytest.mark.skipif(bool(DENSE.absent()), reason="without the extra `dense`: make test-extras")
 
 
 def test_pictures_are_kept_as_text():

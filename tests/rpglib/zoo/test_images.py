@@ -304,7 +304,7 @@ def test_the_validation_images_of_imagenet_are_neither_trained_nor_tested_on(tmp
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_of_imagenet_is_one_line(tmp_path, workers):
     for part in ("train", "val"):
-        write_folder(tmp_path / part / "cat", 2)
+        write_folder(tmp_path / part / "cat", 8)  # four batches: enough for a process of the loader
     (tmp_path / "val" / "cat" / "1.png").write_bytes(b"nonsense")
     images = imagenet(tmp_path, workers=workers)
     with pytest.raises(InputError, match=r"val/cat/1\.png is damaged .*; unpack it again") as caught:

@@ -1,0 +1,1 @@
+"""Detectors of selected classes, written by a generator: the experiment behind `28_detectors`."""
