@@ -127,10 +127,10 @@ class Row:
 
 
 def read_zoo(runs: Sequence[Run]) -> Zoo:
-    """The checkpoints of several runs that were computed."""
+    """The checkpoints of several runs that were computed, in turn, so that the first ones are of all runs."""
     parts = [Zoo.open(folder_of(one) / ZOO) for one in runs]
-    checkpoints = [part[k] for part in parts for k in range(len(part))]
-    numbers = torch.cat([part.runs for part in parts])
+    checkpoints = [part[k] for k in range(len(parts[0])) for part in parts]
+    numbers = torch.stack([part.runs for part in parts], 1).flatten()
     return Zoo.from_checkpoints(checkpoints, runs=numbers, accuracies=None)
 
 

@@ -21,7 +21,9 @@ class Segmenter:
     """UperNet of these sizes. `widths` are of the stages of ConvNeXt, or, with `depth`, one of BEiT's transformer.
 
     patch: pixels along a side of a token. head: width of UperNet's own maps. depth: blocks of the transformer, of which
-    four equally spaced ones are looked at, 0 for ConvNeXt. batch: images that are answered together.
+    four equally spaced ones are looked at, 0 for ConvNeXt. batch: images that are answered together. ground: how much
+    pixels of the first class count in training; where most are of it, less than 1 keeps a network from answering it
+    everywhere for half of its training.
     """
 
     main: str = "mIoU"
@@ -35,6 +37,7 @@ class Segmenter:
     depth: int = 0
     heads: int = 12
     batch: int = 50
+    ground: float = 1.0
 
     def build(self) -> nn.Module:
         """A new network; its weights come from torch's current random state."""
@@ -78,10 +81,12 @@ class Segmenter:
         )
 
     def loss(self, model: nn.Module, taught: Scenes) -> Tensor:
-        """Cross-entropy over the pixels of these scenes."""
+        """Cross-entropy over the pixels of these scenes, weighted by class."""
         device = next(model.parameters()).device
+        weights = torch.ones(self.classes, device=device)
+        weights[0] = self.ground
         logits = self.logits(model, taught.images.to(device))
-        return F.cross_entropy(logits, taught.labels.to(device), ignore_index=IGNORED)
+        return F.cross_entropy(logits, taught.labels.to(device), weights, ignore_index=IGNORED)
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits (n, classes, H, W) of images (n, C, H, W)."""

@@ -60,7 +60,7 @@ _POPULATIONS = {
     "two runs": Population(2, _WRITER, replace(_LEARNING, steps=4000, batch_size=2)),
 }
 CPU = {
-    "segmentation": Setting(Segmenter(), Teaching(epochs=8), _POPULATIONS),
+    "segmentation": Setting(Segmenter(ground=0.2), Teaching(epochs=6), _POPULATIONS),
     "detection": Setting(Detector(backbone=ViTConfig(out=32)), Teaching(epochs=4, learning_rate=1.5e-3), _POPULATIONS),
 }
 _SMALL = replace(_WRITER, widths=(32,), d_state=8, token_size=1024, channels=(1, 2, 1))

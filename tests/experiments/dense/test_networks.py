@@ -92,6 +92,20 @@ def test_pixels_that_are_ignored_teach_and_count_nothing(few):
     assert len(kind.measure(model, hidden).wrong) == 2 * 32 * 64
 
 
+@needs_extra
+def test_the_ground_counts_as_much_as_is_said(few):
+    """Without it the loss is that of the digits' pixels alone."""
+    kind, part = SMOKE["segmentation"].kind, few[torch.arange(2)]
+    torch.manual_seed(0)
+    model = kind.build().eval()
+    with torch.no_grad():
+        each = torch.nn.functional.cross_entropy(kind.logits(model, part.images), part.labels, reduction="none")
+        for ground in (0.0, 0.2, 1.0):
+            weights = torch.where(part.labels == 0, ground, 1.0)
+            expected = (weights * each).sum() / weights.sum()
+            assert replace(kind, ground=ground).loss(model, part).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 # ---- networks -----------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from experiments.dense import study
-from experiments.dense.jobs import Measuring
+from experiments.dense.jobs import Measuring, Row, read_zoo
 from experiments.dense.kinds import Scenes
 from experiments.dense.pictures import labels, text
 from experiments.dense.settings import SMOKE
@@ -52,6 +52,8 @@ def test_a_record_of_segmentation(home):
     assert one["groups"].keys() == {"originals", *alike}
     assert two["groups"].keys() == {"originals", *alike, "midpoint, two runs"}
     assert one["groups"]["originals"]["distance"] == pytest.approx(1)
+    rows = Row(asked.setting, "smoke", population="two runs").runs()
+    assert read_zoo(rows).runs.tolist() == [0, 1, 0, 1]
     assert asked.record(False)["numbers"] == record["numbers"]
     assert "the record's" in asked.check_live(record)
     assert [row["image"].shape for row in asked.pictures(record)] == [(64, 64)] * 3
