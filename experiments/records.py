@@ -130,6 +130,11 @@ def read_record(experiment: str, profile: str, config=None, seeds=None) -> dict:
     record = read_json(path)
     if not isinstance(record, dict) or not {"config", "seeds", "numbers"} <= record.keys():
         raise InputError(f"{path} is no record; restore it, or run its notebook with fresh=True to make it")
+    return of_settings(record, experiment, config, seeds)
+
+
+def of_settings(record: dict, experiment: str, config=None, seeds=None) -> dict:
+    """The record, where it is of this configuration and of these seeds, if given; `InputError` with the remedy."""
     for given, known in ((config, record["config"]), (seeds, record["seeds"])):
         if given is not None and not agrees(known, given):
             raise InputError(

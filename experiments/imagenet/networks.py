@@ -15,7 +15,7 @@ import torch
 from experiments.cost.workers import worker
 from experiments.pipeline import images_for, row, seeded
 from experiments.profiles import Recipe, paper_recipe
-from experiments.records import PROFILES, read_record
+from experiments.records import PROFILES, of_settings, read_record
 from rpglib.errors import InputError, choice
 from rpglib.model.config import RPGConfig
 from rpglib.runtime.allocator import keep_freed_memory
@@ -133,11 +133,11 @@ def rows(
     found = {}
     for name, recipe in chosen.items():
         try:
-            read_record(recipe.name, profile)
+            record = read_record(recipe.name, profile)
         except InputError as error:
             print(f"{name}: not measured ({error})")
             continue
-        found[name] = read_record(recipe.name, profile, seeded(recipe, seed))["numbers"]
+        found[name] = of_settings(record, recipe.name, seeded(recipe, seed))["numbers"]
     return found
 
 
