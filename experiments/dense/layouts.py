@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from experiments.dense.kinds import Scenes
 from experiments.dense.scenes import check
 from experiments.dense.segmentation import IGNORED
+from experiments.pictures import opened
 from rpglib.errors import InputError
 from rpglib.runtime.files import write_json
 
@@ -34,11 +35,7 @@ class Files:
 
     def picture(self, row: int) -> tuple[Tensor, tuple[int, int]]:
         """An image (3, size, size) from 0 to 1, its longer side resized, zeros below or right; and (height, width)."""
-        try:
-            with Image.open(self.images[row]) as image:
-                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.images[row]} is damaged ({error}); unpack it again") from None
+        pixels = torch.from_numpy(np.array(opened(self.images[row], "RGB"))).permute(2, 0, 1).float() / 255
         height, width = self.fitted(tuple(pixels.shape[1:]))
         small = interpolate(pixels[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False)
         return _filled(small[0], self.size, 0.0), (height, width)
@@ -69,8 +66,7 @@ class ADE20K(Files):
         images, labels = [], []
         for row in rows.tolist():
             image, sides = self.picture(row)
-            with Image.open(self.annotations[row]) as file:
-                said = torch.from_numpy(np.array(file)).long()
+            said = torch.from_numpy(np.array(opened(self.annotations[row]))).long()
             said = torch.where(said == 0, IGNORED, said - 1)
             said = interpolate(said[None, None].float(), size=sides, mode="nearest")[0, 0].long()
             images.append(image)

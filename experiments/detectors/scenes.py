@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
 from experiments.dense import scenes as digits
+from experiments.pictures import opened
 from rpglib.errors import InputError, choice
 from rpglib.tasks import CLASS_NAMES
 
@@ -109,9 +109,9 @@ def _fit(width: int, height: int, size: int) -> tuple[float, int, int]:
 
 
 def _read(path: Path, size: int) -> Tensor:
-    with Image.open(path) as image:
-        scale, left, top = _fit(*image.size, size)
-        sides = (round(image.width * scale), round(image.height * scale))
-        pixels = torch.from_numpy(np.array(image.convert("RGB").resize(sides))).permute(2, 0, 1).float() / 255
+    image = opened(path, "RGB")
+    scale, left, top = _fit(*image.size, size)
+    sides = (round(image.width * scale), round(image.height * scale))
+    pixels = torch.from_numpy(np.array(image.resize(sides))).permute(2, 0, 1).float() / 255
     right, below = size - left - sides[0], size - top - sides[1]
     return pad(pixels, (left, right, top, below), value=114 / 255)  # the grey of YOLO's own borders

@@ -237,6 +237,10 @@ def test_damaged_files_are_named(tmp_path, few):
     (tmp_path / "ADEChallengeData2016" / "annotations" / "validation" / "ADE_valid_00000002.png").unlink()
     with pytest.raises(InputError, match=r"ADE_valid_00000002\.png is absent"):
         ADE20K(tmp_path, "val", 64)
+    labels = tmp_path / "ADEChallengeData2016" / "annotations" / "validation" / "ADE_valid_00000002.png"
+    labels.write_bytes(b"nothing of a picture")
+    with pytest.raises(InputError, match=r"ADE_valid_00000002\.png is damaged"):
+        ADE20K(tmp_path, "val", 64)[torch.tensor([1])]
     image = tmp_path / "coco" / "val2017" / f"{1:012d}.jpg"
     image.write_bytes(image.read_bytes()[:40])
     with pytest.raises(InputError, match=r"000000000001\.jpg is damaged"):

@@ -91,6 +91,11 @@ def test_where_voc_is_absent_or_damaged_one_line_says_so(tmp_path):
             scenes("voc", 0, 64, "train", root=tmp_path)
     with pytest.raises(InputError, match="source"):
         scenes("coco", 1, 64, "train")
+    image = next((first.parents[1] / "JPEGImages").glob("000001.jpg"))
+    image.write_bytes(image.read_bytes()[:40])
+    first.write_text(text)
+    with pytest.raises(InputError, match=r"000001\.jpg is damaged"):
+        scenes("voc", 0, 64, "train", root=tmp_path).batch([1])
 
 
 @pytest.mark.parametrize("sizes", [CPU, SMOKE])
