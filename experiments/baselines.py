@@ -19,8 +19,10 @@ from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.perturbation import gaussian, noised
 from rpglib.analysis.similarity import mean_iou
 from rpglib.errors import InputError
+from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.state_dicts import STATISTICS, Checkpoint, unflatten
+from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.images import Images, Split, take
 from rpglib.zoo.store import Zoo
 
@@ -46,11 +48,16 @@ def ahead(numbers: Mapping, names: Iterable[str]) -> dict[str, np.ndarray]:
     return {name: generated - np.resize(baselines[name]["accuracies"], len(generated)) for name in names}
 
 
+def before_training(config: RPGConfig, tokenizer: ParameterTokenizer, seed: int) -> RPG:
+    """A generator that has learned nothing; its weights follow from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return RPG(config, tokenizer)
+
+
 def untrained(recipe: Recipe, model: RPG) -> RPG:
     """A generator with the tokenizer and the configuration of `model`, and with weights as they are before training."""
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.train.seed)
-        return RPG(recipe.model, model.tokenizer).to(model.device).eval()
+    return before_training(recipe.model, model.tokenizer, recipe.train.seed).to(model.device).eval()
 
 
 def populations(
@@ -70,15 +77,17 @@ def populations(
         "untrained generator",
         untrained(recipe, model).generate(n, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed),
     )
-    yield from from_weights(module, zoo, generated, images, seed)
+    yield from from_weights(module, zoo, generated, take(images.train, CALIBRATION).images, seed)
 
 
 def from_weights(
-    module: nn.Module, zoo: Zoo, generated: Sequence[Checkpoint], images: Images, seed: int = 0, name: str = "RPG"
+    module: nn.Module, zoo: Zoo, generated: Sequence[Checkpoint], calibration: Tensor, seed: int = 0, name: str = "RPG"
 ) -> Iterator[tuple[str, Networks]]:
-    """The baselines that are made of a zoo's weights alone, as in `populations`; `name` is that of the generator."""
+    """The baselines that are made of a zoo's weights alone, as in `populations`; `name` is that of the generator.
+
+    calibration: training images (n, C, S, S) on which BatchNorm's statistics are measured afresh.
+    """
     originals, n = [zoo[i] for i in range(len(zoo))], len(generated)
-    calibration = take(images.train, CALIBRATION).images
     yield "mean network", [mean_network(originals)]
     weights = points(originals)
     far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.baselines import measured, populations, untrained
+from experiments.baselines import before_training, measured, populations, untrained
 from experiments.profiles import NETWORKS, Recipe
 from experiments.records import agrees, generator_dir, key, read_record, storing, working_dir, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
@@ -394,9 +394,7 @@ def fit_until(
 def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:
     """The recipe's generator before its training, with a tokenizer fitted to the zoo."""
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.train.seed)
-        return RPG(recipe.model, tokenizer)
+    return before_training(recipe.model, tokenizer, recipe.train.seed)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:

@@ -19,7 +19,7 @@ from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
 from experiments.adapters.settings import Setting, combinations
-from experiments.baselines import points
+from experiments.baselines import before_training, points
 from experiments.pipeline import thinned
 from experiments.records import plain
 from experiments.sweeps.cells import folder_of, run
@@ -80,12 +80,8 @@ class Job:
         """A generator of the zoo, another that is not trained, and what was found in training."""
         tokenizer = ParameterTokenizer.fit(zoo, config.token_size, normalisation=normalisation)
         recipe = replace(recipe, seed=recipe.seed + self.seed)
-        made = []
-        for _ in range(2):
-            with torch.random.fork_rng():
-                torch.manual_seed(recipe.seed)
-                made.append(RPG(config, tokenizer))
-        return made[0], made[1].eval(), train(made[0], zoo, recipe, device="cpu", progress=False)
+        generator, new = (before_training(config, tokenizer, recipe.seed) for _ in range(2))
+        return generator, new.eval(), train(generator, zoo, recipe, device="cpu", progress=False)
 
 
 @dataclass(frozen=True)

@@ -7,33 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from experiments.adapters import base, files, harness
 from experiments.adapters.adapters import AdapterConfig, adapted, fresh, put, train_adapter
 from experiments.adapters.facts import facts
 from experiments.adapters.questions import Question, questions
 from experiments.adapters.settings import SMOKE
+from experiments.large import Generator
 from experiments.profiles import PAPER_TRAIN_LARGE, SMALL_TRAIN
 from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
-from rpglib.model.rpg import RPG
 from rpglib.runtime.files import write_json
 from rpglib.runtime.hardware import pick
-from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.loop import TrainConfig, train
-from rpglib.zoo.writing import write_networks
-
-
-@dataclass(frozen=True)
-class Generator:
-    """A generator of adapters, its training, and how it samples."""
-
-    model: RPGConfig
-    train: TrainConfig
-    sampler: str
-    steps: int
+from rpglib.training.loop import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -69,19 +55,14 @@ class Large:
         return harness.evaluate(model, tokenizer, self.tasks, self.own)
 
     def _rank(self, rank: int, taught: Sequence[Question], folder: Path) -> dict:
-        config, generator = replace(self.adapter, rank=rank, alpha=2 * rank), self.generators[rank]
+        config = replace(self.adapter, rank=rank, alpha=2 * rank)
         plain, tokenizer = self._loaded()
         model = adapted(plain, config)
         kept, _ = train_adapter(model, tokenizer, taught, config, fresh(model, config))
         places = [folder / "zoo" / f"{k:02d}" for k in range(len(kept))]
         files.write(model, kept, places)
         zoo = files.read_zoo(places, [0] * len(places))
-        with torch.random.fork_rng():
-            torch.manual_seed(generator.train.seed)
-            writer = RPG(generator.model, ParameterTokenizer.fit(zoo, generator.model.token_size))
-        train(writer, zoo, generator.train, folder / "training", self.device, progress=False)
-        generated = writer.generate(self.networks, sampler=generator.sampler, steps=generator.steps)
-        write_networks(zoo, generated, folder / "generated")
+        generated = self.generators[rank].written(zoo, self.networks, folder, self.device)
         found = {}
         for name, group in (("original", kept[-1:]), ("generated", generated)):
             rows = []
@@ -103,7 +84,7 @@ def paper(root: Path) -> Large:
     fixed = {"permutation_states": adapter.checkpoints, "permutation": "fixed"}
     generators = {
         4: Generator(replace(RPGConfig.preset("base"), **fixed), TrainConfig.paper(), "ddpm", 1000),
-        64: Generator(replace(RPGConfig.preset("large"), **fixed), PAPER_TRAIN_LARGE, "ddim", 60),
+        64: Generator(replace(RPGConfig.preset("large"), **fixed), PAPER_TRAIN_LARGE),
     }
     return Large(root / "llama-7b", root / "commonsense_170k.json", harness.COMMONSENSE, adapter, generators)
 
@@ -120,9 +101,8 @@ def stand_in(folder: Path) -> Large:
         {"instruction": q.prompt, "output": q.choices[q.answer]} for q in questions(known, "two choices", "train", 8)
     ]
     write_json(folder / "instructions.json", taught)
-    small = Generator(
-        replace(SMOKE.model, permutation_states=2), replace(SMALL_TRAIN, steps=2, diffusion_batch=16), "ddim", 2
-    )
+    brief = replace(SMALL_TRAIN, steps=2, diffusion_batch=16)
+    small = Generator(replace(SMOKE.model, permutation_states=2), brief, steps=2)
     return Large(
         folder / "model",
         folder / "instructions.json",

@@ -11,6 +11,7 @@ from experiments.adapters.jobs import Combinations, Family, Trained
 from experiments.adapters.large import paper, stand_in
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.settings import Setting
+from experiments.large import tried
 from experiments.records import generator_dir, read_record, storing, working_dir, write_record
 from experiments.sweeps.cells import folder_of, run
 from rpglib.errors import InputError
@@ -90,12 +91,10 @@ class Study:
 
     def large(self, fresh: bool) -> dict | str:
         """What the paper's own way finds, in profiles smoke (stand-ins) and paper; elsewhere why it is not gone."""
-        folder = working_dir(self.profile, EXPERIMENT)
-        if not fresh or self.profile not in ("smoke", "paper"):
-            return "large models: profile paper evaluates adapters of a model in a local folder by lm-eval's tasks"
-        try:
+        elsewhere = "large models: profile paper evaluates adapters of a model in a local folder by lm-eval's tasks"
+
+        def compute() -> dict:
+            folder = working_dir(self.profile, EXPERIMENT)
             return (paper(data_root()) if self.profile == "paper" else stand_in(folder)).compute(folder)
-        except InputError as error:
-            if self.profile == "smoke":
-                raise
-            return f"not measured: {error}"
+
+        return tried(self.profile, fresh, elsewhere, compute)

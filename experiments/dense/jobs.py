@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from experiments import baselines as weights_of
-from experiments.baselines import from_weights, points
+from experiments.baselines import before_training, from_weights, points
 from experiments.dense import detection, kinds, pictures, scenes, segmentation, teaching, vitdet
-from experiments.dense.kinds import Measured, Scenes, images_of
+from experiments.dense.kinds import Measured, Scenes
 from experiments.dense.settings import Population, Setting
 from experiments.dense.teaching import teach
 from experiments.pipeline import thinned
@@ -25,7 +25,6 @@ from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.similarity import mean_iou
-from rpglib.model.rpg import RPG
 from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainResult, train
@@ -89,8 +88,11 @@ class Row:
         setting, sizes, n = self.setting, self.sizes, self.setting.networks
         run(self.runs(), "runs")
         zoo, began = read_zoo(self.runs()), time.process_time()
-        generator, new = (self.generator(zoo) for _ in range(2))
         recipe = replace(sizes.train, seed=sizes.train.seed + self.seed)
+        model = replace(sizes.model, permutation_states=len(zoo))
+        # Of all values, BatchNorm's statistics among them.
+        tokenizer = ParameterTokenizer.fit(zoo, model.token_size)
+        generator, new = (before_training(model, tokenizer, recipe.seed) for _ in range(2))
         training = train(generator, zoo, recipe, device=self.device, progress=False)
         generator, learned = generator.cpu().eval(), time.process_time()
         states = torch.linspace(0, len(zoo) - 1, n).round().long().tolist()
@@ -98,13 +100,11 @@ class Row:
         generated = generator.generate(n, **options)
         written = time.process_time()
         asked = Scenes.composed("test", setting.asked, setting.size, self.seed)
-        taught = Scenes.composed("train", setting.calibrated, setting.size, self.seed)
+        calibration = Scenes.composed("train", setting.calibrated, setting.size, self.seed).images
         measuring = Measuring(setting, asked, points(zoo))
         groups = {ORIGINALS: measuring([zoo[i] for i in states], among=True), GENERATED: measuring(generated)}
         groups[UNTRAINED] = measuring(new.eval().generate(n, **options))
-        with torch.random.fork_rng():
-            module = setting.kind.build()
-        for name, networks in from_weights(module, zoo, generated, images_of(taught), self.seed):
+        for name, networks in from_weights(measuring.model, zoo, generated, calibration, self.seed):
             groups[name] = measuring(networks)
         return {
             "groups": groups,
@@ -113,17 +113,9 @@ class Row:
             "generator_parameters": sum(x.numel() for x in generator.parameters()),
             "checkpoints": len(zoo),
             "loss": thinned(training),
-            "shown": pictures.shown(setting, asked, [zoo[states[0]], generated[0]]),
+            "shown": pictures.shown(setting.kind, measuring.model, asked, [zoo[states[0]], generated[0]]),
             "cpu_seconds": {"generator": learned - began, "network": (written - learned) / n},
         }
-
-    def generator(self, zoo: Zoo) -> RPG:
-        """A generator of the zoo before its training, of all values, BatchNorm's statistics among them."""
-        sizes = self.sizes
-        model = replace(sizes.model, permutation_states=len(zoo))
-        with torch.random.fork_rng():
-            torch.manual_seed(sizes.train.seed + self.seed)
-            return RPG(model, ParameterTokenizer.fit(zoo, model.token_size))
 
 
 def read_zoo(runs: Sequence[Run]) -> Zoo:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from experiments.dense.scenes import scenes
-from rpglib.zoo.images import Images, Split
 
 SOURCE = "scenes of scikit-learn digits"
 
@@ -67,10 +66,3 @@ class Kind(Protocol):
     def build(self) -> nn.Module: ...
     def loss(self, model: nn.Module, taught: Scenes) -> Tensor: ...
     def measure(self, model: nn.Module, asked: Source) -> Measured: ...
-
-
-def images_of(taught: Scenes) -> Images:
-    """Scenes as baselines take images, of which they only see the training part's; labelled by how many digits."""
-    counts = torch.tensor([len(found["labels"]) for found in taught.objects])
-    part = Split(taught.images, counts)
-    return Images("scenes", SOURCE, part, part, part, tuple(map(str, range(5))))

@@ -19,16 +19,13 @@ from experiments.dense.segmentation import Segmenter
 from experiments.dense.settings import SMOKE
 from experiments.dense.teaching import Teaching, teach
 from experiments.dense.vitdet import ViTConfig
+from experiments.large import Generator
 from experiments.profiles import PAPER_TRAIN_LARGE
 from rpglib.analysis.accuracy import summarise
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
-from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import pick
-from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.store import Zoo
-from rpglib.zoo.writing import write_networks
 
 MAE = "mae_pretrain_vit_base.pth"
 """Weights of ViT-Base as masked autoencoders release them, from which ViTDet starts, too."""
@@ -36,7 +33,7 @@ MAE = "mae_pretrain_vit_base.pth"
 
 @dataclass(frozen=True)
 class Large:
-    """A kind of network on a public data set in `root`, its run, its generator, and how this samples.
+    """A kind of network on a public data set in `root`, its run, and its generator.
 
     size: pixels along a side of an image; start: a file of MAE's weights, if any.
     """
@@ -46,10 +43,7 @@ class Large:
     root: Path
     size: int
     teaching: Teaching
-    model: RPGConfig
-    train: TrainConfig
-    sampler: str = "ddim"
-    steps: int = 60
+    generator: Generator
     start: Path | None = None
     networks: int = 10
     device: str = "auto"
@@ -64,12 +58,7 @@ class Large:
         start = partial(started, path=self.start) if self.start is not None else None
         kept, _ = teach(self.kind, taught, self.teaching, 0, str(device), start)
         zoo = Zoo.write(folder / "zoo", kept, runs=[0] * len(kept), accuracies=None)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.train.seed)
-            writer = RPG(self.model, ParameterTokenizer.fit(zoo, self.model.token_size))
-        train(writer, zoo, self.train, folder / "training", self.device, progress=False)
-        generated = writer.generate(self.networks, sampler=self.sampler, steps=self.steps)
-        write_networks(zoo, generated, folder / "generated")
+        generated = self.generator.written(zoo, self.networks, folder, self.device)
         model, found = self.kind.build().to(device), []
         for network in (kept[-1], *generated):
             model.load_state_dict(network)
@@ -136,7 +125,7 @@ def paper(root: Path) -> dict[str, Large]:
     """
     start = root / MAE if (root / MAE).is_file() else None
     model = replace(RPGConfig.preset("large"), permutation_states=50, permutation="fixed")
-    common = {"root": root, "model": model, "train": PAPER_TRAIN_LARGE, "start": start}
+    common = {"root": root, "generator": Generator(model, PAPER_TRAIN_LARGE), "start": start}
     teaching = Teaching(16, 16, 1e-4, 0.05, 1e-6, 1000, 50)
     segmenter = Segmenter(
         classes=150, channels=3, size=512, patch=16, widths=(768,), head=512, pools=(1, 2, 3, 6), depth=12, batch=4
@@ -174,9 +163,7 @@ def stand_in(folder: Path) -> dict[str, Large]:
         "root": folder,
         "size": 64,
         "teaching": Teaching(epochs=1, batch=3, tail=2, checkpoints=2),
-        "model": replace(small.model, permutation_states=2),
-        "train": small.train,
-        "steps": 2,
+        "generator": Generator(replace(small.model, permutation_states=2), small.train, steps=2),
         "networks": 2,
         "device": "cpu",
     }

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from experiments.dense.detection import FOUND, Detector
-from experiments.dense.kinds import Scenes
-from experiments.dense.settings import Setting
+from experiments.dense.kinds import Kind, Scenes
 from rpglib.runtime.state_dicts import Checkpoint
 
 SHOWN = 3
@@ -16,14 +15,12 @@ SIGNS = "0123456789a"
 """Of the labels: 0 is the ground, then digit + 1."""
 
 
-def shown(setting: Setting, asked: Scenes, networks: Sequence[Checkpoint]) -> list[list[dict]]:
+def shown(kind: Kind, model: nn.Module, asked: Scenes, networks: Sequence[Checkpoint]) -> list[list[dict]]:
     """Of each network, what it sees in each of the first scenes: {"labels": text, "boxes": [[x0, y0, x1, y1, label]]}.
 
-    A detector's labels are those of its masks, surer ones on top.
+    A detector's labels are those of its masks, surer ones on top. model: one of the kind, which takes their weights.
     """
-    kind, found = setting.kind, []
-    with torch.random.fork_rng():
-        model = kind.build()
+    found = []
     for network in networks:
         model.load_state_dict(network)
         answers = kind.answered(model, asked.images[:SHOWN])

@@ -9,9 +9,9 @@ from experiments.dense.jobs import Row
 from experiments.dense.kinds import SOURCE, Scenes
 from experiments.dense.large import paper, stand_in
 from experiments.dense.settings import Setting, settings
+from experiments.large import tried
 from experiments.records import read_record, working_dir, write_record
 from experiments.sweeps.cells import run
-from rpglib.errors import InputError
 from rpglib.zoo.images import data_root
 
 
@@ -93,15 +93,11 @@ def digest(asked: Scenes) -> str:
 
 def large(profile: str, fresh: bool) -> dict | str:
     """What the paper's own way finds, in profiles smoke (stand-ins) and paper; elsewhere why it is not gone."""
-    if not fresh or profile not in ("smoke", "paper"):
-        return "large networks: profile paper trains, writes and evaluates them on ADE20K and COCO in RPG_DATA"
-    folder, found = working_dir(profile, "dense"), {}
-    try:
+    elsewhere = "large networks: profile paper trains, writes and evaluates them on ADE20K and COCO in RPG_DATA"
+
+    def compute() -> dict:
+        folder = working_dir(profile, "dense")
         rows = paper(data_root()) if profile == "paper" else stand_in(folder / "data")
-        for name, row in rows.items():
-            found[name] = row.compute(folder / name)
-    except InputError as error:
-        if profile == "smoke":
-            raise
-        return f"not measured: {error}"
-    return found
+        return {name: row.compute(folder / name) for name, row in rows.items()}
+
+    return tried(profile, fresh, elsewhere, compute)

@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from experiments import baselines as weights_of
+from experiments.baselines import before_training
 from experiments.dense import scenes as digits
 from experiments.detectors import networks, scenes, yolo
 from experiments.detectors.networks import State, build, detect, mean_ap, new, train, without_classes
@@ -26,7 +28,6 @@ from experiments.sweeps.cells import folder_of, run
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.baselines.tasks import mean_network, nearest_task, ridge
-from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import flatten, unflatten
@@ -35,7 +36,7 @@ from rpglib.training.loop import train as train_generator
 from rpglib.zoo.images import data_root
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], networks, scenes, yolo, digits)
+CODE = source_digest(sys.modules[__name__], networks, scenes, yolo, digits, weights_of)
 UNTRAINED, MEAN, NEAREST, LOOKUP = "untrained generator", "mean network", "nearest seen selection", "lookup"
 RIDGES = ("ridge on bits", "ridge on bits and pairs")
 STATE = "state.safetensors"
@@ -71,6 +72,10 @@ class Job:
         job = self.other(Begun)
         run([job], "shared start")
         return load_file(folder_of(job) / STATE)
+
+    def shared(self, module: nn.Module) -> State:
+        """Where every selection's training begins: `begun` with new class scores."""
+        return without_classes(module, self.begun(), self.fresh())
 
     def scenes(self, split: str) -> Scenes:
         own, part = self.setting, "train" if split == "all" else split
@@ -124,7 +129,7 @@ class Collected(Job):
 
     def compute(self, folder: Path) -> dict:
         setting, module, test = self.setting, self.module(), self.scenes("test")
-        start, taught = without_classes(module, self.begun(), self.fresh()), self.scenes("train")
+        start, taught = self.shared(module), self.scenes("train")
         seen, _ = setting.split()
         found: list[dict[str, float]] = []
         seconds = 0.0
@@ -157,12 +162,8 @@ class Written(Job):
         setting, (seen, unseen), zoo = self.setting, self.setting.split(), self.other(Collected).opened()
         tokenizer = ParameterTokenizer.fit(zoo, setting.model.token_size, normalisation="residual")
         recipe = replace(setting.train, seed=setting.train.seed + self.seed)
-        made = []
-        for _ in range(2):
-            with torch.random.fork_rng():
-                torch.manual_seed(recipe.seed)
-                made.append(RPG(setting.model, tokenizer))
-        generator, untrained = made[0], made[1].to(pick(self.device)).eval()
+        generator, untrained = (before_training(setting.model, tokenizer, recipe.seed) for _ in range(2))
+        untrained.to(pick(self.device)).eval()
         began = time.process_time()
         training = train_generator(generator, zoo, recipe, folder / "training", self.device, progress=False)
         learned, options = time.process_time(), {"steps": setting.sampling_steps, "seed": self.seed}
@@ -182,10 +183,8 @@ class Written(Job):
         found = {name: _measures(module, group, test, unseen) for name, group in groups.items()}
         for name, write in writers.items():
             found[name] = _measures(module, _each(write(seen, rows, unseen), like, zoo[0]), test, unseen)
-        everything = self.begun()
-        start = without_classes(module, everything, self.fresh())
-        found[SHARED] = _measures(module, [start] * len(unseen), test, unseen)
-        found[LOOKUP] = self.looked_up(module, everything, test, unseen)
+        found[SHARED] = _measures(module, [self.shared(module)] * len(unseen), test, unseen)
+        found[LOOKUP] = self.looked_up(module, self.begun(), test, unseen)
         known = generator.generate_each(len(seen), seen, **options)
         far = nearest_distance(flatten(_stack(generated, like)), rows) / nearest_distance(rows).median()
         return {
@@ -224,20 +223,23 @@ class Tuned(Job):
     def compute(self, folder: Path) -> dict:
         setting, module, (_, unseen) = self.setting, self.module(), self.setting.split()
         taught, test = self.scenes("train"), self.scenes("test")
-        phase = setting.finetune[self.start]
+        phase, begin = setting.finetune[self.start], self.beginning(module)
         found, began = [], time.process_time()
         for number, selection in enumerate(unseen):
-            start = self.begin(module, number)
+            start = begin(number)
             states = train(module, start, taught, selection, phase, self.seed, setting.measured)
             found.append([measured(module, state, test, selection) for state in (start, *states)])
         return {"epochs": [0, *setting.measured], "measures": found, "cpu_seconds": time.process_time() - began}
 
-    def begin(self, module: nn.Module, number: int) -> State:
+    def beginning(self, module: nn.Module) -> Callable[[int], State]:
+        """From the number of an unseen selection to the network where its training begins."""
         if self.start == GENERATED:
-            return load_file(Written.place(folder_of(self.other(Written)), number))
+            folder = folder_of(self.other(Written))
+            return lambda number: load_file(Written.place(folder, number))
         if self.start == SCRATCH:
-            return self.fresh(1 + number)
-        return without_classes(module, self.begun(), self.fresh())
+            return lambda number: self.fresh(1 + number)
+        shared = self.shared(module)
+        return lambda number: shared
 
 
 def wide_ridge(seen: Tensor, rows: Tensor, unseen: Tensor, order: int) -> Tensor:

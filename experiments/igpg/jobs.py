@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from experiments import baselines
-from experiments.baselines import Networks, from_weights, measured, points
+from experiments.baselines import CALIBRATION, Networks, from_weights, measured, points
 from experiments.igpg import measures
 from experiments.igpg.measures import Tuning, a_block_less, along_sequence, retrieval, tuned
 from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
@@ -248,8 +248,9 @@ class Written(Igpg):
         networks = model.decode(codes, layout)
         seconds = (time.process_time() - began) / NETWORKS
         anonymous, *_ = model.generate_codes(NETWORKS, name, anonymous=True, seed=seed, temperature=temperature)
+        calibration = take(images.train, CALIBRATION).images
         groups = {GENERATED: networks, ANONYMOUS: model.decode(anonymous, layout), UNTRAINED: untrained}
-        groups |= dict(from_weights(module, zoo, networks, images, seed, GENERATED))
+        groups |= dict(from_weights(module, zoo, networks, calibration, seed, GENERATED))
         own = [model.identity(name, run) for run in zoo.runs.unique().tolist()]
         return {
             "groups": {label: measured(module, group, zoo, images.test) for label, group in groups.items()},
