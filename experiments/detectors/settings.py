@@ -69,7 +69,7 @@ CPU = Setting(
     zoo=Phase(5, 2e-4, warmup=12, new=50.0),
     kept=(4, 5),
     model=replace(UNSEEN_DIGITS.model, token_size=1024, prototype_gate=True),
-    train=replace(TASK_TRAIN, steps=700, batch_size=4),
+    train=replace(TASK_TRAIN, steps=2500, batch_size=4),
     finetune={
         GENERATED: Phase(5, 2e-4, warmup=12),
         SHARED: Phase(5, 2e-4, warmup=12, new=50.0),
