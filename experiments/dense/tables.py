@@ -53,7 +53,7 @@ def _setting(sizes: Setting, numbers: Mapping) -> dict[str, str]:
         model, recipe, one = population.model, population.train, found[name]
         rows[f"generator of {name}"] = (
             f"{one['checkpoints']} checkpoints; {one['generator_parameters']:,} parameters, {one['tokens']:,} tokens "
-            f"of {model.token_size}; {recipe.steps:,} steps of {recipe.batch_size} networks"
+            f"of {model.token_size}; {recipe.steps:,} steps in batches of {recipe.batch_size}"
         )
     rows["written"] = f"{sizes.networks} networks, {sizes.sampling_steps} steps of DDIM"
     return rows
