@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from experiments import baselines
 from experiments.baselines import CALIBRATION, Networks, from_weights, measured, points
@@ -22,12 +23,13 @@ from experiments.sweeps.cells import folder_of
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance
-from rpglib.igpg.chunks import Layout
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
 from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.state_dicts import Checkpoint
+from rpglib.tokenizer.several import Layout
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split, take
@@ -40,6 +42,15 @@ LOOKED_AT = 1000
 """Validation images on which the temperature is chosen."""
 ORIGINALS, GENERATED, ANONYMOUS, UNTRAINED = "originals", "IGPG", "IGPG, no identity", "untrained prior"
 BLOCK_LESS, SCRATCH = "one block of four left out", "random weights"
+
+
+def row(module: nn.Module, networks: Sequence[Checkpoint], zoo: Zoo, test: Split) -> dict:
+    """What is recorded of a group of networks: accuracy (percent), error-IoU and distance (LOO), to four decimals."""
+    found = measured(module, networks, zoo, test)
+    distance = {"median": round(found["distance"]["median"], 4)}
+    alike = found["error_iou"]
+    own = {name: round(found[name], 4) for name in ("mean", "std", "min", "max")}
+    return own | {"error_iou": None if alike is None else round(alike, 4), "distance": distance}
 
 
 def zoo_of(recipe: Recipe, profile: str) -> Zoo:
@@ -68,7 +79,7 @@ class Collecting:
         apart = nearest_distance(points(zoo))  # of each from the others, in the unit of all distances
         own = {"distance": summarise(apart / apart.median())}
         return read_json(kept) | {
-            ORIGINALS: measured(zoo.build(), [*zoo], zoo, images.test) | own,
+            ORIGINALS: row(zoo.build(), [*zoo], zoo, images.test) | own,
             "parameters": sum(p.numel() for p in zoo.build().parameters()),
         }
 
@@ -95,7 +106,7 @@ class Rpg:
         networks = generate(recipe, model, seed=train.seed)
         seconds = (time.process_time() - began) / len(networks)
         return {
-            "row": measured(zoo.build(), networks, zoo, images.test),
+            "row": row(zoo.build(), networks, zoo, images.test),
             "generator_parameters": sum(p.numel() for p in model.parameters()),
             "cpu_seconds": {"train": training.processor_seconds, "network": seconds},
         }
@@ -151,9 +162,7 @@ class Codes(Igpg):
         pairs.append((self.held_out, self.unknown(model), zoo_of(self.held_out, self.profile)))
         for recipe, layout, zoo in pairs:
             decoded = model.decode(model.encode(zoo, layout), layout)
-            rows[recipe.name] = measured(zoo.build(), decoded, zoo, images_of(recipe.images).test) | {
-                "chunks": len(layout)
-            }
+            rows[recipe.name] = row(zoo.build(), decoded, zoo, images_of(recipe.images).test) | {"chunks": len(layout)}
         return {
             "rows": rows,
             "usage": trained.usage,
@@ -163,10 +172,20 @@ class Codes(Igpg):
         }
 
 
-def fresh_prior(model: IGPG, seed: int) -> None:
-    """Give a generator a prior with new weights."""
+@dataclass(frozen=True)
+class PriorVariant:
+    """The size of a prior, and how it is trained."""
+
+    width: int
+    layers: int
+    training: PriorTraining
+
+
+def fresh_prior(model: IGPG, variant: PriorVariant) -> None:
+    """Give a generator a prior of another size, with new weights."""
+    model.config = replace(model.config, width=variant.width, layers=variant.layers)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(variant.training.seed)
         places = next(iter(model.layouts.values())).places(model.kinds).shape[1]
         model.prior = Prior(model.config, places, len(model.identities)).eval()
     model.prior.entries.copy_(model.codes.codebook.detach())
@@ -188,18 +207,18 @@ def on_validation(model: IGPG, recipes: Sequence[Recipe], temperatures: Sequence
 
 @dataclass(frozen=True)
 class Searching(Igpg):
-    """A short training of the prior with one learning rate, judged by its loss: no network works so early."""
+    """A short training of a prior, judged by its loss: no network works so early."""
 
-    prior: PriorTraining | None = None
+    variant: PriorVariant | None = None
 
     def compute(self, folder: Path) -> dict:
         model, zoos = self.with_codes(), self.zoos()
-        fresh_prior(model, self.prior.seed)
-        trained = train_prior(model, zoos, self.prior, progress=False)
+        fresh_prior(model, self.variant)
+        trained = train_prior(model, zoos, self.variant.training, progress=False)
         tail = trained.losses[-max(1, len(trained.losses) // 10) :]
         return {
-            "learning_rate": self.prior.learning_rate,
-            "steps": self.prior.steps,
+            "steps": len(trained.losses),
+            "cpu_seconds": trained.processor_seconds,
             "loss": sum(tail) / len(tail),
         }
 
@@ -211,16 +230,16 @@ class Written(Igpg):
     temperatures: of which validation images choose one; tuning: how networks are trained on, by the recipe's name.
     """
 
-    prior: PriorTraining | None = None
+    variant: PriorVariant | None = None
     temperatures: tuple[float, ...] = (0.3,)
     tuning: tuple[tuple[str, Tuning], ...] = ()
 
     def compute(self, folder: Path) -> dict:
-        seed = self.prior.seed
+        training, seed = self.variant.training, self.variant.training.seed
         model, zoos = self.with_codes(), self.zoos()
-        fresh_prior(model, seed)
+        fresh_prior(model, self.variant)
         untrained = {r.name: model.generate(NETWORKS, r.architecture.name, seed=seed) for r in self.recipes}
-        trained = train_prior(model, zoos, self.prior, progress=False)
+        trained = train_prior(model, zoos, training, progress=False)
         tried = on_validation(model, self.recipes, self.temperatures, seed)
         temperature = float(max(tried, key=tried.get))
         found = {
@@ -238,7 +257,7 @@ class Written(Igpg):
             "temperature": temperature,
             "loss": thinned(TrainResult(trained.losses)),
             "parameters": sum(p.numel() for p in model.prior.parameters()),
-            "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / self.prior.steps},
+            "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / training.steps},
         }
 
     def _row(self, model: IGPG, recipe: Recipe, zoo: Zoo, seed: int, temperature: float, untrained: Networks) -> dict:
@@ -253,7 +272,7 @@ class Written(Igpg):
         groups |= dict(from_weights(module, zoo, networks, calibration, seed, GENERATED))
         own = [model.identity(name, run) for run in zoo.runs.unique().tolist()]
         return {
-            "groups": {label: measured(module, group, zoo, images.test) for label, group in groups.items()},
+            "groups": {label: row(module, group, zoo, images.test) for label, group in groups.items()},
             "sequence": along_sequence(model, layout, zoo, anonymous),
             "retrieval": retrieval(model, layout, zoo, seed),
             "own_identities": 100 * sum(k in own for k in identity.tolist()) / NETWORKS,
@@ -272,7 +291,7 @@ class Written(Igpg):
         )
         groups[ANONYMOUS] = model.decode(codes, layout)
         groups |= {BLOCK_LESS: less} if (less := shortened(zoos, zoo, images.validation)) else {}
-        rows = {label: measured(module, group, zoo, test) for label, group in groups.items()}
+        rows = {label: row(module, group, zoo, test) for label, group in groups.items()}
         how = dict(self.tuning).get(recipe.name)
         if how is None:
             return {"groups": rows}

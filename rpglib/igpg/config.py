@@ -87,13 +87,12 @@ class CodesTraining:
 class PriorTraining:
     """How the prior is trained, with AdamW: warm-up, then half a cosine.
 
-    batch_size: networks per step, all of one architecture, which is drawn anew at each step, the more often the more
-    chunks it has; forget: how often a network's identity is kept from the prior, and how often its instruction does not
-    say it.
+    batch_size: networks of each architecture per step, all of whose chunks count alike; forget: how often a network's
+    identity is kept from the prior, and how often its instruction does not say it.
     """
 
     steps: int = 9000
-    batch_size: int = 4
+    batch_size: int = 1
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     forget: float = 0.1

@@ -7,12 +7,12 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.igpg import prefix
-from rpglib.igpg.chunks import Layout, kind_of, unseen
 from rpglib.igpg.codes import Codes, masked_error, usage
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import PREFIX
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
+from rpglib.tokenizer.several import Layout, kind_of, unseen
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
@@ -52,7 +52,7 @@ def trained(zoos, digits):
 
 def test_layouts_cut_networks_of_several_architectures_into_chunks_and_back(zoos, model):
     for zoo, layout in zip(zoos, model.layouts.values(), strict=True):
-        chunks = layout.chunks(zoo)
+        chunks = layout.tokens(zoo)
         assert chunks.shape == (4, len(layout), CONFIG.chunk)
         assert (chunks[:, ~layout.tokenizer.mask] == 0).all()
         back = layout.tokenizer.decode(chunks[1])
@@ -98,7 +98,7 @@ def test_codes_learn_what_they_stand_for(zoos, digits, quantiser, reached):
         found = train_codes(model, zoos, CodesTraining(steps=steps, batch_size=192, learning_rate=2e-3), progress=False)
         assert 1 <= found.usage["perplexity"] <= CONFIG.codebook and 0 <= found.usage["dead"] < 1
         layout = model.layouts["cnn_digits"]
-        chunks, mask = layout.chunks(zoos[0]).flatten(0, 1), layout.tokenizer.mask.repeat(4, 1)
+        chunks, mask = layout.tokens(zoos[0]).flatten(0, 1), layout.tokenizer.mask.repeat(4, 1)
         return masked_error(model.codes.decode(model.codes.encode(chunks)), chunks, mask).item()
 
     # They begin as a product quantiser of rotated values, of four bits for two: 0.117 at best, were the values normal.
@@ -166,6 +166,15 @@ def test_networks_do_not_depend_on_how_many_are_written(trained):
     one, three = (trained.generate(n, "cnn_digits", seed=4, temperature=1.0) for n in (1, 3))
     assert all(torch.equal(x, three[0][name]) for name, x in one[0].items())
     assert any(not torch.equal(x, three[1][name]) for name, x in three[0].items())
+
+
+def test_every_step_of_the_prior_sees_every_architecture(zoos, model):
+    before = model.prior.identity.weight.detach().clone()
+    config = PriorTraining(steps=1, batch_size=1, weight_decay=0.0, forget=0.0)
+    train_prior(model, zoos, config, progress=False)
+    moved = (model.prior.identity.weight != before).any(1)[:-1]
+    learned = [name for k, (name, _) in enumerate(model.identities) if moved[k]]
+    assert learned == [*model.layouts]  # one network of each
 
 
 def test_a_prior_learns_two_networks_by_heart(zoos, digits):
