@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from experiments import baselines
-from experiments.baselines import Networks, from_weights
+from experiments.baselines import CALIBRATION, Networks, from_weights
 from experiments.igpg import jobs
 from experiments.igpg.jobs import NETWORKS_FILE, row, zoo_of
 from experiments.pipeline import NETWORKS, images_of, pick, thinned
@@ -26,6 +26,7 @@ from rpglib.model.several import SeveralRPG
 from rpglib.runtime.files import save_tensors, sha256
 from rpglib.training.loop import TrainConfig
 from rpglib.training.several import new_several, train_several
+from rpglib.zoo.images import take
 from rpglib.zoo.store import Zoo
 
 EXPERIMENT = "several_architectures"
@@ -94,7 +95,8 @@ class Together:
         zoo, images = zoo_of(recipe, self.profile), images_of(recipe.images)
         module, groups = zoo.build(), {SEVERAL: networks, UNTRAINED: untrained}
         if recipe is not self.held_out:
-            groups |= dict(from_weights(module, zoo, networks, images, self.variant.train.seed, SEVERAL))
+            calibration = take(images.train, CALIBRATION).images
+            groups |= dict(from_weights(module, zoo, networks, calibration, self.variant.train.seed, SEVERAL))
         return {label: row(module, group, zoo, images.test) for label, group in groups.items()}
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from experiments.profiles import CNN_DIGITS, SMOKE_COLLECT, SMOKE_MODEL, VIT_DIGITS, Recipe
+from experiments.profiles import CNN_DIGITS, CNN_S, SMOKE_COLLECT, SMOKE_MODEL, VIT_DIGITS, Recipe
 from experiments.records import PROFILES
 from rpglib.errors import choice
 
@@ -31,7 +31,7 @@ def learned(profile: str, seed: int = 0) -> tuple[Recipe, ...]:
     if choice("profile", profile, PROFILES) == "smoke":
         recipes = (CNN_DIGITS, vit(1))
     else:
-        recipes = (CNN_DIGITS, WIDE, *(vit(depth) for depth in DEPTHS))
+        recipes = (CNN_DIGITS, WIDE, *(vit(depth) for depth in DEPTHS), CNN_S)
     return tuple(_own(recipe, k, profile, seed) for k, recipe in enumerate(recipes))
 
 
