@@ -156,6 +156,8 @@ def _revive(model: IGPG, encodings: Tensor, used: Tensor, generator: torch.Gener
 def train_prior(model: IGPG, zoos: Sequence[Zoo], config: PriorTraining, progress: bool = True) -> Trained:
     """Train the prior of a generator whose codes are trained, by teacher forcing; the codes stay as they are.
 
+    What it reads is true but for a share `config.corrupt` of chunks, whose codes are random (the paper's are all true).
+
     The loss is the cross-entropy of codes (nats per code) and, with `CHOOSING`, that of the identity that the prefix
     lets expect. The result depends on model, zoos and `config` alone. Raises `InputError` as `train_codes`.
     """
@@ -182,7 +184,9 @@ def _prior_loss(prior: Prior, one: "_Written", config: PriorTraining, generator:
     run = torch.where(silent, len(one.texts) - 1, one.runs[rows])
     codes, identity = one.codes[rows], one.identities[rows]
     told = torch.where(forgotten, prior.identities, identity)
-    logits, chosen = prior(codes, one.places, one.texts[run, wording], one.images, told)
+    corrupted = torch.rand(*codes.shape[:2], 1, generator=generator) < config.corrupt
+    other = torch.randint(prior.config.codebook, codes.shape, generator=generator)
+    logits, chosen = prior(torch.where(corrupted, other, codes), one.places, one.texts[run, wording], one.images, told)
     return F.cross_entropy(logits.flatten(0, 2), codes.flatten()) + CHOOSING * F.cross_entropy(chosen, identity)
 
 
