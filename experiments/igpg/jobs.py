@@ -16,7 +16,7 @@ from experiments import baselines
 from experiments.baselines import CALIBRATION, Networks, from_weights, measured, points
 from experiments.igpg import measures
 from experiments.igpg.measures import Tuning, a_block_less, along_sequence, retrieval, tuned
-from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
+from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import key, plain
 from experiments.sweeps.cells import folder_of
@@ -27,7 +27,7 @@ from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
-from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer.several import Layout
 from rpglib.training.loop import TrainResult
@@ -60,7 +60,7 @@ def zoo_of(recipe: Recipe, profile: str) -> Zoo:
 
 @dataclass(frozen=True)
 class Collecting:
-    """The training of a recipe's originals; its seconds are kept beside the zoo, which outlives other code."""
+    """The training of a recipe's originals, and what is measured of them."""
 
     recipe: Recipe
     profile: str
@@ -71,15 +71,11 @@ class Collecting:
         return {"made": key(made), "images": images_of(self.recipe.images).source, "igpg_code": CODE}
 
     def compute(self, folder: Path) -> dict:
-        images = images_of(self.recipe.images)
-        kept, began = Path(f"{zoo_path(self.recipe, self.profile, images)}.json"), time.process_time()
         zoo = zoo_of(self.recipe, self.profile)
-        if not kept.exists():
-            write_json(kept, {"cpu_seconds": time.process_time() - began})
         apart = nearest_distance(points(zoo))  # of each from the others, in the unit of all distances
         own = {"distance": summarise(apart / apart.median())}
-        return read_json(kept) | {
-            ORIGINALS: row(zoo.build(), [*zoo], zoo, images.test) | own,
+        return {
+            ORIGINALS: row(zoo.build(), [*zoo], zoo, images_of(self.recipe.images).test) | own,
             "parameters": sum(p.numel() for p in zoo.build().parameters()),
         }
 

@@ -123,7 +123,6 @@ class Study:
                     "images": recipe.images,
                     "parameters": zoo["parameters"],
                     ORIGINALS: zoo[ORIGINALS],
-                    "collect_seconds": zoo["cpu_seconds"],
                     "decoded": codes["rows"][recipe.name],
                     "rpg": own,
                     "rows": [

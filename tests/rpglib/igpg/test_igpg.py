@@ -177,6 +177,21 @@ def test_every_step_of_the_prior_sees_every_architecture(zoos, model):
     assert learned == [*model.layouts]  # one network of each
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_prior_reads_a_share_of_chunks_as_random_codes(zoos, model, share):
+    read = []
+    hook = model.prior.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    train_prior(model, zoos, PriorTraining(steps=8, batch_size=4, corrupt=share), progress=False)
+    hook.remove()
+    true = [model.encode(zoo, layout) for zoo, layout in zip(zoos, model.layouts.values(), strict=True)]
+    changed = []
+    for k, codes in enumerate(read):
+        # A corrupted chunk is none of any network's at its place; by chance codes agree in one of 16.
+        known = (codes[:, None] == true[k % len(true)]).float().mean(-1).amax(1)
+        changed.append((known < 1).float().mean().item())
+    assert abs(sum(changed) / len(changed) - share) < 0.05
+
+
 def test_a_prior_learns_two_networks_by_heart(zoos, digits):
     few = [zoo.subset([0, 2]) for zoo in zoos[:1]]
     model = new_igpg(few, {"digits": digits}, replace(CONFIG, chunk=128))
@@ -283,3 +298,9 @@ def test_layouts_need_a_zoo_that_knows_itself(zoos):
     bare = Zoo.from_checkpoints([zoos[0][0], zoos[0][1]], runs=[0, 0], accuracies=None)
     with pytest.raises(InputError, match="does not know its architecture"):
         Layout.fit(bare, 32)
+
+
+@pytest.mark.parametrize("share", ["forget", "corrupt"])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(InputError, match=f"{share} is a share from 0 to 1, not 1.5"):
+        PriorTraining(**{share: 1.5})
