@@ -259,19 +259,17 @@ class Written(Igpg):
     def _row(self, model: IGPG, recipe: Recipe, zoo: Zoo, seed: int, temperature: float, untrained: Networks) -> dict:
         module, images, name = zoo.build(), images_of(recipe.images), recipe.architecture.name
         began = time.process_time()
-        codes, identity, layout = model.generate_codes(NETWORKS, name, seed=seed, temperature=temperature)
+        codes, _, layout = model.generate_codes(NETWORKS, name, seed=seed, temperature=temperature)
         networks = model.decode(codes, layout)
         seconds = (time.process_time() - began) / NETWORKS
         anonymous, *_ = model.generate_codes(NETWORKS, name, anonymous=True, seed=seed, temperature=temperature)
         calibration = take(images.train, CALIBRATION).images
         groups = {GENERATED: networks, ANONYMOUS: model.decode(anonymous, layout), UNTRAINED: untrained}
         groups |= dict(from_weights(module, zoo, networks, calibration, seed, GENERATED))
-        own = [model.identity(name, run) for run in zoo.runs.unique().tolist()]
         return {
             "groups": {label: row(module, group, zoo, images.test) for label, group in groups.items()},
             "sequence": along_sequence(model, layout, zoo, anonymous),
             "retrieval": retrieval(model, layout, zoo, seed),
-            "own_identities": 100 * sum(k in own for k in identity.tolist()) / NETWORKS,
             "seconds": seconds,
             "networks": networks,
         }

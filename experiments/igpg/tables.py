@@ -72,8 +72,6 @@ def retrieved(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
         found = [row["retrieval"] for row in one["rows"]]
         rows[one["name"]] = {how: over_seeds([x[how] for x in found], 0) for how in found[0] if how != "chance"}
         rows[one["name"]]["chance"] = f"{found[0]['chance']:.0f}"
-        chosen = [row["own_identities"] for row in one["rows"]]
-        rows[one["name"]]["identity chosen of its architecture"] = over_seeds(chosen, 0)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -110,8 +110,9 @@ class IGPG(nn.Module):
         architecture: a learned one by its name (default: the first), or an `Architecture`, learned or not.
         instruction: a sentence; by default one that asks for this architecture on this data set. images: a data set
         that was learned, by its name, or any other; by default the architecture's own. run: the training run whose
-        like all are to be; by default the prior chooses one for each network, as the instruction lets it. temperature:
-        of the codes, 0 for the likeliest. Network i is the same whatever n is.
+        like all are to be; by default the prior chooses one for each network, as the instruction lets it, of a learned
+        architecture among its own runs. temperature: of the codes, 0 for the likeliest. Network i is the same whatever
+        n is.
         Raises `InputError` for what was not learned and cannot be put together.
         """
         codes, _, layout = self.generate_codes(
@@ -145,7 +146,9 @@ class IGPG(nn.Module):
             identity = torch.full((n,), chosen)
         generators = [torch.Generator().manual_seed(stream(seed, "network", k)) for k in range(n)]
         places = layout.places(self.kinds)
-        codes, identity = self.prior.generate(places, text, dataset, identity, temperature, generators)
+        own = [k for k, (name, _) in enumerate(self.identities) if name == layout.name]
+        among = torch.tensor(own or range(len(self.identities)))
+        codes, identity = self.prior.generate(places, text, dataset, identity, temperature, generators, among)
         return codes, identity, layout
 
     def _dataset(self, images: str | Images) -> Tensor:

@@ -129,11 +129,12 @@ class Prior(nn.Module):
         identity: Tensor | None,
         temperature: float,
         generators: list[torch.Generator],
+        among: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Write N networks: their codes (N, L, C) and identities (N,), chosen by the prior where `identity` is None.
 
         Network i draws from generator i alone. temperature: 0 takes the likeliest codes; identities are drawn at 1
-        whatever it is, or all networks would be alike.
+        whatever it is, or all networks would be alike. among: the identities (K,) of which it chooses.
         """
         place, cache = self.place(places), Cache()
         gate, recall = self.gate(place), self.recall(place)
@@ -142,8 +143,9 @@ class Prior(nn.Module):
             x = asked
             for block in self.blocks:
                 x = block(x)
-            shares = self.choose(self.norm(x[:, -1])).softmax(-1)
-            identity = torch.cat([row.multinomial(1, generator=g) for row, g in zip(shares, generators, strict=True)])
+            shares = self.choose(self.norm(x[:, -1]))[:, among].softmax(-1)
+            drawn = [row.multinomial(1, generator=g) for row, g in zip(shares, generators, strict=True)]
+            identity = among[torch.cat(drawn)]
         named, recalled = self.identity(identity), self.recalled(identity)
         prefix = torch.cat((asked, named[:, None]), 1)
         for layer, block in enumerate(self.blocks):

@@ -207,6 +207,19 @@ def test_a_prior_learns_two_networks_by_heart(zoos, digits):
         assert (chosen == k).float().mean() >= 0.75
 
 
+def test_a_learned_architecture_is_given_identities_of_its_own(zoos, digits):
+    model = new_igpg(zoos, {"digits": digits}, CONFIG).eval()
+    own = [k for k, (name, _) in enumerate(model.identities) if name == "cnn_digits"]
+    with torch.no_grad():
+        model.prior.choose.bias.fill_(50.0)
+        model.prior.choose.bias[own] = 0.0
+    identities = model.generate_codes(8, "cnn_digits", temperature=0.0)[1].tolist()
+    assert {*identities} <= {*own} and len({*identities}) > 1
+    # One that was not learned has none.
+    other = model.generate_codes(4, Architecture("vit_small_digits_3", 10, 1, 8), temperature=0.0)[1].tolist()
+    assert not {*other} & {*own}
+
+
 def test_saved_and_read_again_it_writes_the_same(trained, tmp_path):
     trained.save_pretrained(tmp_path / "mine")
     again = IGPG.from_pretrained(tmp_path / "mine")
