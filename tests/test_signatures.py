@@ -38,12 +38,14 @@ from rpglib.igpg import config as igpg_config
 from rpglib.igpg import igpg, prefix
 from rpglib.igpg import training as igpg_training
 from rpglib.model import diffusion, samplers
+from rpglib.model import several as model_several
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.prompts.task import task_from_prompt
 from rpglib.tasks import all_tasks, check_task, check_tasks, conditions, name_of, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import behaviour, loop
+from rpglib.training import several as training_several
 from rpglib.training.suggestion import suggest
 from rpglib.zoo import collect, facts, images
 from rpglib.zoo.architectures import Architecture
@@ -61,8 +63,9 @@ SEARCHED = [
     "rpglib.prompts.task",
     "rpglib.training.loop",
     "rpglib.training.behaviour",
+    "rpglib.training.several",
     "rpglib.training.suggestion",
-    *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "diffusion")),
+    *(f"rpglib.model.{name}" for name in ("config", "rpg", "samplers", "several", "diffusion")),
     *(f"rpglib.igpg.{name}" for name in ("config", "igpg", "prefix", "training")),
     *(f"rpglib.{part}.{module.name}" for part in ("zoo", "baselines", "analysis")
       for module in pkgutil.iter_modules(importlib.import_module(f"rpglib.{part}").__path__)
@@ -79,6 +82,7 @@ UNSEARCHED = {
     "configuration": "a class",
     "autoencoder_type": "a class",
     "forward": "what `train` and `generate` call with tensors of their own, at every step",
+    "rpglib.training.loop.optimizer_of": "what both trainings make of a model and a configuration that they checked",
     "rpglib.model.rpg.RPG.written": "what `train` asks of a behaviour's networks, at every step",
     "rpglib.zoo.images.download_cifar10": "a download",
     "rpglib.tokenizer.tokenizer.ParameterTokenizer": "made by `fit` and `load`",
@@ -157,6 +161,9 @@ CONDITIONS = (conditions.Condition("angle", -180, 180, "angle"), conditions.Cond
 ROWS = torch.tensor([[30.0, 1, 0.5], [0.0, 3, 2.0], [-90.0, 0, 1.0]])
 
 
+TOGETHER = loop.TrainConfig(steps=1, batch_size=1, diffusion_batch=4)
+
+
 @cache
 def material() -> dict:
     """A small zoo, its data and a generator of it: made once, and not changed by any case."""
@@ -174,12 +181,13 @@ def material() -> dict:
     plain = RPG(RPGConfig(**sizes), tokenizer).eval()
     tokens = torch.stack([tokenizer.encode(x)[0] for x in zoo])
     decoder = autoregressive.AutoregressiveConfig(width=16, layers=1, headdim=8, steps=1)
+    together = training_several.new_several([zoo], RPGConfig(**sizes), TOGETHER)
     sizes = {"chunk": 256, "codes": 2, "codebook": 4, "code_hidden": 8, "width": 8, "layers": 1, "headdim": 4}
     several = igpg_training.new_igpg([zoo], {"digits": small}, igpg_config.IGPGConfig(**sizes, context=4)).eval()
     flow = deep_weight_flow.DeepWeightFlowConfig(width=8, time_width=4, components=2, steps=1, sampling_steps=2)
     return {
         "images": small, "architecture": architecture, "collect": config, "zoo": zoo, "tokenizer": tokenizer,
-        "several": several, "model": model, "plain": plain, "told": told, "tokens": tokens,
+        "several": several, "model": model, "together": together, "plain": plain, "told": told, "tokens": tokens,
         "module": architecture.build(),
         "decoder_config": decoder,
         "decoder": autoregressive.AutoregressiveDecoder(tokenizer.positions, tokenizer.mask, 3, decoder),
@@ -243,6 +251,8 @@ def cases() -> dict[str, tuple]:
     seen = {"seen": BITS, "weights": weights, "tasks": BITS[:2]}
     several, layout = it["several"], it["several"].layout("cnn_digits")
     several.save_pretrained("written")
+    together = it["together"]
+    together.save_pretrained("both")
     writing = {"n": 2, "architecture": "cnn_digits", "instruction": "a network for digits", "images": "digits",
                "run": 0, "seed": 0, "temperature": 0.5}  # fmt: skip
     model_path, tokenizer_path, zoo_path = Path("model"), Path("tokenizer.safetensors"), Path("zoo")
@@ -317,6 +327,21 @@ def cases() -> dict[str, tuple]:
         "rpglib.igpg.igpg.IGPG.generate_codes": (several.generate_codes, writing | {"anonymous": False}),
         "rpglib.igpg.igpg.IGPG.save_pretrained": (several.save_pretrained, {"path": Path("several")}),
         "rpglib.igpg.igpg.IGPG.from_pretrained": (igpg.IGPG.from_pretrained, {"path": Path("written")}),
+        "rpglib.training.several.new_several": (training_several.new_several, {"zoos": [zoo],
+            "config": together.config, "train": TOGETHER}),
+        "rpglib.training.several.train_several": (training_several.train_several, {"model": together, "zoos": [zoo],
+            "config": TOGETHER, "progress": False}),
+        "rpglib.model.several.SeveralRPG": (model_several.SeveralRPG, {"config": together.config,
+            "layouts": [*together.layouts.values()], "states": [3]}),
+        "rpglib.model.several.SeveralRPG.layout": (together.layout, {"architecture": "cnn_digits",
+            "images": "digits"}),
+        "rpglib.model.several.SeveralRPG.member": (together.member, {"architecture": "cnn_digits",
+            "images": "digits"}),
+        "rpglib.model.several.SeveralRPG.generate": (together.generate, {"n": 2, "architecture": "cnn_digits",
+            "images": "digits"}),
+        "rpglib.model.several.SeveralRPG.save_pretrained": (together.save_pretrained, {"path": Path("together")}),
+        "rpglib.model.several.SeveralRPG.from_pretrained": (model_several.SeveralRPG.from_pretrained,
+            {"path": Path("both")}),
         "rpglib.model.config.RPGConfig": (RPGConfig, fields(RPGConfig(conditions=CONDITIONS))),
         "rpglib.model.config.RPGConfig.features": (it["told"].config.features, {"rows": ROWS}),
         "rpglib.model.config.RPGConfig.left_out": (it["told"].config.left_out, {"n": 2}),

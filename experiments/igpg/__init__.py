@@ -1,1 +1,1 @@
-"""IGPG: one generator for several architectures, depths and data sets: the experiment behind `25_igpg`."""
+"""One generator for several architectures and depths, IGPG and RPG: the experiment behind `25_igpg`."""

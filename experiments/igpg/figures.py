@@ -11,13 +11,12 @@ MARKERS = "osD^vP"
 
 
 def along_sequence(ax: plt.Axes, numbers: dict, names: Iterable[str], measure: str) -> None:
-    """Draw an error of the prior against the place in the sequence (percent), a line per architecture."""
+    """Draw an error of the prior, the mean over seeds, against the place in the sequence (percent), by architecture."""
     for colour, name in zip(COLOURS, names, strict=False):
         one = numbers["architectures"][name]
         values = np.array([row["sequence"][measure] for row in one["rows"]])
         places = (np.arange(values.shape[1]) + 0.5) * 100 / values.shape[1]
         ax.plot(places, values.mean(0), color=colour, marker="o", markersize=2.5, label=one["name"])
-        ax.fill_between(places, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
     ax.set(xlabel="place in the sequence (%)")
 
 

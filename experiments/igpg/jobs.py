@@ -10,24 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from experiments import baselines
 from experiments.baselines import CALIBRATION, Networks, from_weights, measured, points
 from experiments.igpg import measures
 from experiments.igpg.measures import Tuning, a_block_less, along_sequence, retrieval, tuned
-from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
+from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import key, plain
 from experiments.sweeps.cells import folder_of
 from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance
-from rpglib.igpg.chunks import Layout
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import Prior
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
-from rpglib.runtime.files import read_json, save_tensors, write_json
+from rpglib.runtime.files import save_tensors
+from rpglib.runtime.state_dicts import Checkpoint
+from rpglib.tokenizer.several import Layout
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split, take
@@ -42,6 +44,15 @@ ORIGINALS, GENERATED, ANONYMOUS, UNTRAINED = "originals", "IGPG", "IGPG, no iden
 BLOCK_LESS, SCRATCH = "one block of four left out", "random weights"
 
 
+def row(module: nn.Module, networks: Sequence[Checkpoint], zoo: Zoo, test: Split) -> dict:
+    """What is recorded of a group of networks: accuracy (percent), error-IoU and distance (LOO), to four decimals."""
+    found = measured(module, networks, zoo, test)
+    distance = {"median": round(found["distance"]["median"], 4)}
+    alike = found["error_iou"]
+    own = {name: round(found[name], 4) for name in ("mean", "std", "min", "max")}
+    return own | {"error_iou": None if alike is None else round(alike, 4), "distance": distance}
+
+
 def zoo_of(recipe: Recipe, profile: str) -> Zoo:
     """The originals of a recipe, collected where they are not at hand."""
     return obtain_zoo(recipe, profile, images_of(recipe.images), "cpu")
@@ -49,7 +60,7 @@ def zoo_of(recipe: Recipe, profile: str) -> Zoo:
 
 @dataclass(frozen=True)
 class Collecting:
-    """The training of a recipe's originals; its seconds are kept beside the zoo, which outlives other code."""
+    """The training of a recipe's originals, and what is measured of them."""
 
     recipe: Recipe
     profile: str
@@ -60,15 +71,11 @@ class Collecting:
         return {"made": key(made), "images": images_of(self.recipe.images).source, "igpg_code": CODE}
 
     def compute(self, folder: Path) -> dict:
-        images = images_of(self.recipe.images)
-        kept, began = Path(f"{zoo_path(self.recipe, self.profile, images)}.json"), time.process_time()
         zoo = zoo_of(self.recipe, self.profile)
-        if not kept.exists():
-            write_json(kept, {"cpu_seconds": time.process_time() - began})
         apart = nearest_distance(points(zoo))  # of each from the others, in the unit of all distances
         own = {"distance": summarise(apart / apart.median())}
-        return read_json(kept) | {
-            ORIGINALS: measured(zoo.build(), [*zoo], zoo, images.test) | own,
+        return {
+            ORIGINALS: row(zoo.build(), [*zoo], zoo, images_of(self.recipe.images).test) | own,
             "parameters": sum(p.numel() for p in zoo.build().parameters()),
         }
 
@@ -95,7 +102,7 @@ class Rpg:
         networks = generate(recipe, model, seed=train.seed)
         seconds = (time.process_time() - began) / len(networks)
         return {
-            "row": measured(zoo.build(), networks, zoo, images.test),
+            "row": row(zoo.build(), networks, zoo, images.test),
             "generator_parameters": sum(p.numel() for p in model.parameters()),
             "cpu_seconds": {"train": training.processor_seconds, "network": seconds},
         }
@@ -151,9 +158,7 @@ class Codes(Igpg):
         pairs.append((self.held_out, self.unknown(model), zoo_of(self.held_out, self.profile)))
         for recipe, layout, zoo in pairs:
             decoded = model.decode(model.encode(zoo, layout), layout)
-            rows[recipe.name] = measured(zoo.build(), decoded, zoo, images_of(recipe.images).test) | {
-                "chunks": len(layout)
-            }
+            rows[recipe.name] = row(zoo.build(), decoded, zoo, images_of(recipe.images).test) | {"chunks": len(layout)}
         return {
             "rows": rows,
             "usage": trained.usage,
@@ -163,10 +168,20 @@ class Codes(Igpg):
         }
 
 
-def fresh_prior(model: IGPG, seed: int) -> None:
-    """Give a generator a prior with new weights."""
+@dataclass(frozen=True)
+class PriorVariant:
+    """The size of a prior, and how it is trained."""
+
+    width: int
+    layers: int
+    training: PriorTraining
+
+
+def fresh_prior(model: IGPG, variant: PriorVariant) -> None:
+    """Give a generator a prior of another size, with new weights."""
+    model.config = replace(model.config, width=variant.width, layers=variant.layers)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(variant.training.seed)
         places = next(iter(model.layouts.values())).places(model.kinds).shape[1]
         model.prior = Prior(model.config, places, len(model.identities)).eval()
     model.prior.entries.copy_(model.codes.codebook.detach())
@@ -188,18 +203,18 @@ def on_validation(model: IGPG, recipes: Sequence[Recipe], temperatures: Sequence
 
 @dataclass(frozen=True)
 class Searching(Igpg):
-    """A short training of the prior with one learning rate, judged by its loss: no network works so early."""
+    """A short training of a prior, judged by its loss: no network works so early."""
 
-    prior: PriorTraining | None = None
+    variant: PriorVariant | None = None
 
     def compute(self, folder: Path) -> dict:
         model, zoos = self.with_codes(), self.zoos()
-        fresh_prior(model, self.prior.seed)
-        trained = train_prior(model, zoos, self.prior, progress=False)
+        fresh_prior(model, self.variant)
+        trained = train_prior(model, zoos, self.variant.training, progress=False)
         tail = trained.losses[-max(1, len(trained.losses) // 10) :]
         return {
-            "learning_rate": self.prior.learning_rate,
-            "steps": self.prior.steps,
+            "steps": len(trained.losses),
+            "cpu_seconds": trained.processor_seconds,
             "loss": sum(tail) / len(tail),
         }
 
@@ -211,16 +226,16 @@ class Written(Igpg):
     temperatures: of which validation images choose one; tuning: how networks are trained on, by the recipe's name.
     """
 
-    prior: PriorTraining | None = None
+    variant: PriorVariant | None = None
     temperatures: tuple[float, ...] = (0.3,)
     tuning: tuple[tuple[str, Tuning], ...] = ()
 
     def compute(self, folder: Path) -> dict:
-        seed = self.prior.seed
+        training, seed = self.variant.training, self.variant.training.seed
         model, zoos = self.with_codes(), self.zoos()
-        fresh_prior(model, seed)
+        fresh_prior(model, self.variant)
         untrained = {r.name: model.generate(NETWORKS, r.architecture.name, seed=seed) for r in self.recipes}
-        trained = train_prior(model, zoos, self.prior, progress=False)
+        trained = train_prior(model, zoos, training, progress=False)
         tried = on_validation(model, self.recipes, self.temperatures, seed)
         temperature = float(max(tried, key=tried.get))
         found = {
@@ -238,25 +253,23 @@ class Written(Igpg):
             "temperature": temperature,
             "loss": thinned(TrainResult(trained.losses)),
             "parameters": sum(p.numel() for p in model.prior.parameters()),
-            "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / self.prior.steps},
+            "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / training.steps},
         }
 
     def _row(self, model: IGPG, recipe: Recipe, zoo: Zoo, seed: int, temperature: float, untrained: Networks) -> dict:
         module, images, name = zoo.build(), images_of(recipe.images), recipe.architecture.name
         began = time.process_time()
-        codes, identity, layout = model.generate_codes(NETWORKS, name, seed=seed, temperature=temperature)
+        codes, _, layout = model.generate_codes(NETWORKS, name, seed=seed, temperature=temperature)
         networks = model.decode(codes, layout)
         seconds = (time.process_time() - began) / NETWORKS
         anonymous, *_ = model.generate_codes(NETWORKS, name, anonymous=True, seed=seed, temperature=temperature)
         calibration = take(images.train, CALIBRATION).images
         groups = {GENERATED: networks, ANONYMOUS: model.decode(anonymous, layout), UNTRAINED: untrained}
         groups |= dict(from_weights(module, zoo, networks, calibration, seed, GENERATED))
-        own = [model.identity(name, run) for run in zoo.runs.unique().tolist()]
         return {
-            "groups": {label: measured(module, group, zoo, images.test) for label, group in groups.items()},
+            "groups": {label: row(module, group, zoo, images.test) for label, group in groups.items()},
             "sequence": along_sequence(model, layout, zoo, anonymous),
             "retrieval": retrieval(model, layout, zoo, seed),
-            "own_identities": 100 * sum(k in own for k in identity.tolist()) / NETWORKS,
             "seconds": seconds,
             "networks": networks,
         }
@@ -272,7 +285,7 @@ class Written(Igpg):
         )
         groups[ANONYMOUS] = model.decode(codes, layout)
         groups |= {BLOCK_LESS: less} if (less := shortened(zoos, zoo, images.validation)) else {}
-        rows = {label: measured(module, group, zoo, test) for label, group in groups.items()}
+        rows = {label: row(module, group, zoo, test) for label, group in groups.items()}
         how = dict(self.tuning).get(recipe.name)
         if how is None:
             return {"groups": rows}

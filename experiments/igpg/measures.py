@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from experiments.baselines import Networks, points
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
-from rpglib.igpg.chunks import Layout
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prefix import WORDINGS, instruction, text_features
+from rpglib.tokenizer.several import Layout
 from rpglib.zoo.collect import Schedule, train_population
 from rpglib.zoo.images import Images, Split
 from rpglib.zoo.store import Zoo

@@ -2,20 +2,29 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from safetensors.torch import load_file
 
-from experiments.igpg.jobs import GENERATED, NETWORKS_FILE, ORIGINALS, Codes, Collecting, Rpg, Searching, Written
+from experiments.igpg.jobs import (
+    GENERATED,
+    NETWORKS_FILE,
+    ORIGINALS,
+    Codes,
+    Collecting,
+    PriorVariant,
+    Rpg,
+    Searching,
+    Written,
+)
 from experiments.igpg.measures import Tuning, epochs_until
+from experiments.igpg.several import check_kept
 from experiments.pipeline import images_of
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
-from rpglib.analysis.accuracy import accuracy, predictions
-from rpglib.errors import InputError
-from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
+from rpglib.igpg.config import CodesTraining, IGPGConfig
 from rpglib.runtime.files import save_tensors, sha256
 
 EXPERIMENT = "igpg"
@@ -25,19 +34,18 @@ EXPERIMENT = "igpg"
 class Study:
     """One generator for all `recipes`, trained once for each of `seeds`; they share the zoos and the codes.
 
-    held_out: the recipe that is not learned. rates: learning rates of which the one with the lowest loss after `short`
-    steps is taken; temperatures: those of which each seed takes one by validation images. tuning: epochs after which
-    networks that are trained on from a start are measured, by the name of the recipe. rpg_seeds: of the RPG of each
-    architecture. device: of these; IGPG is trained on the CPU.
+    held_out: the recipe that is not learned. priors: of which the one with the lowest loss after `short` steps is
+    trained at its full length; temperatures: those of which each seed takes one by validation images. tuning: epochs
+    after which networks that are trained on from a start are measured, by the name of the recipe. rpg_seeds: of the RPG
+    of each architecture. device: of these; IGPG is trained on the CPU.
     """
 
     recipes: tuple[Recipe, ...]
     held_out: Recipe
     config: IGPGConfig
     codes: CodesTraining
-    prior: PriorTraining
+    priors: Mapping[str, PriorVariant]
     seeds: Sequence[int]
-    rates: tuple[float, ...]
     short: int
     temperatures: tuple[float, ...]
     tuning: dict[str, tuple[int, ...]]
@@ -76,7 +84,7 @@ class Study:
             "codes": codes,
         }
 
-    def _written(self, rate: float) -> list[Written]:
+    def _written(self, prior: PriorVariant) -> list[Written]:
         named = {recipe.name: recipe.collect for recipe in (*self.recipes, self.held_out)}
         tuning = tuple(
             (name, Tuning(tuple(epochs), named[name].learning_rate, named[name].batch_size, named[name].weight_decay))
@@ -85,7 +93,7 @@ class Study:
         return [
             Written(
                 **self._shared(),
-                prior=replace(self.prior, learning_rate=rate, seed=seed),
+                variant=replace(prior, training=replace(prior.training, seed=seed)),
                 temperatures=tuple(self.temperatures),
                 tuning=tuning,
             )
@@ -98,9 +106,10 @@ class Study:
         # The last ones take longest: first, so that no core waits for them alone at the end.
         zoos = run([Collecting(recipe, self.profile) for recipe in reversed(recipes)], "zoos")[::-1]
         (codes,) = run([Codes(**self._shared())], "codes")
-        searched = run([self._searching(rate) for rate in self.rates], "search")
-        rate = min(searched, key=lambda one: one["loss"])["learning_rate"]
-        jobs = self._written(rate)
+        found = run([self._searching(prior) for prior in self.priors.values()], "search")
+        searched = dict(zip(self.priors, found, strict=True))
+        best = min(searched, key=lambda name: searched[name]["loss"])
+        jobs = self._written(self.priors[best])
         rpgs = [
             Rpg(recipe, self.profile, seed + self.seed, self.device) for recipe in recipes for seed in self.rpg_seeds
         ]
@@ -114,7 +123,6 @@ class Study:
                     "images": recipe.images,
                     "parameters": zoo["parameters"],
                     ORIGINALS: zoo[ORIGINALS],
-                    "collect_seconds": zoo["cpu_seconds"],
                     "decoded": codes["rows"][recipe.name],
                     "rpg": own,
                     "rows": [
@@ -129,7 +137,7 @@ class Study:
             },
             "codes": {key: codes[key] for key in ("usage", "loss", "parameters", "cpu_seconds")},
             "search": searched,
-            "best": {"learning_rate": rate, "temperatures": [one["temperature"] for one in written]},
+            "best": {"prior": best, "temperatures": [one["temperature"] for one in written]},
             "tried": [one["temperatures"] for one in written],
             "prior": [{key: one[key] for key in ("loss", "parameters", "cpu_seconds")} for one in written],
         }
@@ -148,26 +156,15 @@ class Study:
                 generator=sha256(kept),
             )
 
-    def _searching(self, rate: float) -> Searching:
-        short = replace(self.prior, steps=self.short, learning_rate=rate, seed=self.prior.seed + self.seed)
-        return Searching(**self._shared(), prior=short)
+    def _searching(self, prior: PriorVariant) -> Searching:
+        short = replace(prior.training, steps=self.short, seed=self._priors()[0])
+        return Searching(**self._shared(), variant=replace(prior, training=short))
 
     def check_live(self, record: dict, tolerance: float = 1.0) -> str:
-        """Evaluate the kept networks of the first architecture again; their mean accuracy is the record's.
-
-        tolerance: in points. Returns one sentence; raises `AssertionError` where the record does not hold, and
-        `InputError` where the networks are another run's, or absent.
-        """
-        kept = generator_dir(self.profile, EXPERIMENT) / NETWORKS_FILE
-        if not kept.exists() or sha256(kept) != record["generator"]:
-            raise InputError(f"{kept} is not the record's; restore it, or run with fresh=True")
-        recipe, networks = self.recipes[0], load_file(kept)
-        test = images_of(recipe.images).test
-        predicted = predictions(recipe.architecture.build(), networks, test.images)
-        mean = accuracy(predicted, test.labels).mean().item()
-        known = record["numbers"]["architectures"][recipe.name]["rows"][0]["groups"][GENERATED]["mean"]
-        assert abs(mean - known) <= tolerance, f"recomputed accuracy {mean:.2f} differs from the record"
-        return f"{len(predicted)} networks of {recipe.architecture.name} evaluated again; they agree with the record"
+        """As `check_kept`, of the first architecture."""
+        recipe = self.recipes[0]
+        mean = record["numbers"]["architectures"][recipe.name]["rows"][0]["groups"][GENERATED]["mean"]
+        return check_kept(EXPERIMENT, self.profile, record, recipe, mean, tolerance)
 
 
 def needed(numbers: dict, name: str, start: str, epochs: Sequence[int]) -> list[int | None]:

@@ -1,10 +1,11 @@
 """The tables of `25_igpg`, from the numbers of its record; accuracies are in percent, distances in LOO."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from experiments.igpg.jobs import GENERATED, ORIGINALS
+from experiments.igpg.several import SEVERAL
 from experiments.sweeps.tables import over_seeds
 
 RPG = "RPG of its own"
@@ -45,15 +46,20 @@ def accuracy(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
 
 def groups(numbers: dict, name: str) -> pd.DataFrame:
     """Each group of networks of one architecture: accuracy, error-IoU, distance to the nearest original."""
-    one = numbers["architectures"][name]
+    names = (ORIGINALS, *numbers["architectures"][name]["rows"][0]["groups"], RPG)
+    return _groups({group: lambda value, group=group: each(numbers, name, group, value) for group in names})
+
+
+def _groups(found: Mapping[str, Callable]) -> pd.DataFrame:
+    """A row for each group, from what gives a number of its networks by seed."""
     rows = {}
-    for group in (ORIGINALS, *one["rows"][0]["groups"], RPG):
-        lone = each(numbers, name, group, lambda row: row["error_iou"])[0] is None
+    for group, of in found.items():
+        lone = of(lambda row: row["error_iou"])[0] is None
         rows[group] = {
-            "accuracy": over_seeds(each(numbers, name, group, mean)),
-            "worst": over_seeds(each(numbers, name, group, lambda row: row["min"])),
-            "error-IoU": "-" if lone else over_seeds(each(numbers, name, group, lambda row: row["error_iou"])),
-            "distance": over_seeds(each(numbers, name, group, lambda row: row["distance"]["median"])),
+            "accuracy": over_seeds(of(mean)),
+            "worst": over_seeds(of(lambda row: row["min"])),
+            "error-IoU": "-" if lone else over_seeds(of(lambda row: row["error_iou"])),
+            "distance": over_seeds(of(lambda row: row["distance"]["median"])),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -66,8 +72,6 @@ def retrieved(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
         found = [row["retrieval"] for row in one["rows"]]
         rows[one["name"]] = {how: over_seeds([x[how] for x in found], 0) for how in found[0] if how != "chance"}
         rows[one["name"]]["chance"] = f"{found[0]['chance']:.0f}"
-        chosen = [row["own_identities"] for row in one["rows"]]
-        rows[one["name"]]["identity chosen of its architecture"] = over_seeds(chosen, 0)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -82,10 +86,9 @@ def tuning(numbers: dict, name: str, epochs: Sequence[int]) -> pd.DataFrame:
 
 
 def settings(numbers: dict) -> pd.DataFrame:
-    """What was tried: learning rates by their loss (nats), temperatures by accuracy on validation images (percent)."""
+    """What was tried: priors by their loss (nats), temperatures by accuracy on validation images (percent)."""
     rows = [
-        {"tried": f"learning rate {x['learning_rate']:g}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"}
-        for x in numbers["search"]
+        {"tried": f"{name}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"} for name, x in numbers["search"].items()
     ]
     for temperature in numbers["tried"][0]:
         values = [tried[temperature] for tried in numbers["tried"]]
@@ -114,3 +117,51 @@ def cost(numbers: dict, names: Sequence[str]) -> pd.DataFrame:
         rows["IGPG, all architectures"][f"{one['name']} (ms)"] = f"{1e3 * sum(ours) / len(ours):.0f}"
         rows["one RPG each, together"][f"{one['name']} (ms)"] = f"{1e3 * sum(theirs) / len(theirs):.0f}"
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def together(numbers: dict, several: dict, names: Iterable[str]) -> pd.DataFrame:
+    """By architecture: accuracy of originals, of one RPG for all, its difference, of IGPG and of one RPG for each."""
+    rows = {}
+    for name in names:
+        one = numbers["architectures"][name]
+        ours = several_each(several, name, SEVERAL, mean)
+        rows[one["name"]] = {
+            "originals": f"{one[ORIGINALS]['mean']:.2f}",
+            SEVERAL: over_seeds(ours),
+            "difference": over_seeds([x - one[ORIGINALS]["mean"] for x in ours]),
+            "IGPG": over_seeds(each(numbers, name, GENERATED, mean)),
+            RPG: over_seeds(each(numbers, name, RPG, mean)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def several_each(several: dict, name: str, group: str, value: Callable[[dict], float]) -> list[float]:
+    """A number of every seed's group of networks of one architecture, of the RPG for several."""
+    return [value(row["groups"][group]) for row in several["architectures"][name]["rows"]]
+
+
+def several_groups(several: dict, name: str) -> pd.DataFrame:
+    """As `groups`, of the RPG for several and what stands beside it."""
+    names = several["architectures"][name]["rows"][0]["groups"]
+    return _groups({group: lambda value, group=group: several_each(several, name, group, value) for group in names})
+
+
+def searched(several: dict) -> pd.DataFrame:
+    """What was tried in short trainings: the loss, and accuracy on validation images (percent) by architecture."""
+    rows = {
+        variant: {"loss": f"{one['loss']:.3f}"}
+        | {several["architectures"][name]["name"]: f"{x:.1f}" for name, x in one["validation"].items()}
+        for variant, one in several["searched"].items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def several_cost(several: dict) -> pd.DataFrame:
+    """Seconds of one core for a training, parameters, and milliseconds for a network, means over seeds."""
+    training = several["training"]
+    row = {"training (s)": f"{sum(x['cpu_seconds'] for x in training) / len(training):.0f}"}
+    row["parameters"] = f"{training[0]['parameters']:,}"
+    for one in several["architectures"].values():
+        seconds = [x["seconds"] for x in one["rows"]]
+        row[f"{one['name']} (ms)"] = f"{1e3 * sum(seconds) / len(seconds):.0f}"
+    return pd.DataFrame([row], index=[SEVERAL])

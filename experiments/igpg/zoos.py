@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
-from experiments.profiles import CNN_DIGITS, SMOKE_COLLECT, SMOKE_MODEL, VIT_DIGITS, Recipe
+from experiments.profiles import CNN_DIGITS, CNN_S, SMOKE_COLLECT, SMOKE_MODEL, VIT_DIGITS, Recipe
 from experiments.records import PROFILES
 from rpglib.errors import choice
 
-LEARNED, HELD_OUT = 1, 2
-"""Blocks of the vision transformer that is learned, and of the one that is not."""
+DEPTHS = (1, 2, 4)
+"""Blocks of the vision transformers that are learned."""
+HELD_OUT = 3
+"""Blocks of the one that is not."""
 
 
 def vit(depth: int) -> Recipe:
@@ -27,15 +29,15 @@ WIDE = replace(
 def learned(profile: str, seed: int = 0) -> tuple[Recipe, ...]:
     """The recipes whose zoos a generator learns, each with a seed of its own; their RPG is that of its own row."""
     if choice("profile", profile, PROFILES) == "smoke":
-        recipes = (CNN_DIGITS, vit(LEARNED))
+        recipes = (CNN_DIGITS, vit(1))
     else:
-        recipes = (CNN_DIGITS, WIDE, vit(LEARNED))
+        recipes = (CNN_DIGITS, WIDE, *(vit(depth) for depth in DEPTHS), CNN_S)
     return tuple(_own(recipe, k, profile, seed) for k, recipe in enumerate(recipes))
 
 
 def held_out(profile: str, seed: int = 0) -> Recipe:
     """The recipe of the depth that no generator learns: its originals are there to compare with."""
-    return _own(vit(HELD_OUT), 99, profile, seed)
+    return _own(vit(2 if profile == "smoke" else HELD_OUT), 99, profile, seed)
 
 
 def _own(recipe: Recipe, number: int, profile: str, seed: int) -> Recipe:

@@ -87,23 +87,25 @@ class CodesTraining:
 class PriorTraining:
     """How the prior is trained, with AdamW: warm-up, then half a cosine.
 
-    batch_size: networks per step, all of one architecture, which is drawn anew at each step, the more often the more
-    chunks it has; forget: how often a network's identity is kept from the prior, and how often its instruction does not
-    say it.
+    batch_size: networks of each architecture per step, all of whose chunks count alike; forget: how often a network's
+    identity is kept from the prior, and how often its instruction does not say it; corrupt: the share of chunks that
+    are read as random codes, so that the prior does not lean on what it will write with errors itself.
     """
 
-    steps: int = 9000
-    batch_size: int = 4
-    learning_rate: float = 3e-3
+    steps: int = 4000
+    batch_size: int = 1
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     forget: float = 0.1
+    corrupt: float = 0.5
     seed: int = 0
 
     def __post_init__(self):
         check_types(self)
         _check(self, "weight_decay")
-        if not 0 <= self.forget <= 1:
-            raise InputError(f"PriorTraining.forget is a share from 0 to 1, not {self.forget}")
+        for name in ("forget", "corrupt"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"PriorTraining.{name} is a share from 0 to 1, not {getattr(self, name)}")
 
 
 def _check(config, *not_negative: str) -> None:

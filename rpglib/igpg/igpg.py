@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice, shown
-from rpglib.igpg.chunks import Layout, unseen
 from rpglib.igpg.codes import Codes
 from rpglib.igpg.config import IGPGConfig
 from rpglib.igpg.prefix import image_features, instruction, text_features
@@ -23,12 +22,12 @@ from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import Checkpoint
-from rpglib.tokenizer import ParameterTokenizer
+from rpglib.tokenizer.several import Layout, family, fields_of, find, kinds_of, read_layouts, write_layouts
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
-HEAD, WEIGHTS, LAYOUT = "igpg.json", "model.safetensors", "layout-{}.safetensors"
+HEAD, WEIGHTS = "igpg.json", "model.safetensors"
 PARTS = 2048
 """Chunks that pass the encoder or the decoder at once."""
 MOST_NETWORKS = 2**20
@@ -51,14 +50,8 @@ class IGPG(nn.Module):
         datasets: Mapping[str, Tensor],
     ):
         super().__init__()
-        names = [layout.name for layout in layouts]
-        if not names or len({*names}) < len(names):
-            raise InputError(
-                f"a generator is made for one zoo at least, each of another architecture, not {shown(names)}"
-            )
         self.config, self.identities = config, [(name, run) for name, run in identities]
-        self.layouts = dict(zip(names, layouts, strict=True))
-        self.kinds = sorted({kind for layout in layouts for kind in layout.kinds})
+        self.layouts, self.kinds = family(layouts), kinds_of(layouts)
         self.datasets = dict(datasets)
         self.codes = Codes(config)
         self.prior = Prior(config, layouts[0].places(self.kinds).shape[1], len(self.identities))
@@ -70,14 +63,9 @@ class IGPG(nn.Module):
         images: the data set of another one; by default that of the first layout. Raises `InputError` for an unknown
         name and for an architecture with a tensor unlike all that were learned.
         """
-        name = architecture.name if isinstance(architecture, Architecture) else architecture
-        if isinstance(architecture, Architecture):
-            known = self.layouts.get(name)
-            if known is None or known.architecture != architecture:
-                if images is None:
-                    images = next(iter(self.layouts.values())).images
-                return unseen(architecture, choice("data set", images, self.datasets), [*self.layouts.values()])
-        return self.layouts[choice("architecture", name, self.layouts)]
+        if images is not None:
+            choice("data set", images, self.datasets)
+        return find(self.layouts, architecture, images)
 
     @takes(architecture=of(str), run=whole(0))
     def identity(self, architecture: str, run: int) -> int:
@@ -91,7 +79,7 @@ class IGPG(nn.Module):
     @torch.no_grad()
     def encode(self, networks: Zoo | list[Checkpoint], layout: Layout) -> Tensor:
         """The codes (N, L, C) of networks, one at least; raises `InputError` for another architecture's."""
-        chunks = layout.chunks(networks)
+        chunks = layout.tokens(networks)
         parts = [self.codes.encode(part) for part in chunks.flatten(0, 1).split(PARTS)]
         return torch.cat(parts).view(*chunks.shape[:2], -1)
 
@@ -122,8 +110,9 @@ class IGPG(nn.Module):
         architecture: a learned one by its name (default: the first), or an `Architecture`, learned or not.
         instruction: a sentence; by default one that asks for this architecture on this data set. images: a data set
         that was learned, by its name, or any other; by default the architecture's own. run: the training run whose
-        like all are to be; by default the prior chooses one for each network, as the instruction lets it. temperature:
-        of the codes, 0 for the likeliest. Network i is the same whatever n is.
+        like all are to be; by default the prior chooses one for each network, as the instruction lets it, of a learned
+        architecture among its own runs. temperature: of the codes, 0 for the likeliest. Network i is the same whatever
+        n is.
         Raises `InputError` for what was not learned and cannot be put together.
         """
         codes, _, layout = self.generate_codes(
@@ -157,7 +146,9 @@ class IGPG(nn.Module):
             identity = torch.full((n,), chosen)
         generators = [torch.Generator().manual_seed(stream(seed, "network", k)) for k in range(n)]
         places = layout.places(self.kinds)
-        codes, identity = self.prior.generate(places, text, dataset, identity, temperature, generators)
+        own = [k for k, (name, _) in enumerate(self.identities) if name == layout.name]
+        among = torch.tensor(own or range(len(self.identities)))
+        codes, identity = self.prior.generate(places, text, dataset, identity, temperature, generators, among)
         return codes, identity, layout
 
     def _dataset(self, images: str | Images) -> Tensor:
@@ -168,18 +159,16 @@ class IGPG(nn.Module):
     @takes(path=path)
     def save_pretrained(self, path: str | Path) -> str:
         """Write weights, layouts and configuration into the folder `path`, all or nothing; returns their digest."""
-        layouts = [*self.layouts.values()]
         fields = {
             "config": self.config.to_dict(),
-            "layouts": [{"architecture": x.architecture.to_dict(), "images": x.images} for x in layouts],
+            "layouts": fields_of(self.layouts),
             "identities": self.identities,
             "datasets": {name: x.tolist() for name, x in self.datasets.items()},
         }
 
         def write(folder: Path) -> None:
             save_tensors(folder / WEIGHTS, self.state_dict())
-            for k, layout in enumerate(layouts):
-                layout.tokenizer.save(folder / LAYOUT.format(k))
+            write_layouts(folder, self.layouts)
 
         return write_bundle(path, HEAD, fields, write)
 
@@ -196,10 +185,7 @@ class IGPG(nn.Module):
     def _read(cls, bundle: Bundle) -> "IGPG":
         said = bundle.fields
         try:
-            layouts = [
-                Layout(Architecture.from_dict(one["architecture"]), one["images"], _tokenizer(bundle, k))
-                for k, one in enumerate(said["layouts"])
-            ]
+            layouts = read_layouts(bundle, said["layouts"])
             datasets = {name: torch.tensor(x) for name, x in said["datasets"].items()}
             model = cls(IGPGConfig.from_dict(said["config"]), layouts, said["identities"], datasets)
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
@@ -209,10 +195,6 @@ class IGPG(nn.Module):
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{bundle.folder} holds no whole generator ({reason}); copy or save it again") from None
         return model.eval()
-
-
-def _tokenizer(bundle: Bundle, k: int) -> ParameterTokenizer:
-    return ParameterTokenizer.load(bundle.file(LAYOUT.format(k)))
 
 
 def _sentence(layout: Layout, run: int | None, which: int = 0) -> str:

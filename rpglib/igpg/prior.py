@@ -4,8 +4,9 @@ Shapes: N networks, L chunks, C codes of a chunk, M entries, H width, R identiti
 sequence is a prefix of `PREFIX` vectors (instruction, data set, architecture, identity) and then one vector per chunk:
 the codes of the chunk before it and its own place. A chunk sees the prefix, itself and `context - 1` chunks before it.
 Deviations: the codes of one chunk are drawn independently of each other, given all before it; the network's identity is
-a token of the prefix, which the prior itself chooses where it is not asked for, and reaches every chunk through a gate
-of its place; codes are read and predicted by the entries that they stand for, not as names without a meaning.
+a token of the prefix, which the prior itself chooses where it is not asked for, and reaches every chunk through gates
+of its place, before the blocks and after them; codes are read and predicted by the entries that they stand for, not as
+names without a meaning.
 """
 
 from dataclasses import dataclass, field
@@ -90,6 +91,10 @@ class Prior(nn.Module):
         self.architecture = nn.Linear(width, width)
         self.identity = nn.Embedding(identities + 1, width)
         self.gate = nn.Linear(width, width)
+        # After the blocks once more, from an embedding of its own: what a place is in this very network.
+        self.recalled, self.recall = nn.Embedding(identities + 1, width), nn.Linear(width, width)
+        nn.init.normal_(self.recall.weight, std=0.02)
+        nn.init.zeros_(self.recall.bias)
         self.blocks = nn.ModuleList(Block(width, config.headdim, config.context) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.choose = nn.Linear(width, identities)
@@ -112,7 +117,8 @@ class Prior(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        return self._logits(x[:, PREFIX:]), self.choose(x[:, PREFIX - 2])
+        recalled = self.recall(place) * self.recalled(identity)[:, None]
+        return self._logits(x[:, PREFIX:] + recalled), self.choose(x[:, PREFIX - 2])
 
     @torch.no_grad()
     def generate(
@@ -123,22 +129,24 @@ class Prior(nn.Module):
         identity: Tensor | None,
         temperature: float,
         generators: list[torch.Generator],
+        among: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Write N networks: their codes (N, L, C) and identities (N,), chosen by the prior where `identity` is None.
 
         Network i draws from generator i alone. temperature: 0 takes the likeliest codes; identities are drawn at 1
-        whatever it is, or all networks would be alike.
+        whatever it is, or all networks would be alike. among: the identities (K,) of which it chooses.
         """
         place, cache = self.place(places), Cache()
-        gate = self.gate(place)
+        gate, recall = self.gate(place), self.recall(place)
         asked = self._asked(place, text, images)
         if identity is None:
             x = asked
             for block in self.blocks:
                 x = block(x)
-            shares = self.choose(self.norm(x[:, -1])).softmax(-1)
-            identity = torch.cat([row.multinomial(1, generator=g) for row, g in zip(shares, generators, strict=True)])
-        named = self.identity(identity)
+            shares = self.choose(self.norm(x[:, -1]))[:, among].softmax(-1)
+            drawn = [row.multinomial(1, generator=g) for row, g in zip(shares, generators, strict=True)]
+            identity = among[torch.cat(drawn)]
+        named, recalled = self.identity(identity), self.recalled(identity)
         prefix = torch.cat((asked, named[:, None]), 1)
         for layer, block in enumerate(self.blocks):
             prefix = block(prefix, cache, layer)
@@ -148,7 +156,8 @@ class Prior(nn.Module):
             x = before + place[k] + gate[k] * named[:, None]
             for layer, block in enumerate(self.blocks):
                 x = block(x, cache, layer)
-            codes[:, k] = _drawn(self._logits(self.norm(x))[:, 0], temperature, generators)
+            x = self.norm(x) + (recall[k] * recalled)[:, None]
+            codes[:, k] = _drawn(self._logits(x)[:, 0], temperature, generators)
         return codes, identity
 
     def _asked(self, place: Tensor, text: Tensor, images: Tensor) -> Tensor:

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from tqdm.auto import trange
 
 from rpglib.errors import InputError
-from rpglib.igpg.chunks import Layout
 from rpglib.igpg.codes import masked_error, usage
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prefix import WORDINGS, image_features, instruction, text_features
-from rpglib.runtime.arguments import each, flag, of, takes, whole
+from rpglib.igpg.prior import Prior
+from rpglib.runtime.arguments import flag, of, takes, whole
 from rpglib.runtime.hardware import fp32
+from rpglib.tokenizer.several import Layout, matched, zoos_of
 from rpglib.training.loop import TrainConfig, rate
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
@@ -46,11 +47,7 @@ class Trained:
     usage: dict[str, float] | None = None
 
 
-def _zoos(name: str, value, sizes) -> list[Zoo]:
-    return [of(Zoo)(f"{name}, for each,", zoo, {}) for zoo in each(name, value, "zoos")]
-
-
-@takes(zoos=_zoos, images=of(Mapping), config=of(IGPGConfig), seed=whole(0))
+@takes(zoos=zoos_of, images=of(Mapping), config=of(IGPGConfig), seed=whole(0))
 def new_igpg(zoos: Sequence[Zoo], images: Mapping[str, Images], config: IGPGConfig, seed: int = 0) -> IGPG:
     """An untrained generator for the architectures of these zoos, one zoo each; its first weights follow from the seed.
 
@@ -70,7 +67,7 @@ def new_igpg(zoos: Sequence[Zoo], images: Mapping[str, Images], config: IGPGConf
         return IGPG(config, layouts, identities, datasets)
 
 
-@takes(model=of(IGPG), zoos=_zoos, config=of(CodesTraining), progress=flag)
+@takes(model=of(IGPG), zoos=zoos_of, config=of(CodesTraining), progress=flag)
 @fp32()
 def train_codes(model: IGPG, zoos: Sequence[Zoo], config: CodesTraining, progress: bool = True) -> Trained:
     """Train the VQ-VAE of a generator on the chunks of its zoos: every architecture alike, padding counts nowhere.
@@ -78,7 +75,9 @@ def train_codes(model: IGPG, zoos: Sequence[Zoo], config: CodesTraining, progres
     The result depends on model, zoos and `config` alone. Raises `InputError` where the zoos are not the generator's,
     and when the loss is no longer finite.
     """
-    parts = [(layout.chunks(zoo), layout.tokenizer.mask, _shares(layout)) for layout, zoo in _matched(model, zoos)]
+    parts = [
+        (layout.tokens(zoo), layout.tokenizer.mask, _shares(layout)) for layout, zoo in matched(model.layouts, zoos)
+    ]
     codes, generator = model.codes.train(), torch.Generator().manual_seed(config.seed)
     share = math.ceil(config.batch_size / len(parts))
     used = torch.zeros(codes.codebook.shape[:2])
@@ -102,7 +101,7 @@ def train_codes(model: IGPG, zoos: Sequence[Zoo], config: CodesTraining, progres
         losses.append(descend(loss))
     seconds = time.process_time() - began
     codes.eval()
-    found = [model.encode(zoo, layout).flatten(0, 1) for layout, zoo in _matched(model, zoos)]
+    found = [model.encode(zoo, layout).flatten(0, 1) for layout, zoo in matched(model.layouts, zoos)]
     return Trained(losses, seconds, usage(torch.cat(found), model.config.codebook))
 
 
@@ -152,37 +151,43 @@ def _revive(model: IGPG, encodings: Tensor, used: Tensor, generator: torch.Gener
     model.codes.codebook.copy_(torch.where((used == 0)[..., None], fresh, model.codes.codebook))
 
 
-@takes(model=of(IGPG), zoos=_zoos, config=of(PriorTraining), progress=flag)
+@takes(model=of(IGPG), zoos=zoos_of, config=of(PriorTraining), progress=flag)
 @fp32()
 def train_prior(model: IGPG, zoos: Sequence[Zoo], config: PriorTraining, progress: bool = True) -> Trained:
     """Train the prior of a generator whose codes are trained, by teacher forcing; the codes stay as they are.
 
+    What it reads is true but for a share `config.corrupt` of chunks, whose codes are random (the paper's are all true).
+
     The loss is the cross-entropy of codes (nats per code) and, with `CHOOSING`, that of the identity that the prefix
     lets expect. The result depends on model, zoos and `config` alone. Raises `InputError` as `train_codes`.
     """
-    sets = [_Written.of(model, zoo, layout) for layout, zoo in _matched(model, zoos)]
+    sets = [_Written.of(model, zoo, layout) for layout, zoo in matched(model.layouts, zoos)]
     model.prior.entries.copy_(model.codes.codebook.detach())
     prior, generator = model.prior.train(), torch.Generator().manual_seed(config.seed)
-    nobody = len(model.identities)
-    # By length: a step's loss is a mean over chunks, and those of a long network are to weigh as much as any other.
-    lengths = torch.tensor([float(one.codes.shape[1]) for one in sets])
+    # By length: a loss is a mean over chunks, and those of a long network are to weigh as much as any other.
+    whole = sum(one.codes.shape[1] for one in sets)
+    shares = [one.codes.shape[1] / whole for one in sets]
     began, losses = time.process_time(), []
     for _, descend in _steps(prior, config.steps, config.learning_rate, config.weight_decay, "train prior", progress):
-        one = sets[int(lengths.multinomial(1, generator=generator))]
-        rows = torch.randint(len(one.codes), (config.batch_size,), generator=generator)
-        wording = torch.randint(len(WORDINGS), (config.batch_size,), generator=generator)
-        silent, forgotten = torch.rand(2, config.batch_size, generator=generator) < config.forget
-        run = torch.where(silent, len(one.texts) - 1, one.runs[rows])
-        identity = one.identities[rows]
-        codes = one.codes[rows]
-        logits, chosen = prior(
-            codes, one.places, one.texts[run, wording], one.images, torch.where(forgotten, nobody, identity)
-        )
-        loss = F.cross_entropy(logits.flatten(0, 2), codes.flatten())
-        losses.append(descend(loss + CHOOSING * F.cross_entropy(chosen, identity)))
+        found = [_prior_loss(prior, one, config, generator) for one in sets]
+        losses.append(descend(sum(share * loss for share, loss in zip(shares, found, strict=True))))
     seconds = time.process_time() - began
     prior.eval()
     return Trained(losses, seconds)
+
+
+def _prior_loss(prior: Prior, one: "_Written", config: PriorTraining, generator: torch.Generator) -> Tensor:
+    """The loss of random networks of one zoo: of their codes and, with `CHOOSING`, of the identity."""
+    rows = torch.randint(len(one.codes), (config.batch_size,), generator=generator)
+    wording = torch.randint(len(WORDINGS), (config.batch_size,), generator=generator)
+    silent, forgotten = torch.rand(2, config.batch_size, generator=generator) < config.forget
+    run = torch.where(silent, len(one.texts) - 1, one.runs[rows])
+    codes, identity = one.codes[rows], one.identities[rows]
+    told = torch.where(forgotten, prior.identities, identity)
+    corrupted = torch.rand(*codes.shape[:2], 1, generator=generator) < config.corrupt
+    other = torch.randint(prior.config.codebook, codes.shape, generator=generator)
+    logits, chosen = prior(torch.where(corrupted, other, codes), one.places, one.texts[run, wording], one.images, told)
+    return F.cross_entropy(logits.flatten(0, 2), codes.flatten()) + CHOOSING * F.cross_entropy(chosen, identity)
 
 
 @dataclass(frozen=True)
@@ -212,15 +217,6 @@ class _Written:
         texts = text_features(asked, config.text, config.text_features).view(len(known) + 1, len(WORDINGS), -1)
         codes = model.encode(zoo, layout)
         return cls(codes, layout.places(model.kinds), runs, numbers[runs], texts, model.datasets[layout.images])
-
-
-def _matched(model: IGPG, zoos: Sequence[Zoo]) -> list[tuple[Layout, Zoo]]:
-    names = [zoo.architecture.name if zoo.architecture is not None else "an unknown one" for zoo in zoos]
-    if names != [*model.layouts]:
-        raise InputError(
-            f"the zoos are of {', '.join(names)}, the generator of {', '.join(model.layouts)}; give its own"
-        )
-    return [*zip(model.layouts.values(), zoos, strict=True)]
 
 
 def _steps(module: nn.Module, steps: int, learning_rate: float, decay: float, label: str, progress: bool) -> Iterator:

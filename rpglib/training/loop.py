@@ -223,7 +223,7 @@ def _train(
         if sharded:
             raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
         asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, denoises)
-    optimizer = _optimizer(learner, config)
+    optimizer = optimizer_of(learner, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
     wrapped, optimizer = accelerator.prepare(asked, optimizer)
     averaged = Averages(learner, config.ema) if config.ema else None
@@ -378,7 +378,8 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def _optimizer(model: RPG, config: TrainConfig) -> torch.optim.Optimizer:
+def optimizer_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of what learns of a model; raises `InputError` where its package is absent."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if config.optimizer == "adamw8bit":
         try:

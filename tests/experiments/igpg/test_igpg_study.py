@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from experiments.igpg import figures, measures, tables, zoos
-from experiments.igpg.jobs import ANONYMOUS, GENERATED, ORIGINALS, SCRATCH, shortened
+from experiments.igpg.jobs import ANONYMOUS, GENERATED, ORIGINALS, SCRATCH, PriorVariant, shortened
 from experiments.igpg.study import Study, needed
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
@@ -17,6 +17,10 @@ from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
 
 EPOCHS = (0, 1)
+PRIORS = {
+    "slow": PriorVariant(16, 1, PriorTraining(steps=2, batch_size=2, learning_rate=1e-9)),
+    "wide": PriorVariant(32, 1, PriorTraining(steps=2, batch_size=2)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +34,9 @@ def study(tmp_path_factory):
             held_out,
             config,
             CodesTraining(steps=5, batch_size=48),
-            PriorTraining(steps=2, batch_size=2),
+            PRIORS,
             (0, 1),
-            (1e-3, 3e-3),
-            1,
+            8,
             (0.0, 0.5),
             {held_out.name: EPOCHS},
             "smoke",
@@ -48,8 +51,8 @@ def record(study):
 def test_the_record_is_read_by_the_same_settings_alone(study, record):
     assert study.record(fresh=False) == record
     for other in (
-        replace(study, rates=(1e-3,)),
-        replace(study, prior=replace(study.prior, steps=3)),
+        replace(study, short=3),
+        replace(study, priors={**PRIORS, "wide": replace(PRIORS["wide"], layers=2)}),
         replace(study, recipes=study.recipes[:1]),
         replace(study, seeds=(0,)),
     ):
@@ -72,10 +75,10 @@ def test_every_architecture_has_its_rows(study, record):
     assert numbers["architectures"][names[0]][ORIGINALS]["distance"]["median"] == pytest.approx(1, abs=0.05)
 
 
-def test_the_learning_rate_is_that_of_the_lowest_loss_and_the_temperature_the_best_on_validation_images(record):
+def test_the_prior_is_that_of_the_lowest_loss_and_the_temperature_the_best_on_validation_images(record):
     numbers = record["numbers"]
-    best = min(numbers["search"], key=lambda one: one["loss"])
-    assert numbers["best"]["learning_rate"] == best["learning_rate"]
+    assert numbers["search"]["wide"]["loss"] < numbers["search"]["slow"]["loss"]
+    assert numbers["best"]["prior"] == "wide"
     for tried, chosen in zip(numbers["tried"], numbers["best"]["temperatures"], strict=True):
         assert tried[f"{chosen:g}"] == max(tried.values())
 

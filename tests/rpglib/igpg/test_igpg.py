@@ -7,12 +7,12 @@ import torch
 
 from rpglib.errors import InputError
 from rpglib.igpg import prefix
-from rpglib.igpg.chunks import Layout, kind_of, unseen
 from rpglib.igpg.codes import Codes, masked_error, usage
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prior import PREFIX
 from rpglib.igpg.training import new_igpg, train_codes, train_prior
+from rpglib.tokenizer.several import Layout, kind_of, unseen
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
 from rpglib.zoo.images import load_images
@@ -52,7 +52,7 @@ def trained(zoos, digits):
 
 def test_layouts_cut_networks_of_several_architectures_into_chunks_and_back(zoos, model):
     for zoo, layout in zip(zoos, model.layouts.values(), strict=True):
-        chunks = layout.chunks(zoo)
+        chunks = layout.tokens(zoo)
         assert chunks.shape == (4, len(layout), CONFIG.chunk)
         assert (chunks[:, ~layout.tokenizer.mask] == 0).all()
         back = layout.tokenizer.decode(chunks[1])
@@ -98,7 +98,7 @@ def test_codes_learn_what_they_stand_for(zoos, digits, quantiser, reached):
         found = train_codes(model, zoos, CodesTraining(steps=steps, batch_size=192, learning_rate=2e-3), progress=False)
         assert 1 <= found.usage["perplexity"] <= CONFIG.codebook and 0 <= found.usage["dead"] < 1
         layout = model.layouts["cnn_digits"]
-        chunks, mask = layout.chunks(zoos[0]).flatten(0, 1), layout.tokenizer.mask.repeat(4, 1)
+        chunks, mask = layout.tokens(zoos[0]).flatten(0, 1), layout.tokenizer.mask.repeat(4, 1)
         return masked_error(model.codes.decode(model.codes.encode(chunks)), chunks, mask).item()
 
     # They begin as a product quantiser of rotated values, of four bits for two: 0.117 at best, were the values normal.
@@ -168,6 +168,30 @@ def test_networks_do_not_depend_on_how_many_are_written(trained):
     assert any(not torch.equal(x, three[1][name]) for name, x in three[0].items())
 
 
+def test_every_step_of_the_prior_sees_every_architecture(zoos, model):
+    before = model.prior.identity.weight.detach().clone()
+    config = PriorTraining(steps=1, batch_size=1, weight_decay=0.0, forget=0.0)
+    train_prior(model, zoos, config, progress=False)
+    moved = (model.prior.identity.weight != before).any(1)[:-1]
+    learned = [name for k, (name, _) in enumerate(model.identities) if moved[k]]
+    assert learned == [*model.layouts]  # one network of each
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_prior_reads_a_share_of_chunks_as_random_codes(zoos, model, share):
+    read = []
+    hook = model.prior.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    train_prior(model, zoos, PriorTraining(steps=8, batch_size=4, corrupt=share), progress=False)
+    hook.remove()
+    true = [model.encode(zoo, layout) for zoo, layout in zip(zoos, model.layouts.values(), strict=True)]
+    changed = []
+    for k, codes in enumerate(read):
+        # A corrupted chunk is none of any network's at its place; by chance codes agree in one of 16.
+        known = (codes[:, None] == true[k % len(true)]).float().mean(-1).amax(1)
+        changed.append((known < 1).float().mean().item())
+    assert abs(sum(changed) / len(changed) - share) < 0.05
+
+
 def test_a_prior_learns_two_networks_by_heart(zoos, digits):
     few = [zoo.subset([0, 2]) for zoo in zoos[:1]]
     model = new_igpg(few, {"digits": digits}, replace(CONFIG, chunk=128))
@@ -181,6 +205,19 @@ def test_a_prior_learns_two_networks_by_heart(zoos, digits):
         words = prefix.instruction("cnn_digits", "digits", run)
         chosen = model.generate_codes(8, "cnn_digits", words, temperature=0.0)[1]
         assert (chosen == k).float().mean() >= 0.75
+
+
+def test_a_learned_architecture_is_given_identities_of_its_own(zoos, digits):
+    model = new_igpg(zoos, {"digits": digits}, CONFIG).eval()
+    own = [k for k, (name, _) in enumerate(model.identities) if name == "cnn_digits"]
+    with torch.no_grad():
+        model.prior.choose.bias.fill_(50.0)
+        model.prior.choose.bias[own] = 0.0
+    identities = model.generate_codes(8, "cnn_digits", temperature=0.0)[1].tolist()
+    assert {*identities} <= {*own} and len({*identities}) > 1
+    # One that was not learned has none.
+    other = model.generate_codes(4, Architecture("vit_small_digits_3", 10, 1, 8), temperature=0.0)[1].tolist()
+    assert not {*other} & {*own}
 
 
 def test_saved_and_read_again_it_writes_the_same(trained, tmp_path):
@@ -274,3 +311,9 @@ def test_layouts_need_a_zoo_that_knows_itself(zoos):
     bare = Zoo.from_checkpoints([zoos[0][0], zoos[0][1]], runs=[0, 0], accuracies=None)
     with pytest.raises(InputError, match="does not know its architecture"):
         Layout.fit(bare, 32)
+
+
+@pytest.mark.parametrize("share", ["forget", "corrupt"])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(InputError, match=f"{share} is a share from 0 to 1, not 1.5"):
+        PriorTraining(**{share: 1.5})

@@ -1,49 +1,53 @@
-"""Networks of several architectures as chunks of one size, and what a generator is told of each chunk's place.
+"""Networks of several architectures as tokens of one size, and what a generator is told of each token's place.
 
-Chunks are the tokens of a `ParameterTokenizer` for each architecture: every tensor is normalised by its own statistics
-and starts a chunk of its own, the last one of a tensor is padded. Deviation: the paper flattens a whole network, scales
-it by one number and pads its end; there a chunk holds different tensors in every architecture.
+Each architecture has a `ParameterTokenizer` of its own: every tensor is normalised by its own statistics and starts a
+token of its own, the last one of a tensor is padded.
+
+Shapes: N networks, L tokens of one network, D token size, F features of a place.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError, shown
-from rpglib.runtime.arguments import of, takes, whole
+from rpglib.errors import InputError, choice, shown
+from rpglib.runtime.arguments import each, of, takes, whole
+from rpglib.runtime.bundles import Bundle
 from rpglib.runtime.state_dicts import tied
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.tokenizer.layout import Layer
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.store import Zoo
 
+FILE = "layout-{}.safetensors"
 AXES, OCTAVES = 4, 10
 """Sizes of a tensor that are told, and periods of the waves that tell numbers apart: 2, 4, ... 1,024."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One architecture on one data set, and how its networks become chunks."""
+    """One architecture on one data set, and how its networks become tokens."""
 
     architecture: Architecture
     images: str
     tokenizer: ParameterTokenizer
 
     @classmethod
-    @takes(zoo=of(Zoo), chunk=whole(1))
-    def fit(cls, zoo: Zoo, chunk: int) -> "Layout":
+    @takes(zoo=of(Zoo), token_size=whole(1))
+    def fit(cls, zoo: Zoo, token_size: int) -> "Layout":
         """Measure a zoo's statistics; raises `InputError` where it does not know its architecture or data set."""
         if zoo.architecture is None or zoo.images is None:
             missing = "architecture" if zoo.architecture is None else "data set"
             raise InputError(
                 f"a zoo does not know its {missing}; collect it, or read it with {missing.split()[-1]}=..."
             )
-        return cls(zoo.architecture, zoo.images, ParameterTokenizer.fit(zoo, chunk))
+        return cls(zoo.architecture, zoo.images, ParameterTokenizer.fit(zoo, token_size))
 
     @property
     def name(self) -> str:
@@ -55,21 +59,21 @@ class Layout:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """The kind of every tensor, in the order of the chunks."""
+        """The kind of every tensor, in the order of the tokens."""
         return [kind_of(layer) for layer in self.tokenizer.layers]
 
     @takes(networks=of(Zoo, list))
-    def chunks(self, networks) -> Tensor:
-        """The chunks (N, L, K) of networks, zero where padded; `InputError` for other architectures."""
+    def tokens(self, networks) -> Tensor:
+        """The tokens (N, L, D) of networks, zero where padded; `InputError` for other architectures."""
         if not len(networks):
-            raise InputError("there is no network to cut into chunks; give one at least")
+            raise InputError("there is no network to cut into tokens; give one at least")
         return torch.stack([self.tokenizer.encode(networks[i])[0] for i in range(len(networks))])
 
     def places(self, kinds: Sequence[str]) -> Tensor:
-        """What is told of the place of each chunk: (L, F).
+        """What is told of the place of each token: (L, F).
 
         The kind of its tensor among `kinds` (none where it is another), the tensor's sizes, its number from the first
-        and from the last tensor, the number of its block from the first and from the last, and the chunk's number
+        and from the last tensor, the number of its block from the first and from the last, and the token's number
         within the tensor, from both ends.
         """
         layers, rows = self.tokenizer.layers, []
@@ -85,6 +89,81 @@ class Layout:
             waves = [_waves(torch.full((count,), number)) for number in numbers]
             rows.append(torch.cat((of_tensor.expand(count, -1), *waves, _waves(inside), _waves(count - 1 - inside)), 1))
         return torch.cat(rows)
+
+
+def family(layouts: Sequence[Layout]) -> dict[str, Layout]:
+    """The layouts of one generator by the names of their architectures.
+
+    Raises `InputError` where there is none, where two have one name, and where their tokens differ in size.
+    """
+    names = [layout.name for layout in layouts]
+    if not names or len({*names}) < len(names):
+        raise InputError(f"a generator is made for one zoo at least, each of another architecture, not {shown(names)}")
+    if len(sizes := {layout.tokenizer.token_size for layout in layouts}) > 1:
+        raise InputError(f"the tokens of one generator have one size, not {sorted(sizes)}; fit all with one token_size")
+    return dict(zip(names, layouts, strict=True))
+
+
+def zoos_of(name: str, value, sizes: dict) -> list[Zoo]:
+    """A list of zoos, as an argument (`takes`)."""
+    return [of(Zoo)(f"{name}, for each,", zoo, {}) for zoo in each(name, value, "zoos")]
+
+
+def layouts_of(name: str, value, sizes: dict) -> list[Layout]:
+    """A list of layouts, as an argument (`takes`)."""
+    return [of(Layout)(f"{name}, for each,", layout, {}) for layout in each(name, value, "layouts")]
+
+
+def matched(layouts: Mapping[str, Layout], zoos: Sequence[Zoo]) -> list[tuple[Layout, Zoo]]:
+    """Each layout with its zoo; raises `InputError` where the zoos are not of these architectures, in their order."""
+    names = [zoo.architecture.name if zoo.architecture is not None else "an unknown one" for zoo in zoos]
+    if names != [*layouts]:
+        raise InputError(f"the zoos are of {', '.join(names)}, the generator of {', '.join(layouts)}; give its own")
+    return [*zip(layouts.values(), zoos, strict=True)]
+
+
+def kinds_of(layouts: Iterable[Layout]) -> list[str]:
+    """The kinds of tensors that are in any of these layouts."""
+    return sorted({kind for layout in layouts for kind in layout.kinds})
+
+
+def find(layouts: Mapping[str, Layout], architecture: str | Architecture, images: str | None = None) -> Layout:
+    """The layout of an architecture, by its name where it is among these; that of another is put together (`unseen`).
+
+    images: the data set of another one; by default that of the first layout. Raises `InputError` for an unknown name
+    and for an architecture with a tensor unlike all of these.
+    """
+    if not isinstance(architecture, Architecture):
+        return layouts[choice("architecture", architecture, layouts)]
+    known = layouts.get(architecture.name)
+    if known is not None and known.architecture == architecture:
+        return known
+    if images is None:
+        images = next(iter(layouts.values())).images
+    return unseen(architecture, images, [*layouts.values()])
+
+
+def write_layouts(folder: Path, layouts: Mapping[str, Layout]) -> None:
+    """Write the tokenizers of layouts into a folder; `fields_of` are the rest of them."""
+    for k, layout in enumerate(layouts.values()):
+        layout.tokenizer.save(folder / FILE.format(k))
+
+
+def fields_of(layouts: Mapping[str, Layout]) -> list[dict]:
+    """What is to be said of layouts beside their tokenizers, as plain JSON values."""
+    return [{"architecture": x.architecture.to_dict(), "images": x.images} for x in layouts.values()]
+
+
+def read_layouts(bundle: Bundle, fields: Sequence[Mapping]) -> list[Layout]:
+    """The layouts whose tokenizers `write_layouts` wrote; raises `InputError` for absent or damaged files."""
+    return [
+        Layout(
+            Architecture.from_dict(one["architecture"]),
+            one["images"],
+            ParameterTokenizer.load(bundle.file(FILE.format(k))),
+        )
+        for k, one in enumerate(fields)
+    ]
 
 
 def kind_of(layer: Layer) -> str:
