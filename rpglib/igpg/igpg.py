@@ -27,7 +27,8 @@ from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
-HEAD, WEIGHTS = "igpg.json", "model.safetensors"
+STEM = "igpg"
+HEAD, WEIGHTS = f"{STEM}.json", f"{STEM}.safetensors"
 PARTS = 2048
 """Chunks that pass the encoder or the decoder at once."""
 MOST_NETWORKS = 2**20
@@ -168,7 +169,7 @@ class IGPG(nn.Module):
 
         def write(folder: Path) -> None:
             save_tensors(folder / WEIGHTS, self.state_dict())
-            write_layouts(folder, self.layouts)
+            write_layouts(folder, STEM, self.layouts)
 
         return write_bundle(path, HEAD, fields, write)
 
@@ -185,7 +186,7 @@ class IGPG(nn.Module):
     def _read(cls, bundle: Bundle) -> "IGPG":
         said = bundle.fields
         try:
-            layouts = read_layouts(bundle, said["layouts"])
+            layouts = read_layouts(bundle, STEM, said["layouts"])
             datasets = {name: torch.tensor(x) for name, x in said["datasets"].items()}
             model = cls(IGPGConfig.from_dict(said["config"]), layouts, said["identities"], datasets)
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))

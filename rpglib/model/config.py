@@ -1,7 +1,9 @@
 """The configuration of a generator: everything that shapes it but the tokenizer, and the paper's four sizes."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
 from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
-from rpglib.runtime.arguments import takes, tensor, whole
+from rpglib.runtime.arguments import of, path, takes, tensor, whole
 from rpglib.tasks.conditions import MOST_ROWS, Condition, described, features
 
 POSITIONS = ("2d", "1d", "learned")
@@ -128,6 +130,18 @@ class RPGConfig:
     def to_dict(self) -> dict:
         """The fields as JSON has them."""
         return {name: x for name, x in asdict(self).items() if name not in YOUNGER or x != _DEFAULTS[name]}
+
+    @classmethod
+    @takes(said=of(Mapping), file=path)
+    def from_dict(cls, said: Mapping, file: str | Path) -> "RPGConfig":
+        """The configuration with the fields of a file; raises `InputError` where one is missing or unknown."""
+        known = {field.name for field in fields(cls)}
+        # Absent fields would silently take today's defaults, which need not be those of the file.
+        if missing := sorted(known - said.keys() - {*YOUNGER}):
+            raise InputError(f"{file} lacks the fields {missing}; copy or save it again")
+        if unknown := sorted(said.keys() - known):
+            raise InputError(f"{file} has unknown fields {unknown}; was it written by a newer version?")
+        return cls(**said)
 
     @property
     def told(self) -> int:

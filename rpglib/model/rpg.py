@@ -4,7 +4,6 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 """
 
 import copy
-import dataclasses
 import json
 import math
 import tempfile
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice, shown, whole_number
 from rpglib.model.card import card as model_card
-from rpglib.model.config import YOUNGER, RPGConfig
+from rpglib.model.config import RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
 from rpglib.model.native.kernel import NativeDenoiser, in_threads
@@ -568,14 +567,9 @@ class RPG(nn.Module):
     @classmethod
     def _opened(cls, bundle: Bundle) -> "RPG":
         folder, fields = bundle.folder, bundle.fields
-        known = {field.name for field in dataclasses.fields(RPGConfig)}
-        # Absent fields would silently take today's defaults, which need not be those of the file.
-        if missing := sorted(known - fields.keys() - {*YOUNGER}):
-            raise InputError(f"{folder / CONFIG} lacks the fields {missing}; copy or save it again")
-        if unknown := sorted(fields.keys() - known):
-            raise InputError(f"{folder / CONFIG} has unknown fields {unknown}; was it written by a newer version?")
+        config = RPGConfig.from_dict(fields, folder / CONFIG)
         weights, kept = bundle.file(WEIGHTS), bundle.file(TOKENIZER)
-        config, tokenizer = RPGConfig(**fields), ParameterTokenizer.load(kept)
+        tokenizer = ParameterTokenizer.load(kept)
         _check_sizes(weights, config, tokenizer)
         model = cls(config, tokenizer)
         try:

@@ -21,7 +21,7 @@ from torch.func import functional_call
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.positions import position_embedding
-from rpglib.model.rpg import RPG, WEIGHTS
+from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import each, of, path, takes, whole
 from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
@@ -30,7 +30,8 @@ from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer.several import Layout, family, fields_of, find, kinds_of, layouts_of, read_layouts, write_layouts
 from rpglib.zoo.architectures import Architecture
 
-HEAD = "several.json"
+STEM = "several"
+HEAD, WEIGHTS = f"{STEM}.json", f"{STEM}.safetensors"
 HIDDEN = 256
 """Width of the maps from places: they are computed for every token at each step, however few networks that sees."""
 MOST_STATES = 2**20
@@ -61,6 +62,11 @@ class SeveralRPG(nn.Module):
         first, width = layouts[0], config.widths[0]
         everyone = replace(config, permutation_states=sum(states))
         self.shared = RPG.with_positions(everyone, _position(config, first), first.tokenizer)
+        if config.prototype_gate:
+            # Each architecture's follows from its places: one that belongs to tokens would never learn.
+            gate = self.shared.recurrent.gate.detach()
+            del self.shared.recurrent.gate
+            self.shared.recurrent.register_buffer("gate", gate, persistent=False)
         features = first.places(self.kinds).shape[1]
         self.place = _map(features, width)
         self.network = nn.Linear(features, width)
@@ -79,9 +85,12 @@ class SeveralRPG(nn.Module):
         """The layout of an architecture, by its name where it was learned; that of another is put together.
 
         images: the data set of another one; by default that of the first layout. Raises `InputError` for an unknown
-        name and for an architecture with a tensor unlike all that were learned.
+        name, for a learned one on another data set, and for an architecture with a tensor unlike all that were learned.
         """
-        return find(self.layouts, architecture, images)
+        found = find(self.layouts, architecture, images)
+        if images not in (None, found.images):
+            raise InputError(f"{found.name} was learned on {found.images}, not on {images}; leave images out")
+        return found
 
     def forward(self, architecture: str, tokens: Tensor, permutation: Tensor | None = None, **options) -> Tensor:
         """`RPG.forward` of checkpoints of one architecture; permutation (N,) counts from its own first state."""
@@ -96,7 +105,9 @@ class SeveralRPG(nn.Module):
             k = [*self.layouts].index(layout.name)
             places, position = getattr(self, f"_places_{k}"), getattr(self, f"_position_{k}")
         else:
-            places, position = layout.places(self.kinds).to(self.device), _position(self.config, layout).to(self.device)
+            places, position = (
+                x.to(self.place[0].weight) for x in (layout.places(self.kinds), _position(self.config, layout))
+            )
         found = {"recurrent.position": position + self.place(places) + self.network(places.mean(0))}
         if self.gate is not None:
             found["recurrent.gate"] = 1 + self.gate(places)
@@ -112,8 +123,8 @@ class SeveralRPG(nn.Module):
     def member(self, architecture: str | Architecture, images: str | None = None) -> RPG:
         """The generator of one architecture as an `RPG` of its own, with a copy of the weights; arguments as `layout`.
 
-        One that was not learned takes the states of the learned architecture that shares most kinds of tensors with it,
-        of several that of the nearest number of tokens.
+        One that was not learned takes the states of the architecture, of those learned on its data set, that shares
+        most kinds of tensors with it; of several that of the nearest number of tokens.
         """
         layout = self.layout(architecture, images)
         name = layout.name if layout.name in self.layouts else self._like(layout)
@@ -133,7 +144,7 @@ class SeveralRPG(nn.Module):
             other = self.layouts[name]
             return -len({*other.kinds} & {*layout.kinds}), abs(len(other) - len(layout))
 
-        return min(self.layouts, key=far)
+        return min((name for name, other in self.layouts.items() if other.images == layout.images), key=far)
 
     def generate(
         self,
@@ -162,7 +173,7 @@ class SeveralRPG(nn.Module):
 
         def write(folder: Path) -> None:
             save_tensors(folder / WEIGHTS, self.state_dict())
-            write_layouts(folder, self.layouts)
+            write_layouts(folder, STEM, self.layouts)
 
         return write_bundle(path, HEAD, fields, write)
 
@@ -179,8 +190,8 @@ class SeveralRPG(nn.Module):
     def _read(cls, bundle: Bundle) -> "SeveralRPG":
         said = bundle.fields
         try:
-            layouts = read_layouts(bundle, said["layouts"])
-            model = cls(RPGConfig(**said["config"]), layouts, said["states"])
+            layouts = read_layouts(bundle, STEM, said["layouts"])
+            model = cls(RPGConfig.from_dict(said["config"], bundle.folder / HEAD), layouts, said["states"])
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError, SafetensorError) as error:
             if isinstance(error, InputError):

@@ -9,7 +9,7 @@ Shapes: N networks, L tokens of one network, D token size, F features of a place
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,34 +19,49 @@ from torch import Tensor
 from rpglib.errors import InputError, choice, shown
 from rpglib.runtime.arguments import each, of, takes, whole
 from rpglib.runtime.bundles import Bundle
+from rpglib.runtime.hardware import fp32
 from rpglib.runtime.state_dicts import tied
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.tokenizer.layout import Layer
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.store import Zoo
 
-FILE = "layout-{}.safetensors"
-AXES, OCTAVES = 4, 10
-"""Sizes of a tensor that are told, and periods of the waves that tell numbers apart: 2, 4, ... 1,024."""
+FILE = "{}-layout-{}.safetensors"
+AXES, OCTAVES, INSIDE = 4, 10, 20
+"""Sizes of a tensor that are told; periods of the waves that tell numbers of tensors and blocks apart, 2, 4, ... 1,024,
+and of those that tell tokens of a tensor apart, of which there can be a million."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One architecture on one data set, and how its networks become tokens."""
+    """One architecture on one data set, and how its networks become tokens, each of one tensor ("layer" slicing)."""
 
     architecture: Architecture
     images: str
     tokenizer: ParameterTokenizer
 
+    def __post_init__(self):
+        if self.tokenizer.slicing != "layer":
+            raise InputError(
+                f"a layout's tokens are of one tensor each; fit with slicing='layer', not {self.tokenizer.slicing!r}"
+            )
+
     @classmethod
     @takes(zoo=of(Zoo), token_size=whole(1))
     def fit(cls, zoo: Zoo, token_size: int) -> "Layout":
-        """Measure a zoo's statistics; raises `InputError` where it does not know its architecture or data set."""
+        """Measure a zoo's statistics.
+
+        Raises `InputError` where it does not know its architecture or data set, or holds networks of another one.
+        """
         if zoo.architecture is None or zoo.images is None:
             missing = "architecture" if zoo.architecture is None else "data set"
             raise InputError(
                 f"a zoo does not know its {missing}; collect it, or read it with {missing.split()[-1]}=..."
             )
+        with torch.random.fork_rng(devices=[]):
+            wanted = {name: x.shape for name, x in zoo.build().state_dict().items()}
+        if {name: x.shape for name, x in zoo[0].items()} != wanted:
+            raise InputError(f"a zoo's networks are not of {zoo.architecture.name}, which it says; name their own")
         return cls(zoo.architecture, zoo.images, ParameterTokenizer.fit(zoo, token_size))
 
     @property
@@ -69,6 +84,7 @@ class Layout:
             raise InputError("there is no network to cut into tokens; give one at least")
         return torch.stack([self.tokenizer.encode(networks[i])[0] for i in range(len(networks))])
 
+    @fp32()
     def places(self, kinds: Sequence[str]) -> Tensor:
         """What is told of the place of each token: (L, F).
 
@@ -87,7 +103,8 @@ class Layout:
             numbers = [k, len(layers) - 1 - k, blocks[k] + 1, last - blocks[k]]
             inside = torch.arange(count)
             waves = [_waves(torch.full((count,), number)) for number in numbers]
-            rows.append(torch.cat((of_tensor.expand(count, -1), *waves, _waves(inside), _waves(count - 1 - inside)), 1))
+            waves += [_waves(inside, INSIDE), _waves(count - 1 - inside, INSIDE)]
+            rows.append(torch.cat((of_tensor.expand(count, -1), *waves), 1))
         return torch.cat(rows)
 
 
@@ -115,10 +132,19 @@ def layouts_of(name: str, value, sizes: dict) -> list[Layout]:
 
 
 def matched(layouts: Mapping[str, Layout], zoos: Sequence[Zoo]) -> list[tuple[Layout, Zoo]]:
-    """Each layout with its zoo; raises `InputError` where the zoos are not of these architectures, in their order."""
-    names = [zoo.architecture.name if zoo.architecture is not None else "an unknown one" for zoo in zoos]
-    if names != [*layouts]:
-        raise InputError(f"the zoos are of {', '.join(names)}, the generator of {', '.join(layouts)}; give its own")
+    """Each layout with its zoo.
+
+    Raises `InputError` where the zoos are not of these architectures and data sets, in their order.
+    """
+    given, wanted = ([(x.architecture, x.images) for x in of] for of in (zoos, layouts.values()))
+    if given != wanted:
+        said = [
+            ", ".join(
+                f"{'an unknown one' if a is None else a.name} on {images or 'unknown images'}" for a, images in of
+            )
+            for of in (given, wanted)
+        ]
+        raise InputError(f"the zoos are of {said[0]}, the generator of {said[1]}; give its own")
     return [*zip(layouts.values(), zoos, strict=True)]
 
 
@@ -143,10 +169,10 @@ def find(layouts: Mapping[str, Layout], architecture: str | Architecture, images
     return unseen(architecture, images, [*layouts.values()])
 
 
-def write_layouts(folder: Path, layouts: Mapping[str, Layout]) -> None:
-    """Write the tokenizers of layouts into a folder; `fields_of` are the rest of them."""
+def write_layouts(folder: Path, stem: str, layouts: Mapping[str, Layout]) -> None:
+    """Write the tokenizers of layouts into files that begin with `stem`; `fields_of` are the rest of layouts."""
     for k, layout in enumerate(layouts.values()):
-        layout.tokenizer.save(folder / FILE.format(k))
+        layout.tokenizer.save(folder / FILE.format(stem, k))
 
 
 def fields_of(layouts: Mapping[str, Layout]) -> list[dict]:
@@ -154,21 +180,21 @@ def fields_of(layouts: Mapping[str, Layout]) -> list[dict]:
     return [{"architecture": x.architecture.to_dict(), "images": x.images} for x in layouts.values()]
 
 
-def read_layouts(bundle: Bundle, fields: Sequence[Mapping]) -> list[Layout]:
+def read_layouts(bundle: Bundle, stem: str, fields: Sequence[Mapping]) -> list[Layout]:
     """The layouts whose tokenizers `write_layouts` wrote; raises `InputError` for absent or damaged files."""
     return [
         Layout(
             Architecture.from_dict(one["architecture"]),
             one["images"],
-            ParameterTokenizer.load(bundle.file(FILE.format(k))),
+            ParameterTokenizer.load(bundle.file(FILE.format(stem, k))),
         )
         for k, one in enumerate(fields)
     ]
 
 
 def kind_of(layer: Layer) -> str:
-    """The name of a tensor without its numbers, and how many axes it has: "blocks.#.norm1.weight, 1"."""
-    return f"{re.sub(r'[0-9]+(?=[.]|$)', '#', layer.name)}, {len(layer.shape)}"
+    """The name of a tensor without numbers between dots, and how many axes it has: "blocks.#.norm1.weight, 1"."""
+    return f"{re.sub(r'(?<![^.])[0-9]+(?![^.])', '#', layer.name)}, {len(layer.shape)}"
 
 
 def block_of(name: str) -> int:
@@ -177,21 +203,23 @@ def block_of(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def _waves(numbers: Tensor) -> Tensor:
-    """Sines and cosines (n, 2 x OCTAVES) that tell whole numbers (n,) apart."""
-    phase = numbers[:, None] * math.pi / 2.0 ** torch.arange(OCTAVES)
+def _waves(numbers: Tensor, octaves: int = OCTAVES) -> Tensor:
+    """Sines and cosines (n, 2 x octaves) that tell whole numbers (n,) apart."""
+    phase = numbers[:, None] * math.pi / 2.0 ** torch.arange(octaves)
     return torch.cat((phase.sin(), phase.cos()), 1)
 
 
 @takes(architecture=of(Architecture))
+@fp32()
 def unseen(architecture: Architecture, images: str, known: Sequence[Layout]) -> Layout:
     """The layout of an architecture without a zoo: each tensor is normalised as those like it are.
 
     Like it are tensors of its kind and shape in the known layouts on the same data set; of these it takes the mean
-    statistics of those that lie, relative to their network's blocks, nearest to it. Raises `InputError` where there is
-    none.
+    statistics of those that lie, relative to their network's blocks, nearest to it (and, where variances have different
+    offsets in their logarithm, of those with the first one's). Raises `InputError` where there is none.
     """
-    state = architecture.build().state_dict()
+    with torch.random.fork_rng(devices=[]):
+        state = architecture.build().state_dict()
     aliases = tied(state)
     layers, constants = [], {}
     for name, x in state.items():
@@ -200,9 +228,10 @@ def unseen(architecture: Architecture, images: str, known: Sequence[Layout]) -> 
                 layers.append(Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var")))
             else:
                 constants[name] = x
-    found = [_like(layer, _share(layer, layers), images, known) for layer in layers]
+    alike, *found = zip(*(_like(layer, _share(layer, layers), images, known) for layer in layers), strict=True)
+    layers = [replace(layer, offset=other.offset) for layer, other in zip(layers, alike, strict=True)]
     token_size = known[0].tokenizer.token_size
-    tokenizer = ParameterTokenizer(layers, *zip(*found, strict=True), constants, aliases, list(state), token_size)
+    tokenizer = ParameterTokenizer(layers, *found, constants, aliases, list(state), token_size)
     return Layout(architecture, images, tokenizer)
 
 
@@ -212,15 +241,15 @@ def _share(layer: Layer, layers: Sequence[Layer]) -> float:
     return (block_of(layer.name) - min(blocks)) / max(1, max(blocks) - min(blocks))
 
 
-def _like(layer: Layer, share: float, images: str, known: Sequence[Layout]) -> tuple[Tensor, Tensor, float]:
-    """Shift, scale and reference for a tensor, from those like it."""
+def _like(layer: Layer, share: float, images: str, known: Sequence[Layout]) -> tuple[Layer, Tensor, Tensor, float]:
+    """The nearest tensor like this one, and shift, scale and reference from all that are as near."""
     candidates = []
     for layout in known:
         own = layout.tokenizer
         for k, other in enumerate(own.layers if layout.images == images else ()):
             if kind_of(other) == kind_of(layer) and other.shape == layer.shape:
                 far = abs(_share(other, own.layers) - share)
-                candidates.append((far, own.shift[k], own.scale[k], own.log_reference[k]))
+                candidates.append((far, other, own.shift[k], own.scale[k], own.log_reference[k]))
     if not candidates:
         raise InputError(
             f"no architecture that was learned on {shown(images)} has a tensor like {layer.name!r} of the shape "
@@ -228,5 +257,6 @@ def _like(layer: Layer, share: float, images: str, known: Sequence[Layout]) -> t
         )
     least = min(far for far, *_ in candidates)
     nearest = [one for far, *one in candidates if far <= least + 1e-6]
-    shifts, scales, references = zip(*nearest, strict=True)
-    return torch.stack(shifts).mean(0), torch.stack(scales).mean(0), sum(references) / len(references)
+    first = nearest[0][0]
+    _, shifts, scales, references = zip(*(one for one in nearest if one[0].offset == first.offset), strict=True)
+    return first, torch.stack(shifts).mean(0), torch.stack(scales).mean(0), sum(references) / len(references)

@@ -159,7 +159,7 @@ def train(
     `on_step`.
     Raises `InputError` where zoo, model and recipe do not fit, when the loss is no longer finite, and under FSDP 1.
     """
-    _fits(model, config)
+    check_fits(model, config)
     with frozen(None if config.diffusion else model.denoiser):
         return _train(model, zoo, config, folder, device, progress, on_step, behaviour)
 
@@ -358,7 +358,8 @@ def batches_of(model: RPG, zoo: Checkpoints, config: TrainConfig, **options) -> 
     )
 
 
-def _fits(model: RPG, config: TrainConfig) -> None:
+def check_fits(model: nn.Module, config: TrainConfig) -> None:
+    """Raise `InputError` where a generator (anything with an RPG's `config`) cannot be trained by a recipe."""
     if config.prototype_loss and not model.config.prototype_skip:
         raise InputError("prototype_loss needs a generator with prototype_skip=True; set that, or prototype_loss=0.0")
     if not config.diffusion and not model.config.prototype_skip:

@@ -19,7 +19,7 @@ from rpglib.runtime.arguments import flag, of, takes
 from rpglib.runtime.hardware import fp32, uses_bf16
 from rpglib.tokenizer.several import Layout, matched, zoos_of
 from rpglib.training.averages import Averages
-from rpglib.training.loop import TrainConfig, TrainResult, batches_of, optimizer_of, rate
+from rpglib.training.loop import TrainConfig, TrainResult, batches_of, check_fits, frozen, optimizer_of, rate
 from rpglib.zoo.store import Zoo
 
 
@@ -32,7 +32,7 @@ def new_several(zoos: Sequence[Zoo], config: RPGConfig, train: TrainConfig) -> S
     architecture, and for a configuration that `SeveralRPG` refuses.
     """
     layouts = [Layout.fit(zoo, config.token_size) for zoo in zoos]
-    states = [len(zoo) if train.permutation == "checkpoint" else len(zoo.runs.unique()) for zoo in zoos]
+    states = [_states(zoo, train) for zoo in zoos]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.seed)
         return SeveralRPG(config, layouts, states)
@@ -46,9 +46,26 @@ def train_several(model: SeveralRPG, zoos: Sequence[Zoo], config: TrainConfig, p
     `batch_size` and `diffusion_batch` are of each architecture. A step's loss is the mean over all architectures'
     tokens of what `RPG.forward` computes for each, so that a token counts alike in a short and in a long network.
     The result depends on model, zoos and `config` alone. Unlike `train` it neither resumes nor runs in several
-    processes. Raises `InputError` where the zoos are not the generator's, and when the loss is no longer finite.
+    processes. Raises `InputError` where zoos, generator and recipe do not fit, and when the loss is no longer finite.
     """
+    check_fits(model, config)
     pairs = matched(model.layouts, zoos)
+    for (name, own), zoo in zip(model.states.items(), zoos, strict=True):
+        if own and own != (told := _states(zoo, config)):
+            raise InputError(
+                f"{name} has {own} permutation states, permutation={config.permutation!r} tells {told} apart in its "
+                "zoo; make the generator by new_several with the recipe that trains it"
+            )
+    with frozen(None if config.diffusion else model.shared.denoiser):
+        return _train(model, pairs, config, progress)
+
+
+def _states(zoo: Zoo, train: TrainConfig) -> int:
+    """How many permutation states a recipe tells apart in a zoo."""
+    return len(zoo) if train.permutation == "checkpoint" else len(zoo.runs.unique())
+
+
+def _train(model: SeveralRPG, pairs: Sequence[tuple[Layout, Zoo]], config: TrainConfig, progress: bool) -> TrainResult:
     whole = sum(len(layout) for layout, _ in pairs)
     parts = []
     for k, (layout, zoo) in enumerate(pairs):
@@ -60,7 +77,8 @@ def train_several(model: SeveralRPG, zoos: Sequence[Zoo], config: TrainConfig, p
     optimizer = optimizer_of(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
     averaged = Averages(model, config.ema) if config.ema else None
-    options = {"weighting": config.weighting, "prototype_loss": config.prototype_loss, "diffusion": config.diffusion,
+    options = {"weighting": config.weighting, "prototype_loss": config.prototype_loss,
+               "diffusion": config.diffusion or not model.shared.denoiser.at_zero,
                "recompute": config.gradient_checkpointing}  # fmt: skip
     result = TrainResult(precision="bf16" if bf16 else "fp32")
     began, computed = time.perf_counter(), time.process_time()

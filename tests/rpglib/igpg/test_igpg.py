@@ -236,7 +236,7 @@ def test_a_held_out_depth_is_written_whole(trained):
 
 def test_a_damaged_generator_is_refused_in_one_line(trained, tmp_path):
     trained.save_pretrained(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    (tmp_path / "igpg.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="damaged"):
         IGPG.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="save_pretrained"):

@@ -63,6 +63,14 @@ def test_both_architectures_are_learned(zoos):
         assert own < 0.3 * other
 
 
+def test_without_diffusion_the_denoiser_stays_as_it_is(zoos):
+    model, _ = trained(zoos)
+    before = {name: x.clone() for name, x in model.shared.denoiser.state_dict().items()}
+    train_several(model, zoos, replace(TRAIN, diffusion=False), progress=False)
+    assert all(x.equal(before[name]) for name, x in model.shared.denoiser.named_parameters())
+    assert all(p.requires_grad for p in model.parameters())
+
+
 def test_states_are_those_of_checkpoints_or_of_runs(zoos):
     many = [of_runs([*zoo, *zoo], [0, 1, 0, 1], architecture=zoo.architecture, images="digits") for zoo in zoos]
     assert [*new_several(many, CONFIG, TRAIN).states.values()] == [4, 4]
@@ -73,6 +81,20 @@ def test_what_does_not_fit_is_told(zoos):
     model = new_several(zoos, CONFIG, TRAIN)
     with pytest.raises(InputError, match="give its own"):
         train_several(model, zoos[::-1], TRAIN, progress=False)
+    elsewhere = of_runs([*zoos[0]], [0, 1], architecture=zoos[0].architecture, images="other")
+    with pytest.raises(InputError, match=r"cnn_digits on other.*give its own"):
+        train_several(model, [elsewhere, zoos[1]], TRAIN, progress=False)
+    twice = [of_runs([*zoo, *zoo], [0, 1, 0, 1], architecture=zoo.architecture, images="digits") for zoo in zoos]
+    with pytest.raises(InputError, match="has 4 permutation states, permutation='run' tells 2 apart"):
+        train_several(new_several(twice, CONFIG, TRAIN), twice, replace(TRAIN, permutation="run"), progress=False)
+    bare = replace(CONFIG, prototype_skip=False)
+    with pytest.raises(InputError, match="prototype_loss needs"):
+        train_several(new_several(zoos, bare, TRAIN), zoos, TRAIN, progress=False)
+    with pytest.raises(InputError, match="nothing would learn"):
+        own = replace(TRAIN, prototype_loss=0.0, diffusion=False)
+        train_several(new_several(zoos, bare, own), zoos, own, progress=False)
+    with pytest.raises(InputError, match="in fp32"):
+        train_several(new_several(zoos, CONFIG, TRAIN).half(), zoos, TRAIN, progress=False)
     with pytest.raises(InputError, match="not finite"):
         train_several(model, zoos, replace(TRAIN, learning_rate=1e30, steps=9), progress=False)
     with pytest.raises(InputError, match="does not know its architecture"):
