@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import trange
@@ -28,7 +27,7 @@ from rpglib.model.diffusion import NoiseSchedule
 from rpglib.model.samplers import ddpm
 from rpglib.runtime.arguments import each, flag, of, takes, whole
 from rpglib.runtime.arguments import path as a_path
-from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
+from rpglib.runtime.bundles import Bundle, intact, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.randomness import stream
@@ -296,7 +295,7 @@ class WeightGenerator(nn.Module):
             raise InputError(
                 f"{place} is of {shown(fields.get('method'))}, not of {cls.method}; read it by its own class"
             )
-        try:
+        with intact(bundle, f"generator of {cls.method}"):
             config, architecture = cls.configuration(**fields["config"]), Architecture.from_dict(fields["architecture"])
             self = cls(config, architecture, fields["networks"], fields["bits"])
             tensors = load_file(bundle.file(TENSORS))
@@ -305,9 +304,6 @@ class WeightGenerator(nn.Module):
                 for part in ("learned", "first", "kept")
             }
             self.load_state_dict(parts["learned"])
-        except (KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{place} holds no generator of {cls.method} ({reason}); copy or save it again") from None
         first = parts["first"]
         self.first = first | {name: first[source] for name, source in self.target.aliases.items()}
         self.kept = parts["kept"]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from rpglib.igpg.config import IGPGConfig
 from rpglib.igpg.prefix import image_features, instruction, text_features
 from rpglib.igpg.prior import Prior
 from rpglib.runtime.arguments import flag, number, of, path, takes, tensor, whole
-from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
+from rpglib.runtime.bundles import Bundle, intact, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.randomness import stream
@@ -185,16 +184,11 @@ class IGPG(nn.Module):
     @classmethod
     def _read(cls, bundle: Bundle) -> "IGPG":
         said = bundle.fields
-        try:
+        with intact(bundle):
             layouts = read_layouts(bundle, STEM, said["layouts"])
             datasets = {name: torch.tensor(x) for name, x in said["datasets"].items()}
             model = cls(IGPGConfig.from_dict(said["config"]), layouts, said["identities"], datasets)
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError, SafetensorError) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{bundle.folder} holds no whole generator ({reason}); copy or save it again") from None
         return model.eval()
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -23,7 +22,7 @@ from rpglib.model.config import RPGConfig
 from rpglib.model.positions import position_embedding
 from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import each, of, path, takes, whole
-from rpglib.runtime.bundles import Bundle, read_bundle, write_bundle
+from rpglib.runtime.bundles import Bundle, intact, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
 from rpglib.runtime.state_dicts import Checkpoint
@@ -189,15 +188,10 @@ class SeveralRPG(nn.Module):
     @classmethod
     def _read(cls, bundle: Bundle) -> "SeveralRPG":
         said = bundle.fields
-        try:
+        with intact(bundle):
             layouts = read_layouts(bundle, STEM, said["layouts"])
             model = cls(RPGConfig.from_dict(said["config"], bundle.folder / HEAD), layouts, said["states"])
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError, SafetensorError) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{bundle.folder} holds no whole generator ({reason}); copy or save it again") from None
         return model.eval()
 
 

@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from safetensors import SafetensorError
 
 from rpglib.errors import InputError
 from rpglib.runtime.files import flush_folder, parse_json, part_of, read_bytes, sha256, tidy, write_json
@@ -59,6 +61,21 @@ class Bundle:
         raise InputError(
             f"{self.folder / name} is absent, damaged or of another save than {self.head}; copy or save all of it again"
         )
+
+
+@contextmanager
+def intact(bundle: Bundle, what: str = "generator") -> Iterator[None]:
+    """Inside, what a bundle lacks, or holds and should not, ends in one `InputError`."""
+    try:
+        if bundle.digest is None:
+            raise KeyError(DIGEST)
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        place = bundle.folder / bundle.head
+        raise InputError(f"{place} holds no whole {what} ({reason}); copy or save it again") from None
 
 
 def write_bundle(folder: str | Path, head: str, fields: dict, write: Callable[[Path], None]) -> str:
