@@ -267,3 +267,18 @@ def test_tables_and_figures_show_the_numbers(record, home):
     assert axes[1].lines[0].get_xdata().tolist() == [1, 2]
     figure.canvas.draw()
     plt.close(figure)
+
+
+def test_seconds_of_a_zoo_that_was_at_hand_are_not_known(home, record, tmp_path):
+    job = jobs.Collecting(vary(base("smoke"), CHANGES | {"name": "elsewhere"}), "smoke", 0, 0, "cpu")
+    assert job.compute(tmp_path)["cpu_seconds"] > 0
+    next(home.rglob("elsewhere_*.json")).unlink()
+    assert job.compute(tmp_path)["cpu_seconds"] is None
+    numbers = copy.deepcopy(record["numbers"]["whole"])
+    numbers["zoo"]["cpu_seconds"] = None
+    assert tables.cost(numbers).loc["originals, each", "training (s)"] == "-"
+
+
+def test_the_seed_of_the_experiment_moves_those_of_its_cells(study):
+    moved = study.parts["whole"].jobs("smoke", 5, "cpu")
+    assert [job.seed for job in moved["ours"]] == [5, 6]
