@@ -30,22 +30,36 @@ def accuracy_against_distance(ax: plt.Axes, zoo: Mapping, names: Sequence[str], 
         mean = np.array(each(zoo, OWN, name, lambda row: row["accuracy"]["mean"]), dtype=float)
         colour = COLOURS[k % len(COLOURS)] if own else GREY
         marker = MARKERS[k % len(MARKERS)] if own else MARKERS[place % len(MARKERS)]
-        ax.scatter(far, mean, color=colour, marker=marker, s=18 if own else 10, linewidths=0, label=name)
+        # The first name lies on top.
+        above = 2 + (len(names) - k if own else 0)
+        ax.scatter(far, mean, color=colour, marker=marker, s=18 if own else 10, linewidths=0, label=name, zorder=above)
     ax.axhline(zoo["rows"][OWN]["originals"][0]["accuracy"]["mean"], color=BLACK, linewidth=0.6, zorder=1)
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
     ax.set_xscale("log")
     ax.set_xlim(NEAREST / 1.3, FARTHEST * 1.3)
-    ax.set_xticks([0.03, 0.1, 1, 10, 100, 1000], ["≤ .03", "0.1", "1", "10", "100", "≥ 1,000"])
+    ax.set_xticks([0.03, 0.1, 1, 10, 100, 1000], ["≤ .03", "", "1", "10", "100", "≥ 1,000"])
     ax.minorticks_off()
 
 
 def curves(axes: Sequence[plt.Axes], zoo: Mapping, names: Sequence[str]) -> None:
-    """Draw how the loss of each stage of a method's training fell, of its first seed, at its own length."""
+    """Draw how the loss of each stage of a method's training fell, of its first seed, at its own length.
+
+    The panel of a method that could not be fitted stays empty.
+    """
     for ax, name in zip(axes, names, strict=True):
-        for k, (stage, losses) in enumerate(zoo["cost"][OWN][name]["loss"].items()):
-            ax.plot(np.linspace(0, 100, len(losses)), losses, color=COLOURS[k], label=stage)
         ax.set(xlabel="training (%)", title=name)
-        # A likelihood's loss falls below zero.
-        ax.set_yscale("symlog", linthresh=0.01)
+        if name not in zoo["cost"][OWN]:
+            continue
+        stages = list(zoo["cost"][OWN][name]["loss"].items())
+        for k, (stage, losses) in enumerate(stages):
+            ax.plot(np.linspace(0, 100, len(losses)), losses, color=COLOURS[k], label=stage)
+        drawn = [loss for _, losses in stages for loss in losses]
+        if min(drawn) > 0:
+            ax.set_yscale("log")
+            # Whole decades, so that each axis has two labels at least.
+            ax.set_ylim(10 ** np.floor(np.log10(min(drawn))), 10 ** np.ceil(np.log10(max(drawn))))
+        else:  # a likelihood's
+            ax.set_yscale("symlog", linthresh=1, subs=None)
+            ax.set_yticks([-1000, 0, 1000])
         ax.minorticks_off()
         ax.legend(fontsize=6)

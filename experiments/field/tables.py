@@ -54,13 +54,14 @@ def cost(zoo: Mapping) -> pd.DataFrame:
     """
     rows = {}
     for name, found in zoo["cost"][OWN].items():
-        equal = zoo["cost"][EQUAL].get(name)
+        # RPG has one length.
+        equal = found if name == RPG_ROW else zoo["cost"][EQUAL].get(name)
         rows[name] = {
             "parameters": f"{found['generator_parameters']:,}",
             "weights (MB)": f"{found['generator_bytes']['weights'] / MB:.1f}",
             "images (MB)": f"{found['generator_bytes']['images'] / MB:.1f}",
             "fit, own length (s)": f"{found['fit']['mean']:.0f}",
-            "fit, RPG's time (s)": f"{(equal or found)['fit']['mean']:.0f}",
+            "fit, RPG's time (s)": f"{equal['fit']['mean']:.0f}" if equal else "-",
             "a network (ms)": f"{1e3 * found['network']['mean']:.0f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -86,8 +87,14 @@ def held_out(zoos: Mapping) -> pd.DataFrame:
 
 
 def failed(zoos: Mapping) -> pd.DataFrame:
-    """Why methods could not be fitted, by zoo and by length, method and seed."""
+    """Why methods could not be fitted, by zoo and by length, method and seed; autoencoders without held-out networks."""
     found = {(name, what): {"why": why} for name, zoo in zoos.items() for what, why in zoo["failed"].items()}
+    found |= {
+        (name, f"held out, {method}"): {"why": one["failed"]}
+        for name, zoo in zoos.items()
+        for method, one in zoo["held_out"].items()
+        if "failed" in one
+    }
     return pd.DataFrame.from_dict(found, orient="index", columns=["why"])
 
 
