@@ -19,7 +19,8 @@ NEEDS = dict.fromkeys(("04_main_results", "05_cifar10"), ["02_collect_checkpoint
 NEEDS["20_paper_recipe"] = ["05_cifar10"]  # whose zoos it learns from
 NEEDS["19_efficiency"] = ["04_main_results", "15_unseen_tasks"]  # whose generators it times
 NEEDS |= dict.fromkeys(("16_pca", "17_language"), ["15_unseen_tasks"])
-NEEDS["24_baselines"] = ["05_cifar10", "06_imagenet", "15_unseen_tasks"]  # whose zoos and records it reads
+# Whose zoos it learns from.
+NEEDS["24_baselines"] = ["04_main_results", "05_cifar10", "15_unseen_tasks", "21_new_networks"]
 NEEDS["18_explore"] = ["15_unseen_tasks", "22_networks_on_demand"]  # one panel for each of their generators
 ABLATIONS = ("03", "08", "09", "10", "11", "12", "13", "14")
 NEEDS |= {name: ["07_recurrent_and_positions"] for name in NOTEBOOKS if name.startswith(ABLATIONS)}

@@ -10,21 +10,24 @@ from experiments.field.tables import each, lower
 from experiments.report.figures import BLACK, COLOURS, GREY
 
 MARKERS = "osD^vP*X<"
-FARTHEST, NEAREST = 30.0, 0.03
+FARTHEST, NEAREST = 1000.0, 0.03
 """Distances (LOO) at the edges of the figure."""
 
 
 def accuracy_against_distance(ax: plt.Axes, zoo: Mapping, names: Sequence[str], others: Sequence[str]) -> None:
     """Draw every method's mean accuracy against its median distance (LOO), a mark per seed; `others` are grey.
 
-    The distance is the lower of plain and aligned, on a logarithmic scale; the originals' accuracy is a line, their
-    distance 1.
+    A name that the zoo lacks keeps its mark, so that panels of several zoos agree. The distance is the lower of plain
+    and aligned, on a logarithmic scale; the originals' accuracy is a line, their distance 1.
     """
     for place, name in enumerate((*others, *names)):
+        if name not in zoo["rows"][OWN]:
+            continue
         own = place >= len(others)
         k = place - len(others)
-        far = np.clip(each(zoo, OWN, name, lower), NEAREST, FARTHEST)
-        mean = each(zoo, OWN, name, lambda row: row["accuracy"]["mean"])
+        # NaN, which is not drawn, where a method could not be fitted.
+        far = np.clip(np.array(each(zoo, OWN, name, lower), dtype=float), NEAREST, FARTHEST)
+        mean = np.array(each(zoo, OWN, name, lambda row: row["accuracy"]["mean"]), dtype=float)
         colour = COLOURS[k % len(COLOURS)] if own else GREY
         marker = MARKERS[k % len(MARKERS)] if own else MARKERS[place % len(MARKERS)]
         ax.scatter(far, mean, color=colour, marker=marker, s=18 if own else 10, linewidths=0, label=name)
@@ -32,7 +35,7 @@ def accuracy_against_distance(ax: plt.Axes, zoo: Mapping, names: Sequence[str], 
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
     ax.set_xscale("log")
     ax.set_xlim(NEAREST / 1.3, FARTHEST * 1.3)
-    ax.set_xticks([0.03, 0.1, 0.3, 1, 3, 10, 30], ["≤ 0.03", "0.1", "0.3", "1", "3", "10", "≥ 30"])
+    ax.set_xticks([0.03, 0.1, 1, 10, 100, 1000], ["≤ .03", "0.1", "1", "10", "100", "≥ 1,000"])
     ax.minorticks_off()
 
 

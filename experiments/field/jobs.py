@@ -3,6 +3,7 @@
 Each is computed once and kept (`experiments.sweeps.cells`), so that a broken run goes on and two run side by side.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,19 +12,21 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from experiments import baselines
-from experiments.baselines import Networks, mean_network, populations
+from experiments.baselines import Networks, arranged, mean_network, points, populations
 from experiments.novelty import measures
 from experiments.novelty.jobs import Job
-from experiments.novelty.measures import Ruler, accuracies, row
+from experiments.novelty.measures import MULTIPLES, Ruler
 from experiments.pipeline import fit, generate, images_of, pick, zoo_path
 from experiments.profiles import TaskRecipe
 from experiments.records import plain
 from experiments.sweeps.sweep import source_digest
 from experiments.tasks.task_zoo import TaskZoo, task_zoo
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.memorisation import nearest_distance, novelty_curve
+from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.d2nwg import D2NWG
 from rpglib.baselines.deep_weight_flow import DeepWeightFlow
 from rpglib.baselines.generator import GeneratorConfig, WeightGenerator
@@ -31,9 +34,11 @@ from rpglib.baselines.hyper_representations import HyperRepresentations
 from rpglib.baselines.hypernetwork import Hypernetwork
 from rpglib.baselines.p_diff import PDiff
 from rpglib.baselines.sane import Sane
+from rpglib.errors import InputError
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tasks import split_tasks
+from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
 GENERATORS: dict[str, type[WeightGenerator]] = {
@@ -60,7 +65,7 @@ class Method:
     written: Mapping[str, Mapping] = field(default_factory=dict)
 
     def config(self, stretch: float = 1.0) -> GeneratorConfig:
-        """Its configuration, with so many times the training steps."""
+        """Its configuration, with so many times the training steps, one at least."""
         config = GENERATORS[self.generator].configuration(**self.settings)
         steps = {name: max(1, round(stretch * getattr(config, name))) for name in STEPS if hasattr(config, name)}
         return replace(config, **steps)
@@ -73,10 +78,29 @@ STEPS = ("steps", "diffusion_steps")
 @lru_cache(maxsize=2)
 def _ruler(path: Path) -> Ruler:
     """A zoo as distances are measured by: its alignment takes longer than many a job."""
-    return Ruler.of(Zoo.open(path))
+    return Ruler.of(Zoo.open(path), ("plain", "aligned"))
 
 
-class Measuring(Job):
+class Timed:
+    """A job whose numbers name the processor time (s) that computing it took, in processes that it started, too.
+
+    A subclass finds its numbers by `found`.
+    """
+
+    def compute(self, folder: Path) -> dict:
+        began = _processor_seconds()
+        found = self.found(folder)
+        return rounded({**found, "processor_seconds": _processor_seconds() - began})
+
+    def found(self, folder: Path) -> dict:
+        raise NotImplementedError
+
+
+def _processor_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+class Measuring(Timed, Job):
     """A job that measures groups of networks on the test images of its recipe."""
 
     def facts(self) -> dict:
@@ -85,39 +109,44 @@ class Measuring(Job):
     def row(self, zoo: Zoo, networks: Networks, originals: bool = False) -> dict:
         """A group's accuracy, error-IoU, median distances (LOO), and share new and good, by `MULTIPLES`.
 
-        Good is what is as accurate as the worst original.
+        Good is what is as accurate as the worst original. validation: mean accuracy on validation images.
         """
         images = images_of(self.recipe.images)
         ruler = _ruler(zoo_path(self.recipe, self.profile, images))
-        found = row(ruler, networks, images.test, zoo.accuracies.min().item(), originals)
-        return rounded(
-            {
-                "accuracy": {part: found["accuracy"][part] for part in ("max", "mean", "min", "std")},
-                "error_iou": found["error_iou"],
-                "distance": found["distance"]["median"],
-                "aligned_distance": found["aligned_distance"]["median"],
-                "new_and_good": found["new_and_good"],
-            }
-        )
+        predicted = predictions(ruler.module, networks, images.test.images)
+        right = accuracy(predicted, images.test.labels)
+        near = {kind: ruler.distances(networks, kind, own=originals) for kind in ruler.kinds}
+        new = torch.minimum(near["plain"], near["aligned"])
+        spread = summarise(right)
+        return {
+            "accuracy": {part: spread[part] for part in ("max", "mean", "min", "std")},
+            "validation": accuracies(ruler.module, networks, images.validation).mean().item(),
+            "error_iou": mean_iou(predicted != images.test.labels) if len(networks) > 1 else None,
+            "distance": near["plain"].median().item(),
+            "aligned_distance": near["aligned"].median().item(),
+            "new_and_good": novelty_curve(new, right, 1, zoo.accuracies.min().item(), MULTIPLES),
+        }
 
 
 @dataclass(frozen=True)
 class Measured(Measuring):
     """The originals: one row of a zoo, whatever the seed."""
 
-    def compute(self, folder: Path) -> dict:
+    def found(self, folder: Path) -> dict:
         zoo = self.zoo()
-        return self.row(zoo, [*zoo], originals=True)
+        return {"row": self.row(zoo, [*zoo], originals=True)}
 
 
 @dataclass(frozen=True)
 class Ours(Measuring):
     """RPG, trained on the zoo, and beside it what needs no trained generator (`experiments.baselines.populations`)."""
 
-    def compute(self, folder: Path) -> dict:
+    def found(self, folder: Path) -> dict:
         images, zoo, device = images_of(self.recipe.images), self.zoo(), pick(self.device)
         recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.seed))
+        began = time.process_time()
         model, training = fit(recipe, zoo, device, progress=False)
+        spent = time.process_time() - began
         model.to(device)
         began = time.process_time()
         networks = generate(recipe, model, self.networks, self.seed)
@@ -126,24 +155,31 @@ class Ours(Measuring):
         return {
             "rows": {name: self.row(zoo, group) for name, group in groups.items()},
             "generator_parameters": sum(p.numel() for p in model.parameters()),
-            "generator_bytes": sum(x.nbytes for x in model.state_dict().values()),
+            "generator_bytes": {"weights": _bytes(model.state_dict()), "images": 0},
             "loss": {"training": thinned(training.losses)},
-            "cpu_seconds": {"fit": training.processor_seconds, "network": seconds / self.networks},
+            "cpu_seconds": {"fit": spent, "network": seconds / self.networks},
         }
 
 
 @dataclass(frozen=True)
 class Written(Measuring):
-    """A published method, fitted to the zoo with `stretch` times its training steps, and what it writes."""
+    """A published method, fitted to the zoo with `stretch` times its training steps, and what it writes.
+
+    Where it cannot be fitted, because its loss is no longer finite, or writes what is not, "failed" says why, and there
+    are no rows.
+    """
 
     method: Method = Method(DeepWeightFlow.method)
     stretch: float = 1.0
 
-    def compute(self, folder: Path) -> dict:
+    def found(self, folder: Path) -> dict:
         images, zoo = images_of(self.recipe.images), self.zoo()
         config = self.method.config(self.stretch)
         began = time.process_time()
-        fitted = GENERATORS[self.method.generator].fit(zoo, config, images, seed=self.seed, progress=False)
+        try:
+            fitted = GENERATORS[self.method.generator].fit(zoo, config, images, seed=self.seed, progress=False)
+        except InputError as error:
+            return {"failed": str(error)}
         spent = time.process_time() - began
         rows, seconds = {}, []
         for label, changes in (self.method.written or {"": {}}).items():
@@ -151,12 +187,18 @@ class Written(Measuring):
             began = time.process_time()
             networks = fitted.generate(self.networks, seed=self.seed)
             seconds.append((time.process_time() - began) / self.networks)
+            if not all(bool(x.isfinite().all()) for network in networks for x in network.values()):
+                return {"failed": "it writes networks with NaN or infinity"}
             rows[label] = self.row(zoo, networks)
         save_tensors(folder / NETWORKS_FILE, {name: torch.stack([x[name] for x in networks]) for name in networks[0]})
+        parts = fitted.parts()
         return {
             "rows": rows,
             "generator_parameters": sum(p.numel() for p in fitted.parameters()),
-            "generator_bytes": sum(x.nbytes for part in fitted.parts().values() for x in part.values()),
+            "generator_bytes": {
+                "weights": _bytes(parts["learned"]) + _bytes(parts["first"]),
+                "images": _bytes(parts["kept"]),
+            },
             "loss": {stage: thinned(losses) for stage, losses in fitted.losses.items()},
             "steps": {name: getattr(config, name) for name in STEPS if hasattr(config, name)},
             "cpu_seconds": {"fit": spent, "network": max(seconds)},
@@ -165,14 +207,17 @@ class Written(Measuring):
 
 @dataclass(frozen=True)
 class HeldOut(Measuring):
-    """A method's autoencoder, fitted without a tenth of the zoo: what it loses of the accuracy of these networks.
+    """A method's autoencoder, fitted without a tenth of the zoo, and what it makes of these networks.
 
-    Of several runs whole ones are held out, the last; of one run its last checkpoints.
+    Of several runs whole ones are held out, the last; of one run its last checkpoints. Of as many networks that it has
+    seen, and of those held out: "lost", points of accuracy; "error", the mean squared error of their weights as a share
+    of that of the mean network of those seen; of those held out "nearer": the share of reconstructions that lie nearer
+    to a network that was learned from than to the one that they are of. Units stand in one order for all.
     """
 
     method: Method = Method(PDiff.method)
 
-    def compute(self, folder: Path) -> dict:
+    def found(self, folder: Path) -> dict:
         images, zoo = images_of(self.recipe.images), self.zoo()
         runs = zoo.runs.unique()
         held = torch.isin(zoo.runs, runs[-max(1, len(runs) // 10) :])
@@ -183,21 +228,32 @@ class HeldOut(Measuring):
         if hasattr(config, "diffusion_steps"):
             config = replace(config, diffusion_steps=1)
         known = zoo.subset((~held).nonzero()[:, 0].tolist())
-        fitted = GENERATORS[self.method.generator].fit(known, config, images, seed=self.seed, progress=False)
+        try:
+            fitted = GENERATORS[self.method.generator].fit(known, config, images, seed=self.seed, progress=False)
+        except InputError as error:
+            return {"failed": str(error)}
         module, networks = zoo.build(), [zoo[k] for k in rows]
-        groups = {"held out": networks, "seen": [known[k] for k in range(min(len(rows), len(known)))]}
-        lost = {
-            name: accuracies(module, group, images.test) - accuracies(module, fitted.reconstructed(group), images.test)
-            for name, group in groups.items()
-        }
-        return {"lost": {name: summarise(values) for name, values in lost.items()}}
+        ordered = points(arranged(module, known[0], [*known])).double()
+        groups = {"seen": [known[k] for k in range(min(len(rows), len(known)))], "held out": networks}
+        lost, error = {}, {}
+        for name, group in groups.items():
+            made = fitted.reconstructed(group)
+            right, kept = (accuracies(module, x, images.test) for x in (group, made))
+            given, got = (points(arranged(module, known[0], x)).double() for x in (group, made))
+            off = (got - given).square().sum(1)
+            lost[name] = summarise(right - kept)
+            error[name] = (off.sum() / (given - ordered.mean(0)).square().sum()).item()
+        # The last group's.
+        nearer = (nearest_distance(got, ordered) < off.sqrt()).double().mean().item()
+        return {"lost": lost, "error": error, "nearer": nearer}
 
 
 @dataclass(frozen=True)
-class ForTasks:
+class ForTasks(Timed):
     """A method fitted to the networks of a split's seen tasks: the accuracy of what it writes for unseen ones.
 
-    RPG and the mean network, which asks for nothing, are methods here, too.
+    RPG and the mean network, which asks for nothing, are methods here, too; they have no `stretch`. trained: accuracy
+    of the networks that were trained for these tasks; majority: of always giving a task's more frequent answer.
     """
 
     recipe: TaskRecipe
@@ -205,6 +261,7 @@ class ForTasks:
     seed: int
     method: Method
     tasks: int
+    stretch: float = 1.0
 
     def facts(self) -> dict:
         own = {key: value for key, value in vars(self).items() if key not in ("profile", "recipe")}
@@ -214,7 +271,11 @@ class ForTasks:
     def zoo(self) -> TaskZoo:
         return task_zoo(self.recipe, self.profile, images_of(self.recipe.images), pick("cpu"))
 
-    def compute(self, folder: Path) -> dict:
+    def collecting(self) -> "CollectingTasks":
+        """The job that collects its zoo."""
+        return CollectingTasks(self.recipe, self.profile, 0, self.method, 0)
+
+    def found(self, folder: Path) -> dict:
         images, found = images_of(self.recipe.images), self.zoo()
         seen, unseen = split_tasks(len(found.bits), self.seed, self.recipe.seen)
         began = time.process_time()
@@ -246,9 +307,26 @@ class ForTasks:
             model, _ = fit(recipe, zoo, pick("cpu"), progress=False)
             steps = {"sampler": recipe.sampler, "steps": recipe.sampling_steps, "seed": self.seed}
             return lambda task: model.generate(1, task=task, **steps)[0]
-        generator, config = GENERATORS[self.method.generator], self.method.config()
+        generator, config = GENERATORS[self.method.generator], self.method.config(self.stretch)
         fitted = generator.fit(zoo, config, images, seed=self.seed, progress=False)
         return lambda task: fitted.generate(1, task=task, seed=self.seed)[0]
+
+
+@dataclass(frozen=True)
+class CollectingTasks(ForTasks):
+    """The training of the networks for tasks."""
+
+    def found(self, folder: Path) -> dict:
+        return {"tasks": len(self.zoo().bits)}
+
+
+def accuracies(module: nn.Module, networks: Networks, part: Split) -> Tensor:
+    """The accuracy (N,) of networks on one part of a data set, in percent."""
+    return accuracy(predictions(module, networks, part.images), part.labels)
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(x.nbytes for x in tensors.values())
 
 
 def thinned(losses: list[float]) -> list[float]:

@@ -1,8 +1,9 @@
 """How large a network a method can learn to write within so much memory.
 
 A method's own weights, their gradients and the two moments of its optimizer must fit at least: four numbers for each
-weight, counted without allocating any. Where that fits, one step of training on two networks is made in a process of
-its own, and the most memory that it held at once is measured, the two networks included.
+weight, counted without allocating any where a method's sizes follow from the network's alone. Where that fits, one step
+of training on two networks is made in a process of its own, and the most memory that it held at once is measured, the
+two networks included; it is ended where it holds much more than the budget, or takes too long.
 """
 
 import json
@@ -17,11 +18,15 @@ from pathlib import Path
 import torch
 
 from experiments.field import jobs
-from experiments.field.jobs import GENERATORS, RPG_ROW, STEPS, Method
+from experiments.field.jobs import GENERATORS, STEPS, Method, Timed
 from experiments.imagenet.networks import SMOKE_MODEL, SMOKE_TRAIN
+from experiments.profiles import SMALL_MODEL
 from experiments.records import plain
 from experiments.sweeps.sweep import source_digest
+from rpglib.baselines.d2nwg import D2NWG
+from rpglib.baselines.hyper_representations import UnitGenerator
 from rpglib.errors import InputError
+from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import memory
 from rpglib.runtime.resident import HIGHEST, resident
@@ -47,6 +52,18 @@ NETWORKS = (
 """By size: 2,864 to 198 million parameters."""
 NUMBERS = 4
 """Of each weight in training by Adam: itself, its gradient, and two moments."""
+RPGS = {
+    "RPG, as in these tables": SMALL_MODEL,
+    "RPG, 16 times as long tokens": SMOKE_MODEL,
+    "RPG, preset small": RPGConfig.preset("small"),
+}
+"""Sizes of RPG, whose memory follows from its own size and the number of tokens."""
+BEYOND = 1.25
+"""How many times the budget a process may hold before it is ended."""
+LIMIT = 300.0
+"""Seconds that a step may take, with all that comes before it."""
+IMAGES = 10
+"""That methods are given: what they keep of images is no part of what is measured here."""
 CODE = source_digest(sys.modules[__name__], jobs)
 
 
@@ -58,7 +75,7 @@ def architecture(name: str) -> Architecture:
 
 
 @dataclass(frozen=True)
-class Fits:
+class Fits(Timed):
     """Which of `networks` a method can learn within `budget` bytes."""
 
     profile: str
@@ -69,49 +86,56 @@ class Fits:
     def facts(self) -> dict:
         return plain({"method": self.method, "networks": self.networks, "budget": self.budget, "scale_code": CODE})
 
-    def compute(self, folder: Path) -> dict:
-        """By network, to the first that does not fit: parameters, least bytes, and those held, None where not tried."""
+    def found(self, folder: Path) -> dict:
+        """By network: its parameters; held_bytes, None where that is not known; and why it is not.
+
+        more_than: bytes that a step needs at least; too_slow: whether it was ended for that.
+        """
         found = {}
         for name in self.networks:
             parameters, least = needed(self.method, name)
-            held = None
+            one = {"held_bytes": None, "more_than": least, "too_slow": False}
             if least <= min(self.budget, memory()):
-                held = self._measured(name)
-            fits = held is not None and held <= self.budget
-            found[name] = {"parameters": parameters, "least_bytes": least, "held_bytes": held, "fits": fits}
-            if not fits:
-                break
-        return found
+                one = self._measured(name)
+            fits = one["held_bytes"] is not None and one["held_bytes"] <= self.budget
+            found[name] = {"parameters": parameters, "fits": fits, **one}
+        return {"networks": found}
 
-    def _measured(self, name: str) -> int:
+    def _measured(self, name: str) -> dict:
         said = json.dumps(plain({"method": self.method, "network": name}))
         command = [sys.executable, "-m", "experiments.field.scale", said]
+        began = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             # One that needs much more than the budget is not let to fill the memory that others need.
             while process.poll() is None:
-                if (held := _resident(process.pid)) > 1.25 * self.budget:
+                large, slow = _resident(process.pid) > BEYOND * self.budget, time.perf_counter() - began > LIMIT
+                if large or slow:
                     process.kill()
-                    return held
+                    return {
+                        "held_bytes": None,
+                        "more_than": BEYOND * self.budget if large else 0,
+                        "too_slow": not large,
+                    }
                 time.sleep(0.05)
             said = process.stdout.read()
         if process.returncode:
             raise InputError(
                 f"one step of {self.method.generator} on {name} failed; run {' '.join(command)} to see why"
             )
-        return int(said.split()[-1])
+        return {"held_bytes": int(said.split()[-1]), "more_than": 0, "too_slow": False}
 
 
 def needed(method: Method, name: str) -> tuple[int, int]:
-    """The parameters of a network, and the least bytes that training the method on it needs."""
+    """The parameters of a network, and the least bytes that training the method on it needs; 0 where not counted."""
     told = architecture(name)
-    if method.generator == RPG_ROW:
-        with torch.device("meta"):
-            # Its size hardly follows the network's.
-            return sum(p.numel() for p in told.build().parameters()), 0
+    kind = GENERATORS.get(method.generator)
     with torch.device("meta"):
-        generator = GENERATORS[method.generator](_one_step(method), told, 2)
-    weights = sum(p.numel() for p in generator.parameters())
-    return generator.target.size, 4 * (NUMBERS * weights + sum(x.numel() for x in generator.buffers()))
+        if kind is None or issubclass(kind, UnitGenerator):
+            # Sizes that follow from how tensors are cut.
+            return sum(p.numel() for p in told.build().parameters()), 0
+        generator = kind(_one_step(method), told, 2)
+    weights = sum(p.nbytes for p in generator.parameters())
+    return generator.target.size, NUMBERS * weights + sum(x.nbytes for x in generator.buffers())
 
 
 def _one_step(method: Method):
@@ -139,15 +163,16 @@ def _step(method: Method, name: str) -> int:
     zoo = Zoo.from_checkpoints(
         (told.build().state_dict() for _ in range(2)), architecture=told, runs=[0, 1], accuracies=None
     )
-    if method.generator == RPG_ROW:
-        model = RPG(SMOKE_MODEL, ParameterTokenizer.fit(zoo, SMOKE_MODEL.token_size))
+    if method.generator in RPGS:
+        config = RPGS[method.generator]
+        model = RPG(config, ParameterTokenizer.fit(zoo, config.token_size))
         with tempfile.TemporaryDirectory() as folder:
             train(model, zoo, replace(SMOKE_TRAIN, steps=1), folder, device="cpu", progress=False)
         return resident(HIGHEST)
-    few = Split(torch.randn(told.num_classes, 3, told.image_size, told.image_size), torch.arange(told.num_classes))
-    if told.num_classes > 10:
-        # The images of a thousand classes are no part of what a method holds: one blank one stands for each.
-        few = Split(few.images[:1].expand(told.num_classes, -1, -1, -1), few.labels)
+    # Only D2NWG learns from every class.
+    count = told.num_classes if method.generator == D2NWG.method else IMAGES
+    one = torch.randn(1, 3, told.image_size, told.image_size)
+    few = Split(one.expand(count, -1, -1, -1), torch.arange(count))
     images = Images("noise", "noise", few, few, few, tuple(map(str, range(told.num_classes))))
     GENERATORS[method.generator].fit(zoo, _one_step(method), images, progress=False)
     return resident(HIGHEST)

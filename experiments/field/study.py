@@ -20,11 +20,11 @@ from experiments.field.jobs import (
     Ours,
     Written,
 )
-from experiments.field.scale import Fits
+from experiments.field.scale import RPGS, Fits
 from experiments.novelty.jobs import spread
 from experiments.pipeline import images_of, seeded
 from experiments.profiles import Recipe, TaskRecipe
-from experiments.records import generator_dir, read_record, storing, write_record
+from experiments.records import generator_dir, plain, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
@@ -34,6 +34,8 @@ EXPERIMENT = "baselines"
 HEAD = "networks.json"
 """Beside the kept networks: their digest, which the record names."""
 OWN, EQUAL = "own length", "RPG's time"
+LONGEST = 100.0
+"""How many times its own steps a method is trained at most, to take RPG's time."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Study:
     seeds move all trainings and draws, not the zoos. networks: of each group. autoencoders: names of methods that have
     one. tasks: the zoo of binary tasks, `asked` unseen ones of which the methods named by `told` write networks for,
     once for each of `splits`. scaled: the networks that are tried for memory. Every method is also given the time that
-    RPG's training took on the same zoo (`EQUAL`), by as many times its own steps.
+    RPG's training took on the same networks (`EQUAL`), by as many times its own steps.
     """
 
     zoos: Mapping[str, Recipe]
@@ -63,8 +65,10 @@ class Study:
     def record(self, fresh: bool) -> dict:
         """Compute and record everything (`fresh`), or read the record. Returns the record.
 
-        numbers: "zoos" {name: {"rows": {length: {method: a row for each seed}}, "cost": {length: {method: ...}},
-        "held_out": {method: ...}, "good"}}, "tasks" {method: one for each split}, "scale" {method: {network: ...}}.
+        numbers: "zoos" {name: {"rows": {length: {method: a row for each seed, None where it could not be fitted}},
+        "failed": {"length, method, seed": why}, "cost": {length: {method: ...}}, "held_out": {method: ...}}},
+        "tasks" {length: {method: one for each split}}, "scale" {method: {network: ...}}, "processor_seconds" of all
+        but the collection of "zoos_at_hand".
         Raises `InputError` where the record was made with other settings.
         """
         if fresh:
@@ -72,28 +76,38 @@ class Study:
         return read_record(EXPERIMENT, self.profile, self._config(), self._seeds())
 
     def _config(self) -> dict:
-        return {k: v for k, v in vars(self).items() if k not in ("seeds", "splits", "profile", "seed", "device")}
+        own = {k: v for k, v in vars(self).items() if k not in ("seeds", "splits", "profile", "seed", "device")}
+        # Defaults, too: a method that is changed has another record.
+        return own | {"configurations": {name: plain(one.config()) for name, one in self.methods.items()}}
 
     def _seeds(self) -> dict:
         return {
             "zoos": {name: seeded(recipe, self.seed).collect.seed for name, recipe in self.zoos.items()},
             "cells": [s + self.seed for s in self.seeds],
-            "splits": list(self.splits),
+            "splits": [s + self.seed for s in self.splits],
         }
 
     def _each(self, kind: type[Measuring], name: str, **own) -> list[Measuring]:
         """A zoo's jobs of one kind, one for each seed."""
         recipe = seeded(self.zoos[name], self.seed)
-        return [kind(recipe, self.profile, s, self.networks, self.device, **own) for s in self.seeds]
+        return [kind(recipe, self.profile, s + self.seed, self.networks, self.device, **own) for s in self.seeds]
 
     def _run(self) -> dict:
         began = time.perf_counter()
         # First: others want them.
-        run([self._each(Ours, name)[0].collecting() for name in self.zoos], "zoos")
+        collecting = [self._each(Ours, name)[0].collecting() for name in self.zoos]
+        collecting.append(self._for_tasks(RPG_ROW)[0].collecting())
+        spent = [one.get("cpu_seconds", one.get("processor_seconds")) for one in run(collecting, "zoos")]
+        scale = {
+            # One after the other: each may take the whole budget.
+            label: run([Fits(self.profile, method, tuple(self.scaled))], "memory")[0]
+            for label, method in {**{name: Method(name) for name in RPGS}, **self.methods}.items()
+        }
         originals = self._found({name: self._each(Measured, name)[:1] for name in self.zoos})
-        lengths = {OWN: self._own_lengths()}
-        stretches = self._stretches(lengths[OWN])
-        lengths[EQUAL] = self._found(
+        tasks, short = self._tasks()
+        own = self._own_lengths()
+        stretches, shorter = self._stretches(own)
+        equal = self._found(
             {
                 (name, label): self._each(Written, name, method=method, stretch=stretches[name, label])
                 for name in self.zoos
@@ -107,16 +121,16 @@ class Study:
                 for label in self.autoencoders
             }
         )
-        tasks = self._found({label: self._for_tasks(label) for label in (RPG_ROW, MEAN_ROW, *self.told)})
-        scale = {
-            # One after the other: each may take the whole budget.
-            label: run([Fits(self.profile, method, tuple(self.scaled))], "memory")[0]
-            for label, method in {RPG_ROW: Method(RPG_ROW), **self.methods}.items()
-        }
+        every = [originals, *tasks.values(), short, own, shorter, equal, held]
+        spent += [one["processor_seconds"] for found in every for jobs in found.values() for one in jobs]
+        spent += [one["processor_seconds"] for one in scale.values()]
+        lengths = {OWN: own, EQUAL: equal}
         numbers = {
-            "zoos": {name: self._zoo(name, originals[name], lengths, held) for name in self.zoos},
+            "zoos": {name: self._zoo(name, originals[name][0]["row"], lengths, held) for name in self.zoos},
             "tasks": tasks,
-            "scale": scale,
+            "scale": {label: one["networks"] for label, one in scale.items()},
+            "processor_seconds": sum(x for x in spent if x is not None),
+            "zoos_at_hand": spent.count(None),
         }
         with storing(self.profile, EXPERIMENT):
             source = folder_of(self._kept()) / NETWORKS_FILE
@@ -149,44 +163,58 @@ class Study:
             jobs |= {(name, label): self._each(Written, name, method=m) for label, m in self.methods.items()}
         return self._found(jobs)
 
-    def _stretches(self, own: dict) -> dict:
-        """By zoo and method, how many times its own steps take RPG's time, to two digits."""
+    def _stretches(self, own: dict) -> tuple[dict, dict]:
+        """By zoo and method, how many times its own steps take RPG's time; and what was found to know that.
 
-        def seconds(name: str, label: str) -> float:
-            return spread([one["cpu_seconds"]["fit"] for one in own[name, label]])["mean"]
+        The first seed's times decide, so that more seeds can be added to what is kept.
+        """
+        short = self._found(
+            {
+                (name, label): self._each(Written, name, method=method, stretch=0)[:1]
+                for name in self.zoos
+                for label, method in self.methods.items()
+            }
+        )
+        return {key: stretch(own[key[0], RPG_ROW][0], own[key][0], short[key][0]) for key in short}, short
 
-        return {
-            (name, label): float(f"{seconds(name, RPG_ROW) / max(seconds(name, label), 1e-3):.2g}")
-            for name in self.zoos
-            for label in self.methods
-        }
+    def _tasks(self) -> tuple[dict, dict]:
+        """What is found for unseen tasks, by length and method; and what was found to know how long RPG's time is."""
+        own = self._found({label: self._for_tasks(label) for label in (RPG_ROW, MEAN_ROW, *self.told)})
+        short = self._found({label: self._for_tasks(label, stretch=0)[:1] for label in self.told})
+        stretches = {label: stretch(own[RPG_ROW][0], own[label][0], short[label][0]) for label in self.told}
+        equal = self._found({label: self._for_tasks(label, stretch=stretches[label]) for label in self.told})
+        return {OWN: own, EQUAL: equal}, short
 
-    def _for_tasks(self, label: str) -> list[ForTasks]:
+    def _for_tasks(self, label: str, stretch: float = 1.0) -> list[ForTasks]:
         recipe = seeded(self.tasks, self.seed)
         method = self.methods.get(label, Method(label))
-        return [ForTasks(recipe, self.profile, split, method, self.asked) for split in self.splits]
+        return [ForTasks(recipe, self.profile, split + self.seed, method, self.asked, stretch) for split in self.splits]
 
-    def _zoo(self, name: str, originals: list[dict], lengths: dict, held: dict) -> dict:
-        rows, cost = {length: {} for length in lengths}, {}
-        rows[OWN][ORIGINALS] = originals
+    def _zoo(self, name: str, originals: dict, lengths: dict, held: dict) -> dict:
+        rows, cost, failed = {length: {} for length in lengths}, {}, {}
+        rows[OWN][ORIGINALS] = [originals]
         for length, found in lengths.items():
             cost[length] = {}
             for (zoo, label), each in found.items():
                 if zoo != name:
                     continue
-                for kind in each[0]["rows"]:
+                failed |= {f"{length}, {label}, seed {k}": x["failed"] for k, x in enumerate(each) if "failed" in x}
+                fitted = [one for one in each if "rows" in one]
+                for kind in fitted[0]["rows"] if fitted else ():
                     # A method's own groups are called by it; those beside RPG by themselves.
                     called = kind if label == RPG_ROW else f"{label}, {kind}" if kind else label
-                    rows[length][called] = [one["rows"][kind] for one in each]
-                cost[length][label] = {
-                    **{part: spread([one["cpu_seconds"][part] for one in each]) for part in ("fit", "network")},
-                    **{key: each[0][key] for key in ("generator_parameters", "generator_bytes", "loss")},
-                    "steps": each[0].get("steps", {}),
-                }
+                    rows[length][called] = [one["rows"][kind] if "rows" in one else None for one in each]
+                if fitted:
+                    cost[length][label] = {
+                        **{part: spread([one["cpu_seconds"][part] for one in fitted]) for part in ("fit", "network")},
+                        **{key: fitted[0][key] for key in ("generator_parameters", "generator_bytes", "loss")},
+                        "steps": fitted[0].get("steps", {}),
+                    }
         return {
             "rows": rows,
+            "failed": failed,
             "cost": cost,
-            "held_out": {label: each[0]["lost"] for (zoo, label), each in held.items() if zoo == name},
+            "held_out": {label: each[0] for (zoo, label), each in held.items() if zoo == name},
         }
 
     def _kept(self) -> Written:
@@ -207,7 +235,20 @@ class Study:
             raise InputError(f"record and networks of {EXPERIMENT} are of two runs; run with fresh=True")
         recipe, label = self._kept().recipe, next(iter(self.methods))
         test = images_of(recipe.images).test
-        mean = accuracy(predictions(recipe.architecture.build(), networks, test.images), test.labels).mean().item()
+        found = accuracy(predictions(recipe.architecture.build(), networks, test.images), test.labels).mean().item()
         recorded = record["numbers"]["zoos"][next(reversed(self.zoos))]["rows"][OWN][label][0]["accuracy"]["mean"]
-        assert abs(mean - recorded) <= tolerance, f"recomputed accuracy {mean:.2f} differs from the record"
+        assert abs(found - recorded) <= tolerance, f"recomputed accuracy {found:.2f} differs from the record"
         return f"networks of {label} evaluated again; they agree with the record"
+
+
+def stretch(rpg: Mapping, own: Mapping, short: Mapping) -> float:
+    """How many times its own steps a method is trained to take RPG's time, to two digits.
+
+    What was found of RPG's training, of the method's at its own length, and at one step, which costs what does not grow
+    with steps. 1 for a method that could not be fitted.
+    """
+    if "failed" in own or "failed" in short:
+        return 1.0
+    total, once, fixed = (found["cpu_seconds"]["fit"] for found in (rpg, own, short))
+    times = (total - fixed) / max(once - fixed, 1e-3)
+    return min(LONGEST, max(0.0, float(f"{times:.2g}")))

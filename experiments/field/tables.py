@@ -8,7 +8,7 @@ from experiments.field.jobs import RPG_ROW
 from experiments.field.study import EQUAL, OWN
 from experiments.sweeps.tables import over_seeds
 
-MB = 1e6
+MB, GB = 1e6, 1e9
 
 
 def lower(row: Mapping) -> float:
@@ -17,9 +17,12 @@ def lower(row: Mapping) -> float:
 
 
 def each(zoo: Mapping, length: str, method: str, value: Callable[[Mapping], float | None]) -> list:
-    """A number of every seed's row of a method; what stands beside RPG has one length."""
+    """A number of every seed's row of a method, None where it could not be fitted.
+
+    What stands beside RPG has one length.
+    """
     rows = zoo["rows"][length].get(method) or zoo["rows"][OWN][method]
-    return [value(row) for row in rows]
+    return [row and value(row) for row in rows]
 
 
 def methods(zoo: Mapping, multiples: list[float], length: str = OWN) -> pd.DataFrame:
@@ -45,13 +48,17 @@ def methods(zoo: Mapping, multiples: list[float], length: str = OWN) -> pd.DataF
 
 
 def cost(zoo: Mapping) -> pd.DataFrame:
-    """Parameters and memory (MB) of fitted generators, seconds of one core to fit, at both lengths, and to write."""
+    """Parameters and memory of fitted generators, seconds of one core to fit, at both lengths, and to write a network.
+
+    images: those that a generator keeps, to measure BatchNorm's statistics or to choose by.
+    """
     rows = {}
     for name, found in zoo["cost"][OWN].items():
         equal = zoo["cost"][EQUAL].get(name)
         rows[name] = {
             "parameters": f"{found['generator_parameters']:,}",
-            "memory (MB)": f"{found['generator_bytes'] / MB:.1f}",
+            "weights (MB)": f"{found['generator_bytes']['weights'] / MB:.1f}",
+            "images (MB)": f"{found['generator_bytes']['images'] / MB:.1f}",
             "fit, own length (s)": f"{found['fit']['mean']:.0f}",
             "fit, RPG's time (s)": f"{(equal or found)['fit']['mean']:.0f}",
             "a network (ms)": f"{1e3 * found['network']['mean']:.0f}",
@@ -60,13 +67,28 @@ def cost(zoo: Mapping) -> pd.DataFrame:
 
 
 def held_out(zoos: Mapping) -> pd.DataFrame:
-    """What autoencoders lose (points, means) of networks that they have seen and of held-out ones."""
+    """What autoencoders make of networks that they have seen and of held-out ones, by zoo and method.
+
+    Points of accuracy that are lost (means); error of weights as a share of the mean network's; and how many (percent)
+    reconstructions of held-out networks lie nearer to a network that was learned from than to the one that they are of.
+    """
     rows = {
-        (name, method): {kind: f"{lost[kind]['mean']:.2f}" for kind in ("seen", "held out")}
+        (name, method): {
+            **{f"points lost, {kind}": f"{lost['mean']:.2f}" for kind, lost in found["lost"].items()},
+            **{f"error, {kind}": f"{error:.2f}" for kind, error in found["error"].items()},
+            "nearer to another (%)": f"{100 * found['nearer']:.0f}",
+        }
         for name, zoo in zoos.items()
-        for method, lost in zoo["held_out"].items()
+        for method, found in zoo["held_out"].items()
+        if "lost" in found
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def failed(zoos: Mapping) -> pd.DataFrame:
+    """Why methods could not be fitted, by zoo and by length, method and seed."""
+    found = {(name, what): {"why": why} for name, zoo in zoos.items() for what, why in zoo["failed"].items()}
+    return pd.DataFrame.from_dict(found, orient="index", columns=["why"])
 
 
 def largest(scale: Mapping) -> dict[str, int]:
@@ -78,17 +100,15 @@ def largest(scale: Mapping) -> dict[str, int]:
 
 
 def memory(scale: Mapping) -> pd.DataFrame:
-    """GB that one step of training holds, by network; with "> " those that its weights alone would need."""
+    """GB that one step of training holds, by network; with "> " where it is known that it needs more, "slow" beyond the
+    time that a step may take."""
 
-    def cell(one: Mapping | None) -> str:
-        if one is None:
-            return "-"
-        if one["held_bytes"] is None:
-            return f"> {one['least_bytes'] / 1e9:,.0f}"
-        return f"{one['held_bytes'] / 1e9:.1f}"
+    def cell(one: Mapping) -> str:
+        if one["held_bytes"] is not None:
+            return f"{one['held_bytes'] / GB:.1f}"
+        return "slow" if one["too_slow"] else f"> {one['more_than'] / GB:,.0f}"
 
-    names = list(dict.fromkeys(name for found in scale.values() for name in found))
-    rows = {method: {name: cell(found.get(name)) for name in names} for method, found in scale.items()}
+    rows = {method: {name: cell(one) for name, one in found.items()} for method, found in scale.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -77,14 +77,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Collecting(Job):
-    """The training of the originals; its seconds are kept beside the zoo, which outlives changes of other code."""
+    """The training of the originals; its seconds are kept beside the zoo, which outlives changes of other code.
+
+    They are None for a zoo that was at hand without them.
+    """
 
     def compute(self, folder: Path) -> dict:
-        kept = Path(f"{zoo_path(self.recipe, self.profile, images_of(self.recipe.images))}.json")
+        path = zoo_path(self.recipe, self.profile, images_of(self.recipe.images))
+        kept, there = Path(f"{path}.json"), path.exists()
         began = time.process_time()
         self.zoo()
         if not kept.exists():
-            write_json(kept, {"cpu_seconds": time.process_time() - began})
+            write_json(kept, {"cpu_seconds": None if there else time.process_time() - began})
         return read_json(kept)
 
 
@@ -210,13 +214,10 @@ class Longer(Job):
 
     def compute(self, folder: Path) -> dict:
         ruler, collecting = Ruler.of(self.zoo()), self.collecting()
-        one = collecting.zoo()[self.place]
-        return {
-            "rows": {
-                "one network, trained longer": row(ruler, [one], images_of(self.recipe.images).test, self.good(ruler))
-            },
-            "cpu_seconds": {"train": run([collecting])[0]["cpu_seconds"] / self.together},
-        }
+        one, seconds = collecting.zoo()[self.place], run([collecting])[0]["cpu_seconds"]
+        test = images_of(self.recipe.images).test
+        found = {"rows": {"one network, trained longer": row(ruler, [one], test, self.good(ruler))}}
+        return found if seconds is None else found | {"cpu_seconds": {"train": seconds / self.together}}
 
 
 def over_seeds(found: list[dict]) -> dict[str, list[dict]]:

@@ -36,14 +36,16 @@ class Ruler:
 
     plain: units in the order in which they stand. aligned: in the order nearest to the first original's. without
     scales: aligned after the scales that do nothing were taken out; where the architecture has none, as aligned.
+    kinds: those that are asked for.
     """
 
     module: nn.Module
     originals: Networks
+    kinds: Sequence[str] = KINDS
 
     @classmethod
-    def of(cls, zoo: Zoo) -> "Ruler":
-        return cls(zoo.build(), [zoo[k] for k in range(len(zoo))])
+    def of(cls, zoo: Zoo, kinds: Sequence[str] = KINDS) -> "Ruler":
+        return cls(zoo.build(), [zoo[k] for k in range(len(zoo))], kinds)
 
     def points(self, networks: Sequence, kind: str) -> Tensor:
         """The parameters (N, P) of networks, prepared for that kind of distance."""
@@ -55,7 +57,7 @@ class Ruler:
 
     @cached_property
     def references(self) -> dict[str, Tensor]:
-        return {kind: self.points(self.originals, kind) for kind in KINDS}
+        return {kind: self.points(self.originals, kind) for kind in self.kinds}
 
     @cached_property
     def units(self) -> dict[str, float]:

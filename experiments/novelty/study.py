@@ -47,7 +47,7 @@ class Part:
         """The jobs of every row, one per seed; `seed` moves the zoo, too."""
 
         def each(kind: type, recipe: Recipe, **own) -> list[Job]:
-            return [kind(seeded(recipe, seed), profile, s, self.networks, device, **own) for s in self.seeds]
+            return [kind(seeded(recipe, seed), profile, s + seed, self.networks, device, **own) for s in self.seeds]
 
         found = {
             name: each(Generated, vary(self.recipe, dict(one.changes)), behaviour=one.behaviour)

@@ -63,7 +63,8 @@ def ensembles(numbers: dict, names: Iterable[str], measure: str) -> pd.DataFrame
 def cost(numbers: dict) -> pd.DataFrame:
     """Seconds of one core: a whole training, one of its steps, and one generated network; the zoo, by network."""
     zoo = numbers["zoo"]
-    rows = {"originals, each": {"training (s)": f"{zoo['cpu_seconds'] / zoo['networks']:.1f}"}}
+    seconds = zoo["cpu_seconds"]
+    rows = {"originals, each": {"training (s)": "-" if seconds is None else f"{seconds / zoo['networks']:.1f}"}}
     for name, found in numbers["cost"].items():
         rows[name] = {"training (s)": f"{found['train']['mean']:.0f}"}
         if "step" in found:

@@ -98,8 +98,8 @@ class Units:
     """Where the values of an architecture's units stand: (L, D) places in its flat weights, P where there is none.
 
     groups: (first token, last token + 1, values) of each layer. A tensor of two axes or more begins a layer with a
-    token for each entry of its first axis; vectors as long as that, biases and norms, belong to it, others are a layer
-    of one token.
+    token for each entry of its first axis that is longer than 1, the last one aside: tables of positions (1, n, d) have
+    n. Vectors as long as that, biases and norms, belong to it, others are a layer of one token.
     """
 
     def __init__(self, target: Target):
@@ -109,7 +109,8 @@ class Units:
             places = torch.arange(first, first + shape.numel())
             first += len(places)
             if len(shape) > 1:
-                layers.append([places.view(shape[0], -1)])
+                rows = next((n for n in shape[:-1] if n > 1), 1)
+                layers.append([places.view(rows, -1)])
             elif layers and len(layers[-1][0]) == len(places):
                 layers[-1].append(places[:, None])
             else:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -286,6 +287,13 @@ def test_units_hold_every_parameter_once(architecture):
     if architecture is CNN:  # 8, 16, 12 channels with BatchNorm's two values each, and ten classes with a bias
         assert [b - a for a, b, _ in units.groups] == [8, 16, 12, 10]
         assert [values for _, _, values in units.groups] == [9 + 2, 72 + 2, 144 + 2, 48 + 1]
+
+
+def test_tables_of_positions_are_cut_into_positions():
+    shapes = {"class": (1, 1, 6), "positions": (1, 5, 6), "patches": (4, 3, 2, 2), "bias": (4,), "head": (1, 6)}
+    shapes = {name: torch.Size(shape) for name, shape in shapes.items()}
+    units = Units(SimpleNamespace(shapes=shapes, size=6 + 30 + 48 + 4 + 6))
+    assert [(b - a, values) for a, b, values in units.groups] == [(1, 6), (5, 6), (4, 13), (1, 6)]
 
 
 def test_other_orders_of_units_compute_the_same(zoo, some):
