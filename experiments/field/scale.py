@@ -3,11 +3,13 @@
 A method's own weights, their gradients and the two moments of its optimizer must fit at least: four numbers for each
 weight, counted without allocating any where a method's sizes follow from the network's alone. Where that fits, one step
 of training on two networks is made in a process of its own, and the most memory that it held at once is measured, the
-two networks included; it is ended where it holds much more than the budget, or takes too long.
+two networks included; it is ended where it holds much more than the budget, or takes too long, and ends itself where
+the system refuses what it asks for.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,8 @@ BEYOND = 1.25
 """How many times the budget a process may hold before it is ended."""
 LIMIT = 300.0
 """Seconds that a step may take, with all that comes before it."""
+HELD, REFUSED = "held", "refused"
+"""What the process of a step says before the number of bytes."""
 IMAGES = 10
 """That methods are given: what they keep of images is no part of what is measured here."""
 CODE = source_digest(sys.modules[__name__], jobs)
@@ -118,11 +122,15 @@ class Fits(Timed):
                     }
                 time.sleep(0.05)
             said = process.stdout.read()
-        if process.returncode:
+        found = said.split()[-2:]
+        if process.returncode or (found[0] == REFUSED and int(found[1]) <= self.budget):
             raise InputError(
-                f"one step of {self.method.generator} on {name} failed; run {' '.join(command)} to see why"
+                f"one step of {self.method.generator} on {name} failed; free memory, or run {' '.join(command)} to see "
+                "why"
             )
-        return {"held_bytes": int(said.split()[-1]), "more_than": 0, "too_slow": False}
+        if found[0] == REFUSED:
+            return {"held_bytes": None, "more_than": int(found[1]), "too_slow": False}
+        return {"held_bytes": int(found[1]), "more_than": 0, "too_slow": False}
 
 
 def needed(method: Method, name: str) -> tuple[int, int]:
@@ -178,7 +186,18 @@ def _step(method: Method, name: str) -> int:
     return resident(HIGHEST)
 
 
+def refused(error: Exception) -> int:
+    """The bytes that the system refused, by the message of an error or of its cause; 0 where that is not why."""
+    said = re.search(r"allocate ([0-9]+) bytes", f"{error} {error.__context__}")
+    return int(said[1]) if said else 0
+
+
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     own = given["method"]
-    print(_step(Method(own["generator"], own["settings"]), given["network"]))
+    try:
+        print(HELD, _step(Method(own["generator"], own["settings"]), given["network"]))
+    except (RuntimeError, InputError) as error:
+        if not (asked := refused(error)):
+            raise
+        print(REFUSED, asked)

@@ -172,6 +172,15 @@ def test_a_step_that_holds_too_much_or_takes_too_long_is_ended(monkeypatch):
     assert tables.memory({"flow": {"cnn_s": found}}).loc["flow", "cnn_s"] == "slow"
 
 
+def test_a_step_that_is_refused_its_memory_says_how_much_it_asked_for():
+    wide = Method("S_KDE30", {"width": 2**20, "layers": 1})
+    found = Fits("smoke", wide, ("cnn_m",), 8e9)._measured("cnn_m")
+    assert found["held_bytes"] is None and found["more_than"] > 1e12
+    with pytest.raises(InputError, match="free memory"):
+        Fits("smoke", wide, ("cnn_m",), 1e15)._measured("cnn_m")
+    assert scale.refused(RuntimeError("you tried to allocate 12 bytes")) == 12 and scale.refused(InputError("no")) == 0
+
+
 @pytest.mark.parametrize("name", ["DeepWeightFlow", "S_KDE30", "D2NWG", next(iter(scale.RPGS))])
 def test_one_step_can_be_made(name):
     small = METHODS[name].settings if name in METHODS else {"side": 8, "channels": 8, "diffusion_channels": 8}
