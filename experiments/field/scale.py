@@ -175,7 +175,9 @@ def _step(method: Method, name: str) -> int:
         config = RPGS[method.generator]
         model = RPG(config, ParameterTokenizer.fit(zoo, config.token_size))
         with tempfile.TemporaryDirectory() as folder:
-            train(model, zoo, replace(SMOKE_TRAIN, steps=1), folder, device="cpu", progress=False)
+            # Both networks in one step, and numbers of four bytes, as the other methods have them.
+            settings = replace(SMOKE_TRAIN, steps=1, batch_size=len(zoo), precision="fp32")
+            train(model, zoo, settings, folder, device="cpu", progress=False)
         return resident(HIGHEST)
     # Only D2NWG learns from every class.
     count = told.num_classes if method.generator == D2NWG.method else IMAGES
