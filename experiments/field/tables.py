@@ -87,7 +87,7 @@ def held_out(zoos: Mapping) -> pd.DataFrame:
 
 
 def failed(zoos: Mapping) -> pd.DataFrame:
-    """Why methods could not be fitted, by zoo and length, method and seed; and autoencoders without held-out networks."""
+    """Why methods, and autoencoders without held-out networks, could not be fitted, by zoo and length, method, seed."""
     found = {(name, what): {"why": why} for name, zoo in zoos.items() for what, why in zoo["failed"].items()}
     found |= {
         (name, f"held out, {method}"): {"why": one["failed"]}

@@ -88,10 +88,22 @@ def test_a_method_that_cannot_be_fitted_is_reported_and_the_others_go_on(study, 
     fine = {"rows": {"": record["numbers"]["zoos"]["one run"]["rows"][OWN]["hypernetwork"][0]}}
     fine |= {"cpu_seconds": {"fit": 1.0, "network": 0.1}, "generator_parameters": 3, "loss": {}, "steps": {}}
     fine |= {"generator_bytes": {"weights": 1, "images": 0}}
-    numbers = study._zoo("one run", {}, {OWN: {("one run", "hypernetwork"): [found, fine]}, EQUAL: {}}, {})
-    assert list(numbers["failed"]) == [f"{OWN}, hypernetwork, seed 0"] and numbers["cost"][OWN]["hypernetwork"]
+    held = {("one run", "S_KDE30"): [{"failed": "no autoencoder"}]}
+    jobs_of = {OWN: {("one run", "hypernetwork"): [found, fine]}, EQUAL: {("one run", "hypernetwork"): [found, found]}}
+    numbers = study._zoo("one run", {}, jobs_of, held)
+    assert list(numbers["failed"]) == [
+        f"{length}, hypernetwork, seed {k}" for length, k in ((OWN, 0), (EQUAL, 0), (EQUAL, 1))
+    ]
+    assert numbers["cost"][OWN]["hypernetwork"] and "hypernetwork" not in numbers["rows"][EQUAL]
+    assert tables.cost(numbers).loc["hypernetwork", "fit, RPG's time (s)"] == "-"
     assert tables.each(numbers, OWN, "hypernetwork", tables.lower)[0] is None
-    assert "not finite" in tables.failed({"one run": numbers}).loc[("one run", f"{OWN}, hypernetwork, seed 0"), "why"]
+    why = tables.failed({"one run": numbers})["why"]
+    assert "not finite" in why[("one run", f"{OWN}, hypernetwork, seed 0")]
+    assert why[("one run", "held out, S_KDE30")] == "no autoencoder" and tables.held_out({"one run": numbers}).empty
+    figure, axis = plt.subplots()
+    figures.curves([axis], numbers, ["D2NWG"])  # which is not there
+    assert not axis.lines
+    plt.close(figure)
 
 
 def test_seeds_move_with_the_seed_of_the_experiment(study):
