@@ -83,7 +83,7 @@ lint: $(STAMP)  ## style, what may import what (pyproject.toml), and how much st
 	@test $$(ls -A rpglib | grep -vcx __pycache__) -le 12 \
 		|| { echo "error: rpglib/ holds more than 12 entries; put the newest into the part that it belongs to" >&2; exit 1; }
 
-reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu, into data/runs/cpu
+reproduce: $(STAMP)  ## all notebooks, computed afresh in profile cpu; replaces records, generators and figures
 	$(BIN)/snakemake --cores $(CORES) --config profile=cpu fresh=true
 
 # What a GPU is to measure. It may be stopped at any moment; MINUTES=2 stops by itself, within ten; the next call goes on.

@@ -31,8 +31,9 @@ accuracies are percent of test images without augmentation; ± is one standard d
 RULE = """
 A claim says where a mean over seeds lies. It is *reproduced* (ours: *holds*) where the t-interval of 95 % of the paired
 differences over seeds lies inside the claimed range, *not reproduced* (*does not hold*) where all of it lies outside,
-and *inconclusive* otherwise; p-values are corrected over the claims of one notebook by Holm's method. Brackets hold
-that interval, *n* counts seeds, or the networks of one generator where a claim says so.
+and *inconclusive* otherwise; p-values, and so the words, are corrected over the claims of one notebook by Holm's
+method. Brackets hold the interval as it is: one inside the range may still be inconclusive. *n* counts seeds, or the
+networks of one generator where a claim says so.
 """
 INTRODUCTION = """
 Each zoo has ten independent runs, ResNet-18's has three, with five checkpoints each, in the paper's tokens (normalised

@@ -61,10 +61,12 @@ def demand() -> str:
         {1e3 * cost[ours]["network"]["mean"]:.0f} ms each and have a test accuracy of {reached(ours)} %. Networks
         trained there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each ({TOGETHER} at a time), have
         {most(SPECIALISTS)} %; one of the same size for all settings has {reached(GENERALIST)} %, and
-        {most(TURNED_BACK)} % if a program that knows the angle turns the images back first; a plain hypernetwork,
-        trained for as many steps, has
-        {reached(HYPERNETWORK)} %. This needs the training images, {how["size"]} networks for other settings, which say
-        how weights are scaled, and {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once
+        {most(TURNED_BACK)} % if a program that knows the angle turns the images back first (which of the two is
+        better is undecided). A plain hypernetwork, trained for as many steps, is better: {reached(HYPERNETWORK)} %.
+        Ours is RPG's recurrent model without its diffusion, and learns from training images; {how["size"]} networks
+        for other settings only say how weights are scaled. Learned from {record["config"]["sizes"][-1]} checkpoints
+        alone, with diffusion, it has {most("zoo, diffusion")} %. Ours takes
+        {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once
         ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:
         [22_networks_on_demand]({pages.notebook("22")}))."""
     )
@@ -93,9 +95,10 @@ def new() -> str:
     alone = mean(row["accuracy"]["mean"] for row in images_alone)
     accurate = found(lambda row: row["accuracy"]["mean"])
     return pages.paragraph(
-        f"""A generator of {zoo["networks"]} independent trainings that is asked for further networks, which work and
-        disagree, writes them at a median distance of {median("distance")} from the nearest original, where 1 is that of
-        independent trainings from each other ({median("distance_without_scales")} without scales that do nothing); they
+        f"""{zoo["networks"]} independent trainings are learned by heart, and a further loss on the training images asks
+        mixtures of them to classify, and to disagree (without diffusion). Such networks lie {median("distance")} from
+        the nearest original, in the median, where 1 is how far a training lies from the nearest other one
+        ({median("distance_without_scales")} where factors that cancel between layers are taken out first); they
         have a test accuracy of {accurate} % (originals {originals["accuracy"]["mean"]:.2f}), ten of them vote with
         {found(votes)} % (ten originals {votes(originals):.2f}), and their errors overlap by
         {found(lambda row: row["error_iou"])} (originals {originals["error_iou"]:.2f}). Of two harder zoos, one
@@ -172,7 +175,7 @@ LINES = (
         "resnet18_runs",
     ),
     Line(
-        "the paper's recipe takes ten times as many steps as ours, or more",
+        "CNN (s), ten runs: to be as good as trained the paper's recipe takes ten times as many steps as ours, or more",
         "",
         "20",
         "cnn_s: the paper's recipe takes at least 10 times as many steps",
