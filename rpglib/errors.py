@@ -57,8 +57,10 @@ def check_types(config) -> None:
         if not fits:
             words = {"int": "a whole number", "float": "a finite number", "bool": "True or False", "str": "text"}
             raise InputError(f"{type(config).__name__}.{field.name} takes {words[kind]}, not {shown(value)}")
-        if kind in ("int", "float") and not isinstance(value, int | float):
-            object.__setattr__(config, field.name, {"int": int, "float": float}[kind](value))
+        own = {"int": int, "float": float, "bool": bool, "str": str}[kind]
+        # NumPy's float64 and text are subclasses of Python's, and what a training saves must hold none of them.
+        if type(value) not in ((int, float) if kind == "float" else (own,)):
+            object.__setattr__(config, field.name, own(value))
 
 
 def whole_number(name: str, value, least: int = -LARGEST, most: int = LARGEST) -> int:

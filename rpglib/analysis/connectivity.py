@@ -17,7 +17,7 @@ from rpglib.errors import InputError
 from rpglib.runtime.arguments import module as a_module
 from rpglib.runtime.arguments import network as a_network
 from rpglib.runtime.arguments import number, of, takes, tensor, whole
-from rpglib.runtime.state_dicts import check_alike
+from rpglib.runtime.state_dicts import STATISTICS, check_alike
 
 
 @takes(a=of(Mapping), b=of(Mapping), weight=number(-1e30, 1e30))
@@ -57,7 +57,9 @@ def recalibrated(
     for batch in images.tensor_split(math.ceil(len(images) / batch_size)):
         answered(module, batch)
     measured = module.state_dict()
-    return {name: measured[name] for name in network}
+    # The network's own numbers as they came: the module computes in fp32, whatever type they have.
+    own = (*STATISTICS, "num_batches_tracked")
+    return {name: measured[name].to(x.dtype) if name.endswith(own) else x for name, x in network.items()}
 
 
 @takes(module=a_module, images=tensor("n+ ..."), labels=tensor("n", "whole"), points=whole(most=2**20))

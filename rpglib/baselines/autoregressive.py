@@ -199,4 +199,5 @@ def teacher_forced_error(
 
 def _along_sequence(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
     """Root mean squared difference (L,) of the real values of a and b, both (N, L, D)."""
+    a, b = (x.double() if x.dtype == torch.float64 else x.float() for x in (a, b))
     return (((a - b).square() * mask).sum((0, 2)) / (len(a) * mask.sum(1))).sqrt()

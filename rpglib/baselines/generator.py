@@ -8,7 +8,8 @@ afresh, on training images. Shapes: N networks of P parameters, n networks that 
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -91,7 +92,11 @@ class Target:
     def networks(self, weights: Tensor, first: Checkpoint) -> list[dict[str, Tensor]]:
         """The state dicts of parameters (N, P); all else is that of `first`."""
         written = {name: x.to(first[name].dtype) for name, x in self.stacked(weights).items()}
-        found = [{**first, **{name: x[i] for name, x in written.items()}} for i in range(len(weights))]
+        # Memory of their own: what is changed or saved of one network must be nothing of another's.
+        found = [
+            {name: (written[name][i] if name in written else x).clone() for name, x in first.items()}
+            for i in range(len(weights))
+        ]
         return [state | {name: state[source] for name, source in self.aliases.items()} for state in found]
 
     def scales(self, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,7 +233,8 @@ class WeightGenerator(nn.Module):
             raise InputError(
                 f"this {self.method} writes networks for tasks; give one as task=[...] of {self.bits} bits"
             )
-        return self._networks(n, None if task is None else check_task(task, self.bits), seed)
+        with evaluating(self):
+            return self._networks(n, None if task is None else check_task(task, self.bits), seed)
 
     def _networks(self, n: int, task: Tensor | None, seed: int) -> list[dict[str, Tensor]]:
         return self._whole(self._written(n, task, seed))
@@ -256,7 +262,8 @@ class WeightGenerator(nn.Module):
             return []
         if getattr(self.config, "aligned", False):
             networks = self._aligned([self.first, *networks])[1:]
-        return self._whole(self._encoded(self.target.weights(networks)))
+        with evaluating(self):
+            return self._whole(self._encoded(self.target.weights(networks)))
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """All that a fitted generator holds: what was "learned", the zoo's "first" network, and images that are "kept".
@@ -305,9 +312,22 @@ class WeightGenerator(nn.Module):
             }
             self.load_state_dict(parts["learned"])
         first = parts["first"]
-        self.first = first | {name: first[source] for name, source in self.target.aliases.items()}
+        first |= {name: first[source] for name, source in self.target.aliases.items()}
+        # In the architecture's order: the file has one of its own.
+        self.first = {name: first[name] for name in self.target.module.state_dict()}
         self.kept = parts["kept"]
         return self.eval().requires_grad_(False)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, and afterwards as it was: a program may train what holds it."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def random_stream(seed: int, purpose: str) -> torch.Generator:

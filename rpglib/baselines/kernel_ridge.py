@@ -26,8 +26,8 @@ def kernel_ridge(seen: Tensor, weights: Tensor, tasks: Tensor) -> Tensor:
     one side of a split.
     """
     seen, tasks = seen.long(), tasks.long()
-    numbers = seen @ 2 ** torch.arange(seen.shape[1])
-    pairs = torch.minimum(numbers, 2 ** seen.shape[1] - 1 - numbers)
+    # Of a task and its opposite the one whose last bit is 0; by rank, since many bits are too large a number.
+    pairs = torch.where(seen[:, -1:] == 1, 1 - seen, seen).flip(1).unique(dim=0, return_inverse=True)[1]
     if len(pairs.unique()) < 2:
         raise InputError("a kernel is chosen on held-out tasks; give at least two that are no opposites")
     return _predicted(2 * seen - 1, weights, 2 * tasks - 1, pairs)

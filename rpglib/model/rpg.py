@@ -36,6 +36,7 @@ from rpglib.runtime.files import atomic, save_tensors, sha256
 from rpglib.runtime.hardware import fp32, memory, pick, uses_bf16
 from rpglib.runtime.hub import check_name, push
 from rpglib.runtime.randomness import stream
+from rpglib.runtime.state_dicts import apart
 from rpglib.runtime.threads import one_core_threads
 from rpglib.tasks import check_tasks
 from rpglib.tasks.conditions import check_conditions
@@ -470,7 +471,7 @@ class RPG(nn.Module):
             self.tokenizer.save(place / TOKENIZER)
             save_tensors(place / WEIGHTS, self.state_dict(), {"format": "pt"})
             for name, tensors in (companions or {}).items():
-                save_tensors(place / name, dict(tensors))
+                save_tensors(place / name, apart(tensors))
 
         try:
             text = None if card is None else card.encode()

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rpglib.errors import InputError
+from rpglib.errors import InputError, choice, shown
 from rpglib.model.config import RPGConfig
 from rpglib.model.positions import position_embedding
 from rpglib.model.rpg import RPG
@@ -93,7 +93,13 @@ class SeveralRPG(nn.Module):
 
     def forward(self, architecture: str, tokens: Tensor, permutation: Tensor | None = None, **options) -> Tensor:
         """`RPG.forward` of checkpoints of one architecture; permutation (N,) counts from its own first state."""
+        choice("architecture", architecture, self.layouts)
         if permutation is not None:
+            own = self.states[architecture]
+            if own and not bool(((permutation >= 0) & (permutation < own)).all()):
+                raise InputError(
+                    f"the permutation states of {architecture} are 0 to {own - 1}, not {shown(permutation.tolist())}"
+                )
             permutation = permutation + self._first(architecture)
         given = {"tokens": tokens, "permutation": permutation, **options}
         return functional_call(self.shared, self._placed(self.layouts[architecture]), kwargs=given)

@@ -84,6 +84,16 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
     return aliases
 
 
+def apart(network: Checkpoint) -> dict[str, Tensor]:
+    """The tensors in memory of their own: safetensors refuses tied ones, and loaders want every name."""
+    seen, found = set(), {}
+    for name, x in network.items():
+        place = (x.untyped_storage().data_ptr(), x.dtype)
+        found[name] = x.clone() if place in seen else x
+        seen.add(place)
+    return found
+
+
 def check_alike(a: Checkpoint, b: Checkpoint) -> None:
     """Raise `InputError` unless two checkpoints have tensors of the same names and shapes."""
     for name in [*a, *b]:

@@ -101,7 +101,8 @@ class ClassificationBehaviour(Behaviour):
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         **options,
     ):
-        """augment: what is random must come from its generator; its repr is what tells it from others.
+        """augment: what is random must come from its generator. Functions are told apart by their names, other objects
+        by their repr: an interrupted training goes on with another function of the same name.
 
         options: as in `Behaviour`.
         """
@@ -285,7 +286,9 @@ class WithBehaviour(nn.Module):
         # The networks themselves compute in fp32, whatever the generator does.
         with torch.autocast(device.type, enabled=False):
             networks = self.model.tokenizer.decode_together(tokens)
-            found = own(networks, generator) if rows is None else own(networks, generator, rows)
+            # What networks are told keeps its digits; what a behaviour computes with has the images' own.
+            told = () if rows is None else (rows.float() if rows.is_floating_point() else rows,)
+            found = own(networks, generator, *told)
         loss = own.weight * _checked(found, step)
         return loss + own.reconstruction * self.model(**batch) if own.reconstruction else loss
 
@@ -329,11 +332,11 @@ def _rows(behaviour: Behaviour, config: RPGConfig, generator: torch.Generator) -
     if drawn is None and config.task_bits:
         raise InputError("a behaviour for tasks says which; give its class a conditions(n, generator) -> (n, bits)")
     if drawn is None:
-        return random_conditions(config.conditions, n, generator).float()
+        return random_conditions(config.conditions, n, generator)
     tensor("N ...")("what conditions(n, generator) returns", drawn, {"N": n})
     if config.task_bits:
         return check_tasks(drawn, config.task_bits)
-    return check_conditions(config.conditions, drawn, n, strict=True).float()
+    return check_conditions(config.conditions, drawn, n, strict=True)
 
 
 def _checked(loss, step: int) -> Tensor:

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from rpglib.errors import InputError, check_types, choice, warn, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import flag, function, number, of, path, takes, whole
-from rpglib.runtime.files import atomic
+from rpglib.runtime.files import atomic, check_writable
 from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.training.averages import Averages
@@ -240,6 +240,8 @@ def _train(
     if file is not None:
         identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour)
     start = _resume(file, parts, result, identity)
+    if file is not None and start < config.steps and accelerator.is_main_process:
+        check_writable(file)
     # An interrupted step, or a part that is frozen now, may have left some.
     learner.zero_grad()
 

@@ -278,7 +278,9 @@ class Zoo:
 
     def _chosen(self, indices: Sequence[int] | Tensor) -> Tensor:
         try:
-            rows = self._rows[dense("checkpoints", torch.as_tensor(indices))]
+            indices = dense("checkpoints", torch.as_tensor(indices))
+            # PyTorch takes these for a mask.
+            rows = self._rows[indices.long() if indices.dtype == torch.uint8 else indices]
         except InputError:
             raise
         except (IndexError, TypeError, ValueError, RuntimeError) as error:

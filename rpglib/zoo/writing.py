@@ -4,13 +4,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from rpglib.errors import InputError
 from rpglib.runtime.arguments import each, of, takes, wholes
 from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.files import atomic, save_tensors
-from rpglib.runtime.state_dicts import Checkpoint
+from rpglib.runtime.state_dicts import Checkpoint, apart
 from rpglib.zoo.layouts import settings_of
 from rpglib.zoo.store import Zoo
 
@@ -35,22 +33,12 @@ def write_networks(
     for k, network in enumerate(whole):
         path = folder / (f"{k:0{digits}d}" if settings else f"{k:0{digits}d}.safetensors")
         if settings is None:
-            save_tensors(path, _apart(network), {"format": "pt"})
+            save_tensors(path, apart(network), {"format": "pt"})
         else:
             name, beside = settings
             for file in settings_of(beside):
                 with atomic(path / file.name) as part:
                     shutil.copyfile(file, part)
-            save_tensors(path / name, _apart(network), {"format": "pt"})
+            save_tensors(path / name, apart(network), {"format": "pt"})
         paths.append(path)
     return paths
-
-
-def _apart(network: Checkpoint) -> dict[str, Tensor]:
-    """The tensors in memory of their own: safetensors refuses tied ones, and loaders want every name."""
-    seen, found = set(), {}
-    for name, x in network.items():
-        place = (x.untyped_storage().data_ptr(), x.dtype)
-        found[name] = x.clone() if place in seen else x
-        seen.add(place)
-    return found

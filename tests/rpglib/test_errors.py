@@ -98,6 +98,10 @@ def test_what_python_does_not_print_is_told_by_its_type():
 def test_numbers_of_numpy_are_numbers():
     config = TrainConfig(steps=np.int64(7), learning_rate=np.float32(0.5))
     assert type(config.steps) is int and type(config.learning_rate) is float
+    # Subclasses of Python's own: what is saved with a training would be no file that is read without trust.
+    config = TrainConfig(learning_rate=np.float64(0.5), precision=np.str_("fp32"))
+    assert type(config.learning_rate) is float and type(config.precision) is str
+    assert type(TrainConfig(learning_rate=1).learning_rate) is int, "a whole number serves, and stays"
     assert RPGConfig(widths=[np.int64(8)]).widths == (8,) and whole_number("n", np.uint8(3)) == 3
 
 

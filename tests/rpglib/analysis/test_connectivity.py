@@ -147,6 +147,16 @@ def test_recalibration_is_the_mean_of_what_the_batches_have(batch_size, sizes):
         assert found[name].equal(network[name]), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_recalibration_keeps_types_and_the_weights_digits(dtype):
+    module = normalised()
+    network = {name: x.to(dtype) if x.is_floating_point() else x for name, x in drawn(module, 1).items()}
+    network["1.weight"] = network["1.weight"] * (1 + 1e-9)  # more digits than fp32 has
+    found = recalibrated(module, network, images())
+    assert {name: x.dtype for name, x in found.items()} == {name: x.dtype for name, x in network.items()}
+    assert found["1.weight"].equal(network["1.weight"]) and not found["2.running_mean"].equal(network["2.running_mean"])
+
+
 def test_recalibration_leaves_module_and_network_alone():
     module = normalised()
     network = drawn(module, 1)

@@ -187,6 +187,9 @@ def test_error_along_the_sequence_by_hand():
     # Squares: (1 + 1 + 9 + 1) / 4 and (64 + 0) / 2; what stands in the padding does not count.
     expected = torch.tensor([3.0, 32.0]).sqrt()
     torch.testing.assert_close(error_along_sequence(generated, originals, mask), expected)
+    # Squares of half precision, summed: more than it can hold.
+    many, mask = torch.full((100, 1, 1024), 3.0).half(), torch.ones(1, 1024, dtype=torch.bool)
+    assert error_along_sequence(many, torch.zeros(1, 1, 1024).half(), mask).tolist() == [3.0]
 
 
 def test_the_nearest_original_is_found_among_large_networks_that_hardly_differ():

@@ -136,6 +136,13 @@ def test_the_folds_of_kernel_ridge_hold_opposites_together(monkeypatch):
         assert not {tuple(row) for row in train.tolist()} & {tuple(row) for row in (-test).tolist()}
 
 
+def test_tasks_may_have_more_bits_than_a_number():
+    seen = torch.eye(100, dtype=torch.int64)[:8]
+    assert kernel_ridge(seen, random(8, 3), seen[:2]).isfinite().all()
+    with pytest.raises(InputError, match="two that are no opposites"):
+        kernel_ridge(torch.stack((seen[0], 1 - seen[0])), random(2, 3), seen[:1])
+
+
 def test_nearest_task_by_hand_and_of_several_the_first():
     seen = torch.tensor([[1, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 0]])
     weights = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])

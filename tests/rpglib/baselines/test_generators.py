@@ -374,3 +374,32 @@ def test_parts_are_registered(zoo, some):
         fitted = method.fit(zoo, config, some, progress=False)
         assert isinstance(fitted, nn.Module) and not fitted.training
         assert not any(p.requires_grad for p in fitted.parameters())
+
+
+@pytest.mark.parametrize(("method", "config"), METHODS)
+def test_what_is_read_back_writes_in_the_architectures_order(method, config, zoo, some, tmp_path):
+    fitted = method.fit(zoo, config, some, progress=False)
+    fitted.save_pretrained(tmp_path)
+    (network,) = method.from_pretrained(tmp_path).generate(1)
+    assert list(network) == list(fitted.generate(1)[0]) == list(zoo[0])
+
+
+@pytest.mark.parametrize(("method", "config"), METHODS)
+def test_a_generator_in_training_mode_writes_the_same_and_stays_as_it_is(method, config, zoo, some):
+    fitted = method.fit(zoo, config, some, progress=False)
+    held = {name: x.clone() for name, x in fitted.state_dict().items()}
+    (expected,) = fitted.generate(1)
+    (found,) = fitted.train().generate(1)
+    assert fitted.training and all(found[name].equal(x) for name, x in expected.items())
+    assert all(x.equal(held[name]) for name, x in fitted.state_dict().items())
+
+
+def test_networks_of_one_call_share_no_memory(zoo):
+    fitted = DeepWeightFlow.fit(zoo, SMALL[DeepWeightFlow], progress=False)
+    one, other = fitted.generate(2)
+    before = {name: x.clone() for name, x in (fitted.first | other).items()}
+    for x in one.values():
+        x.fill_(7)
+    assert all(x.equal(before[name]) for name, x in other.items())
+    assert not any(x.eq(7).all() for name, x in fitted.first.items() if name.endswith(STATISTICS))
+    assert other["0.weight"].untyped_storage().nbytes() == other["0.weight"].nbytes

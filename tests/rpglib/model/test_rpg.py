@@ -717,6 +717,10 @@ def test_companions_are_of_one_save_with_their_generator(tokenizer, tmp_path):
     digest = model.save_pretrained(tmp_path, {"beside.safetensors": {"x": torch.arange(3)}})
     _, found, said = RPG.read(tmp_path, companions=["beside.safetensors"])
     assert said == digest and found["beside.safetensors"]["x"].tolist() == [0, 1, 2]
+    one = torch.randn(3)
+    model.save_pretrained(tmp_path / "tied", {"beside.safetensors": {"a": one, "b": one}})  # as generated ones may be
+    found = RPG.read(tmp_path / "tied", companions=["beside.safetensors"])[1]["beside.safetensors"]
+    assert found["a"].equal(one) and found["b"].equal(one)
     assert model.save_pretrained(tmp_path / "again", {"beside.safetensors": {"x": torch.arange(4)}}) != digest
     with torch.no_grad():
         other.denoiser.condi_embedder.bias.add_(1)

@@ -241,3 +241,18 @@ def test_without_states_all_networks_of_an_architecture_are_asked_for_alike(layo
     several = generator(layouts, (0, 0, 0))
     assert several.shared.recurrent.permutation is None
     assert len(several.generate(2, NAMES[1], steps=2)) == 2
+
+
+def test_states_of_another_architecture_are_refused(zoos, layouts):
+    model, layout = generator(layouts), layouts[0]
+    tokens = torch.stack([layout.tokenizer.encode(zoos[0][k])[0] for k in (0, 1)])
+    count = tokens.shape[0] * tokens.shape[1]
+    options = {"mask": layout.tokenizer.mask, "t": torch.zeros(count, dtype=torch.int64)}
+    options["noise"] = torch.randn(count, tokens.shape[2])
+    model(layout.name, tokens, torch.tensor([0, 3]), **options)
+    for states in ([4, 0], [-1, 0], [12, 0]):
+        with pytest.raises(InputError, match=f"permutation states of {layout.name} are 0 to 3") as caught:
+            model(layout.name, tokens, torch.tensor(states), **options)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="unknown architecture 'nobody'"):
+        model("nobody", tokens, torch.tensor([0, 1]), **options)

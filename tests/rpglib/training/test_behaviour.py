@@ -16,6 +16,7 @@ from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.tasks.conditions import Condition
 from rpglib.tokenizer import ParameterTokenizer
+from rpglib.training import behaviour as behaviour_module
 from rpglib.training.behaviour import Behaviour, ClassificationBehaviour, TaskBehaviour, WithBehaviour, random_mixtures
 from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.architectures import Architecture
@@ -513,3 +514,10 @@ def test_bad_settings_are_one_clear_line(digits, change, message):
     with pytest.raises(InputError, match=message) as caught:
         ClassificationBehaviour(**given)
     assert "\n" not in str(caught.value)
+
+
+def test_conditions_keep_the_digits_that_networks_are_told(zoo):
+    many = Condition("time", 1.7e9, 1.7e9 + 100)  # fp32 has one number in 128 there
+    config = fresh(zoo, permutation_states=0, conditions=(many,)).config
+    rows = behaviour_module._rows(Small(networks=200), config, torch.Generator().manual_seed(0))
+    assert len(rows.unique()) > 100 and rows.min() >= 1.7e9 and rows.max() <= 1.7e9 + 100

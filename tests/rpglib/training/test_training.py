@@ -521,3 +521,11 @@ def test_sharded_training_resumes_and_ends_as_the_unsharded(zoo, zoo_folder, tmp
     changes = {"steps": 6, "ema": 0.5, "save_every": 2, "gradient_checkpointing": True}
     launch(["--use_fsdp", "--fsdp_version", "2", *wrap], zoo_folder, tmp_path / "out", **changes)
     assert RPG.from_pretrained(tmp_path / "out").generate(1, steps=2)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(zoo, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    steps = []
+    with pytest.raises(InputError, match="taken") as caught:
+        train(fresh(zoo), zoo, TRAIN, tmp_path / "taken", progress=False, on_step=lambda step, _: steps.append(step))
+    assert not steps and "\n" not in str(caught.value)

@@ -118,6 +118,12 @@ def test_any_order_can_be_read_side_by_side(zoo):
     assert_same(found, {k: torch.stack([checkpoint(i)[k] for i in (4, 3)]) for k in checkpoint(0)})
 
 
+def test_numbers_of_eight_bits_are_numbers_and_no_mask(zoo):
+    chosen = torch.tensor([4, 0, 1, 3, 2], dtype=torch.uint8)
+    assert zoo.subset(chosen).runs.tolist() == zoo.subset(chosen.long()).runs.tolist()
+    assert len(zoo.subset(chosen.numpy())) == 5
+
+
 def test_a_subset_keeps_its_facts(zoo):
     subset = zoo.subset(zoo.runs == 1).subset([1])
     assert len(subset) == 1 and subset.accuracies.tolist() == [93] and subset.runs.tolist() == [1]
