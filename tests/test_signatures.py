@@ -126,6 +126,7 @@ INNER = {
             "denoising_loss",
             "denoised",
             "labelled",
+            "evaluating",
         )
     ),
     *(

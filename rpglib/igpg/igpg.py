@@ -138,8 +138,10 @@ class IGPG(nn.Module):
         name = images if isinstance(images, str) else None
         layout = self.layout(next(iter(self.layouts)) if architecture is None else architecture, name)
         dataset = self._dataset(layout.images if images is None else images)
-        sentence = _sentence(layout, None) if instruction is None else instruction
-        text = text_features([sentence], self.config.text, self.config.text_features).expand(n, -1)
+        if instruction is None:
+            asked = images.name if isinstance(images, Images) else images
+            instruction = _sentence(layout, None, images=asked)
+        text = text_features([instruction], self.config.text, self.config.text_features).expand(n, -1)
         identity = None
         if run is not None or anonymous:
             chosen = len(self.identities) if anonymous else self.identity(layout.name, run)
@@ -192,5 +194,5 @@ class IGPG(nn.Module):
         return model.eval()
 
 
-def _sentence(layout: Layout, run: int | None, which: int = 0) -> str:
-    return instruction(layout.name, layout.images, run, which)
+def _sentence(layout: Layout, run: int | None, which: int = 0, images: str | None = None) -> str:
+    return instruction(layout.name, images or layout.images, run, which)

@@ -84,6 +84,44 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
     return aliases
 
 
+def check_views(checkpoint: Checkpoint, what: str) -> None:
+    """Raise `InputError` where a tensor is another one's memory in part, or in another shape: a slice, a transpose.
+
+    As two tensors they would be written independently of each other, and loading lets the last one win.
+    """
+    aliases = tied(checkpoint)
+    spans = [
+        (x.data_ptr(), x.data_ptr() + _reach(x) * x.itemsize, name)
+        for name, x in checkpoint.items()
+        if x.numel() and x.layout == torch.strided and name not in aliases
+    ]
+    spans.sort(key=lambda span: span[0])  # of two that begin together the one that came first is first
+    for k, (_, end, name) in enumerate(spans):
+        for start, _, other in spans[k + 1 :]:
+            if start >= end:
+                break
+            if _overlap(checkpoint[name], checkpoint[other]):
+                raise InputError(
+                    f"{what}: {other!r} is a view of the memory of {name!r}, and would be written as if it were not; "
+                    "leave one of them out, or clone it"
+                )
+
+
+def _reach(x: Tensor) -> int:
+    """Numbers from the first to the last of a tensor, in its memory."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors, of which a begins first, share a number; columns of one matrix lie between each other."""
+    if a.itemsize != b.itemsize:
+        return True
+    away = (b.data_ptr() - a.data_ptr()) // a.itemsize
+    used = torch.zeros(max(_reach(a), away + _reach(b)), dtype=torch.bool)
+    used.as_strided(a.shape, a.stride()).fill_(True)
+    return bool(used.as_strided(b.shape, b.stride(), away).any())
+
+
 def apart(network: Checkpoint) -> dict[str, Tensor]:
     """The tensors in memory of their own: safetensors refuses tied ones, and loaders want every name."""
     seen, found = set(), {}

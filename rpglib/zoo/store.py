@@ -21,7 +21,7 @@ from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import dense, each, flag, network, takes, whole
 from rpglib.runtime.files import read_json, save_tensors, write_json
 from rpglib.runtime.hub import check_name, push
-from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, plain, same, tied
+from rpglib.runtime.state_dicts import Checkpoint, check_state_dict, check_views, plain, same, tied
 from rpglib.tasks.conditions import Condition, described
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.facts import checked
@@ -441,6 +441,7 @@ class _Check:
         check_state_dict(checkpoint, what)
         described = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in checkpoint.items()}
         if self.first is None:
+            check_views(checkpoint, what)
             self.first, self.tied = described, tied(checkpoint)
         for name in sorted(described.keys() ^ self.first.keys()):
             fault = "lacks" if name in self.first else "has an extra"

@@ -583,3 +583,29 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         Zoo.write(tmp_path, [checkpoint(1)], **facts(1))
     assert_same(Zoo.open(tmp_path)[0], checkpoint(0))
+
+
+def test_a_view_of_another_tensor_is_refused_and_neighbours_are_not():
+    def of(make):
+        torch.manual_seed(0)
+        return Zoo.from_checkpoints((make() for _ in range(2)), runs=[0, 1], accuracies=None)
+
+    def transposed():
+        weight = torch.randn(4, 3)
+        return {"encoder": weight, "decoder": weight.t()}
+
+    def sliced():
+        weight = torch.randn(6, 3)
+        return {"all": weight, "some": weight[2:4]}
+
+    for make, message in ((transposed, "'decoder' is a view of the memory of 'encoder'"), (sliced, "'some' is a view")):
+        with pytest.raises(InputError, match=message) as caught:
+            of(make)
+        assert "\n" not in str(caught.value)
+
+    def columns():  # parts of one matrix that share no number, and one tensor under two names
+        weight = torch.randn(4, 6)
+        return {"left": weight[:, :2], "right": weight[:, 2:], "again": weight[:, 2:]}
+
+    zoo = of(columns)
+    assert zoo[0]["right"].equal(zoo[0]["again"]) and zoo[0]["left"].shape == (4, 2)
