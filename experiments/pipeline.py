@@ -394,7 +394,8 @@ def fit_until(
 def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:
     """The recipe's generator before its training, with a tokenizer fitted to the zoo."""
     tokenizer = ParameterTokenizer.fit(zoo, recipe.model.token_size, recipe.slicing, recipe.normalisation)
-    return before_training(recipe.model, tokenizer, recipe.train.seed)
+    sampled = replace(recipe.model, sampler=recipe.sampler, sampling_steps=recipe.sampling_steps)
+    return before_training(sampled, tokenizer, recipe.train.seed)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:

@@ -111,6 +111,8 @@ INNER = {
     ),
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
     "rpglib.training.behaviour.WithBehaviour",
+    "rpglib.runtime.modes.evaluating",
+    "rpglib.igpg.codes.check_codes",
     *(f"rpglib.baselines.deep_weight_flow.{name}" for name in ("FlowNetwork", "fit_flow", "followed")),
     *(f"rpglib.baselines.p_diff.{name}" for name in ("Autoencoder", "LatentDenoiser")),
     *(
@@ -126,7 +128,6 @@ INNER = {
             "denoising_loss",
             "denoised",
             "labelled",
-            "evaluating",
         )
     ),
     *(

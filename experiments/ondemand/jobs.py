@@ -220,7 +220,8 @@ class Generated(Job):
         if self.asked:
             options = {"reconstruction": self.reconstruction, **plan.behaviour}
             own = UnderCircumstances(self.data.train, plan.architecture, **options)
-        model = _new(replace(plan.model, prototype_gate=self.gated), plan, zoo, config.seed)
+        shape = replace(plan.model, prototype_gate=self.gated, sampling_steps=steps_of(plan, self.diffusion))
+        model = _new(shape, plan, zoo, config.seed)
         result = train(model, zoo, config, folder / "training", pick(self.device), progress=False, behaviour=own)
         (folder / "training" / "training.pt").unlink()
         model.save_pretrained(folder)
@@ -252,10 +253,14 @@ def _new(config: RPGConfig, plan: Plan, zoo: Zoo, seed: int) -> RPG:
         return RPG(config, tokenizer)
 
 
+def steps_of(plan: Plan, diffusion: bool) -> int:
+    """Of sampling; without diffusion one says all."""
+    return plan.sampling_steps if diffusion else 1
+
+
 def generated(plan: Plan, model: RPG, rows: Tensor, diffusion: bool, seed: int) -> dict[str, Tensor]:
-    """A generator's networks for rows (N, 3), side by side; without diffusion one step says all."""
-    steps = plan.sampling_steps if diffusion else 1
-    found = model.generate(len(rows), condition=rows, sampler="ddim", steps=steps, seed=seed)
+    """A generator's networks for rows (N, 3), side by side."""
+    found = model.generate(len(rows), condition=rows, sampler="ddim", steps=steps_of(plan, diffusion), seed=seed)
     return {name: torch.stack([network[name] for network in found]) for name in found[0]}
 
 

@@ -202,7 +202,7 @@ class Study:
         model.cpu()
         if self.demonstration:  # whose generator is kept with the project: half the bytes, before anything is measured
             model.half()
-        steps = suggestion.sampling_steps
+        steps = suggestion.model.sampling_steps
         generated = self.generate(model, zoo, steps)
         new = self.generate(suggestion.generator(zoo), zoo, steps)
         rest = self.rest_of(model, zoo, self.n)

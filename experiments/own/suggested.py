@@ -42,7 +42,7 @@ def of_rule(recipe: Recipe, zoo: Zoo) -> Recipe:
         model=found.model,
         train=found.train,
         normalisation=found.normalisation,
-        sampling_steps=found.sampling_steps,
+        sampling_steps=found.model.sampling_steps,
     )
 
 

@@ -8,8 +8,7 @@ afresh, on training images. Shapes: N networks of P parameters, n networks that 
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -31,6 +30,7 @@ from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.bundles import Bundle, intact, read_bundle, write_bundle
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import fp32
+from rpglib.runtime.modes import evaluating
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import Checkpoint, tied
 from rpglib.tasks import check_task
@@ -317,17 +317,6 @@ class WeightGenerator(nn.Module):
         self.first = {name: first[name] for name in self.target.module.state_dict()}
         self.kept = parts["kept"]
         return self.eval().requires_grad_(False)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, and afterwards as it was: a program may train what holds it."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
 
 
 def random_stream(seed: int, purpose: str) -> torch.Generator:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rpglib.errors import InputError
 from rpglib.igpg.config import IGPGConfig
 from rpglib.runtime.arguments import of, takes, tensor, whole
 
@@ -52,7 +53,8 @@ class Codes(nn.Module):
     @takes(codes=tensor("B C", "whole"))
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """The chunks (B, K) of codes (B, C)."""
+        """The chunks (B, K) of codes (B, C); raises `InputError` where these are not of its codebooks."""
+        check_codes(codes, self.config.codebook)
         return self.decoder(self._entries(codes).flatten(1))
 
     def forward(self, chunks: Tensor, temperature: float, generator: torch.Generator) -> Quantised:
@@ -110,12 +112,20 @@ def masked_error(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
     return ((found - wanted).square() * mask).sum() / mask.sum()
 
 
+def check_codes(codes: Tensor, codebook: int) -> None:
+    """Raise `InputError` where a code is no entry of a codebook of this size."""
+    if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < codebook:
+        raise InputError(f"codes are numbers from 0 to {codebook - 1}, not {int(codes.min())} to {int(codes.max())}")
+
+
 @takes(codes=tensor("N+ ...", "whole"), codebook=whole(2))
 def usage(codes: Tensor, codebook: int) -> dict[str, float]:
     """How much of the codebooks codes (..., C) use: mean perplexity over codebooks, and the share of dead entries.
 
-    Perplexity: exp of the entropy of use in nats; M where all entries are used alike, 1 where one is.
+    Perplexity: exp of the entropy of use in nats; M where all entries are used alike, 1 where one is. Raises
+    `InputError` for codes beyond the codebook.
     """
+    check_codes(codes, codebook)
     counts = torch.stack([x.flatten().bincount(minlength=codebook) for x in codes.unbind(-1)]).double()
     shares = counts / counts.sum(1, keepdim=True)
     entropy = -(shares * shares.clamp(min=1e-300).log()).sum(1)

@@ -109,8 +109,11 @@ def image_features(images: Images) -> Tensor:
 
     The encoder: `FILTERS` random filters over grey values, without their negative half, averaged over a grid of cells;
     then the mean over all images and the deviation between the classes' means. Any number of classes and channels.
+    Raises `InputError` where there are no images, or some that are not finite.
     """
     part = _few(images.train, images.num_classes)
+    if not len(part) or not bool(part.images.isfinite().all()):
+        raise InputError("there are no training images, or they hold NaN or infinity; leave those images out")
     generator = torch.Generator().manual_seed(0)
     filters = torch.randn(FILTERS, 1, SIDE, SIDE, generator=generator) / SIDE
     answers = F.conv2d(part.images.float().mean(1, keepdim=True), filters, padding=SIDE // 2).relu()

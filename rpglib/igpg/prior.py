@@ -177,9 +177,13 @@ class Prior(nn.Module):
         return near * self.sharpness.exp() + added
 
 
+COLDEST = 1e-30
+"""Below, float32 logits would be infinite in units of the temperature; the likeliest code is as good as certain."""
+
+
 def _drawn(logits: Tensor, temperature: float, generators: list[torch.Generator]) -> Tensor:
     """Codes (N, C) from logits (N, C, M), each network's from its own generator."""
-    if temperature == 0:
+    if temperature < COLDEST:
         return logits.argmax(-1)
     shares = (logits / temperature).softmax(-1)
     return torch.stack([x.multinomial(1, generator=g)[:, 0] for x, g in zip(shares, generators, strict=True)])

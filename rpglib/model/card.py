@@ -20,7 +20,7 @@ def front(licence: str = "mit") -> str:
 def card(name: str, facts: str, numbers: str = "", licence: str = "mit", asked: str = "") -> str:
     """The text of a card. facts: what the generator is, in a sentence; numbers: what was measured, as Markdown.
 
-    asked: the arguments of `RPG.generate` that say what a network is for, such as "task=[0, 1], ".
+    asked: the arguments of `RPG.generate` that say what a network is for, such as ", task=[0, 1]".
     """
     measured = (
         numbers or "Nothing was measured when it was saved: compare its networks with the mean of the checkpoints."
@@ -34,7 +34,7 @@ def card(name: str, facts: str, numbers: str = "", licence: str = "mit", asked: 
 ```python
 from rpglib import RPG
 
-networks = RPG.from_pretrained("{name}").generate(3, {asked}steps=4)  # state dicts
+networks = RPG.from_pretrained("{name}").generate(3{asked})  # state dicts
 ```
 
 ## What was measured

@@ -11,6 +11,7 @@ from torch import Tensor
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
 from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
 from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
+from rpglib.model.samplers import SAMPLERS
 from rpglib.runtime.arguments import of, path, takes, tensor, whole
 from rpglib.tasks.conditions import MOST_ROWS, Condition, described, features
 
@@ -18,7 +19,7 @@ POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed", "gated")
 MOST_LAYERS, MOST_SIZE = 1000, 2**24
 """Layers and the size of anything at most, also where a file names them."""
-YOUNGER = ("conditions", "condition_dropout", "prototype_gate")
+YOUNGER = ("conditions", "condition_dropout", "prototype_gate", "sampler", "sampling_steps")
 """Fields that files need not have: they are written where they are set, and absent they say what they do by default."""
 
 
@@ -40,6 +41,8 @@ class RPGConfig:
     conditions, so that a generator can also be asked without, and guided away from that (Ho and Salimans 2022).
     `prototype_gate`, ours: each token has a learned gate on its prototype, random at first, so that the maps behind it,
     which all tokens share, reach each in its own way; networks for many conditions or states are learned sooner.
+    `sampler`, `sampling_steps`: how the generator samples where `generate` is not told, in all of the diffusion's steps
+    at most; a generator's files carry them.
     """
 
     token_size: int = 256
@@ -65,6 +68,8 @@ class RPGConfig:
     conditions: tuple[Condition, ...] = ()
     condition_dropout: float = 0.0
     prototype_gate: bool = False
+    sampler: str = "ddim"
+    sampling_steps: int = 60
 
     def __post_init__(self):
         # JSON knows no tuples; a configuration that was read back must equal the one that was written.
@@ -90,6 +95,8 @@ class RPGConfig:
         choice("permutation embedding", self.permutation, PERMUTATIONS)
         choice("conditioning", self.conditioning, CONDITIONINGS)
         choice("prediction", self.prediction, PREDICTIONS)
+        choice("sampler", self.sampler, SAMPLERS)
+        whole_number("RPGConfig.sampling_steps", self.sampling_steps, 1, MOST_STEPS)
         channels = self.channels
         if len(channels) < 3 or len(channels) % 2 == 0 or channels[0] != 1 or channels != channels[::-1]:
             raise InputError(

@@ -35,6 +35,7 @@ from rpglib.runtime.distributed import shared
 from rpglib.runtime.files import atomic, save_tensors, sha256
 from rpglib.runtime.hardware import fp32, memory, pick, uses_bf16
 from rpglib.runtime.hub import check_name, push
+from rpglib.runtime.modes import evaluating
 from rpglib.runtime.randomness import stream
 from rpglib.runtime.state_dicts import apart
 from rpglib.runtime.threads import one_core_threads
@@ -246,8 +247,8 @@ class RPG(nn.Module):
         guidance: float = 1.0,
         permutation: Sequence[int] | None = None,
         mixture: Sequence[Sequence[float]] | Tensor | None = None,
-        sampler: str = "ddim",
-        steps: int = 60,
+        sampler: str | None = None,
+        steps: int | None = None,
         eta: float = 0.0,
         temperature: float = 1.0,
         inference: str = "partial",
@@ -259,7 +260,8 @@ class RPG(nn.Module):
         distributed: bool = False,
     ):
         """Yield the tokens (L, D) of `n` networks, one after the other; arguments as in `generate`."""
-        choice("sampler", sampler, SAMPLERS)
+        sampler = choice("sampler", self.config.sampler if sampler is None else sampler, SAMPLERS)
+        steps = min(self.config.sampling_steps, self.config.diffusion_steps) if steps is None else steps
         choice("inference mode", inference, INFERENCES)
         n, part = whole_number("n", n, 1, MOST_NETWORKS), whole_number("part", part, 1)
         seed, first = whole_number("seed", seed), whole_number("first", first, 0)
@@ -287,10 +289,7 @@ class RPG(nn.Module):
         else:
             share = in_threads if isinstance(writer.denoise, NativeDenoiser) else each_part
 
-        # Left as it was found: a training that evaluates networks on the way goes on in training mode.
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             before = None
             for networks in torch.arange(n).split(max(1, part // length)):
                 # Networks of one state and one task have the same prototypes.
@@ -316,8 +315,6 @@ class RPG(nn.Module):
                         tokens[rows[chosen]] = written.cpu()
                 before = asked
                 yield from tokens.view(len(networks), length, size)
-        finally:
-            model.train(training)
 
     def _in_fp32(self) -> "RPG":
         """Itself, or a copy where its weights are of another type: networks are computed in fp32, or from there."""
@@ -336,17 +333,17 @@ class RPG(nn.Module):
         permutation: the permutation state of each network, (N,); drawn at random by default. mixture: instead, weights
         over the states for each network, (N, P), none below zero and one in sum: its embedding is the states' weighted
         mean. Ours, not the paper's; such networks work where training asked for them (`train`, `behaviour`).
-        sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps.
-        The paper samples by "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12;
-        v2, table 16). eta: fresh noise at the steps of "ddim", from 0 to 1, which is as much as "ddpm" has;
-        temperature: scale of all noise, 1 as trained; less is nearer to the mean, more spreads. inference: how many
-        tokens pass the denoiser together: "sequential" one, "partial" `part` (256 is the paper's: v1, section B.3; v2,
-        section C.4), "full" all. seed, first: network i draws everything from a random stream of its own, that of the
-        seed and of the number first + i, so all modes give the same networks to rounding, as does generating them one
-        by one with `first` = 0, 1, ...; two seeds have nothing in common. precision: "fp32", "bf16", or "auto": bf16
-        where the device computes it in hardware. kernel: as in `folded`. distributed: every process of an `accelerate
-        launch` makes this call with the same arguments; each writes its share of the tokens, and all of them return all
-        networks.
+        sampler: "ddim" (deterministic given its noise), "ddpm" or "dpm++"; steps: how many of the T diffusion steps;
+        both are by default the generator's own (`RPGConfig.sampler`, `RPGConfig.sampling_steps`). The paper samples by
+        "ddim" in 60 steps with its size large, by "ddpm" in 1,000 with all others (v1, table 12; v2, table 16). eta:
+        fresh noise at the steps of "ddim", from 0 to 1, which is as much as "ddpm" has; temperature: scale of all
+        noise, 1 as trained; less is nearer to the mean, more spreads. inference: how many tokens pass the denoiser
+        together: "sequential" one, "partial" `part` (256 is the paper's: v1, section B.3; v2, section C.4), "full" all.
+        seed, first: network i draws everything from a random stream of its own, that of the seed and of the number
+        first + i, so all modes give the same networks to rounding, as does generating them one by one with `first` = 0,
+        1, ...; two seeds have nothing in common. precision: "fp32", "bf16", or "auto": bf16 where the device computes
+        it in hardware. kernel: as in `folded`. distributed: every process of an `accelerate launch` makes this call
+        with the same arguments; each writes its share of the tokens, and all of them return all networks.
         Raises `InputError` for a bad task, condition, permutation, mixture, sampler, mode or number, and without a
         tokenizer.
         """
@@ -511,11 +508,11 @@ class RPG(nn.Module):
         if config.task_bits:
             given, asked = (
                 f" for a task of {config.task_bits} bits",
-                f"task={[k % 2 for k in range(config.task_bits)]}, ",
+                f", task={[k % 2 for k in range(config.task_bits)]}",
             )
         elif config.conditions:
             given = f" for conditions ({', '.join(condition.name for condition in config.conditions)})"
-            asked = f"condition={ {condition.name: condition.inside for condition in config.conditions} }, "
+            asked = f", condition={ {condition.name: condition.inside for condition in config.conditions} }"
         states = f", {config.permutation_states} permutation states" if config.permutation_states else ""
         facts = (
             f"A generator of network weights (recurrent diffusion, RPG): {tokenizer.num_parameters:,} values in "

@@ -84,12 +84,12 @@ def tied(checkpoint: Checkpoint) -> dict[str, str]:
     return aliases
 
 
-def check_views(checkpoint: Checkpoint, what: str) -> None:
+def check_views(checkpoint: Checkpoint, aliases: Mapping[str, str], what: str) -> None:
     """Raise `InputError` where a tensor is another one's memory in part, or in another shape: a slice, a transpose.
 
-    As two tensors they would be written independently of each other, and loading lets the last one win.
+    As two tensors they would be written independently of each other, and loading lets the last one win. aliases: as
+    `tied` finds them, which are one tensor.
     """
-    aliases = tied(checkpoint)
     spans = [
         (x.data_ptr(), x.data_ptr() + _reach(x) * x.itemsize, name)
         for name, x in checkpoint.items()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean, pstdev
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ CARRIED = (
 RANGE = (1e-15, 1e15)
 CONTRAST = 16
 LEAST = 1e-3
+UNIFORM = 0.01
+"""Where a layer deviates within checkpoints by less than this share of what it does between them, the latter counts."""
 # Smaller tokens have fewer digits, larger ones are infinite.
 TOKENS = (1e-30, 3e38)
 
@@ -38,7 +41,8 @@ class Survey:
         self.layer, self.first = layer, first
         self.varies = torch.zeros(layer.size, dtype=torch.bool)
         self.infinite = self.zero = self.beyond = False
-        self.mean = self.std = self.reference = 0.0
+        self.means: list[float] = []  # of each checkpoint
+        self.std = self.reference = 0.0
         # Of all values; of the largest value of each checkpoint that is not all zero, and which one that was; of
         # variances above zero.
         self.largest, self.smallest, self.least, self.where = 0.0, math.inf, math.inf, 0
@@ -78,7 +82,7 @@ class Survey:
             x = torch.log(x / scale + LOG_OFFSET)
         if len(x) > 1:
             deviation, average = torch.std_mean(x)
-            self.mean += float(average)
+            self.means.append(float(average))
             self.std += float(deviation)
 
     def settle(self, n: int) -> None:
@@ -87,7 +91,7 @@ class Survey:
             raise InputError(beyond(self.layer))
         if (self.first.float().isinf() & self.varies).any():
             raise InputError(not_finite(self.layer.name, "checkpoint 0"))
-        self.mean, self.std, self.reference = self.mean / n, self.std / n, self.reference / n
+        self.std, self.reference = self.std / n, self.reference / n
         self.exact |= (
             self.layer.dtype not in CARRIED or self.infinite or self.largest > RANGE[1] or 0 < self.largest < RANGE[0]
         )
@@ -111,13 +115,14 @@ def statistics(
         by_value = survey.layer.size == 1 or normalisation == "element"
         if survey.layer.name not in moments:
             # Of the first pass.
-            shift, scale = torch.tensor([[survey.mean], [survey.std]], dtype=torch.float64)
-            shift, scale = shift.float(), _usable(scale, shift, 1.0).float()
+            shift = torch.tensor([fmean(survey.means)], dtype=torch.float64)
+            scale = _usable(_of_layer(survey.std, pstdev(survey.means)), shift, 1.0).float()
+            shift = shift.float()
         else:
             mean, variance, spread = moments[survey.layer.name]
             if normalisation == "layer" and not by_value:
                 shift = mean[~survey.first.float().isinf()].mean().reshape(1)
-                deviation = torch.tensor([spread], dtype=torch.float64)
+                deviation = _of_layer(spread, float(variance.double().mean().sqrt()))
             else:
                 pooled = variance if by_value else variance.double().mean().to(variance.dtype).reshape(1)
                 shift, deviation = mean, pooled.sqrt()
@@ -166,6 +171,11 @@ def _moments(checkpoints: Sequence[Checkpoint], surveys: Sequence[Survey]) -> li
             mean[k] += delta / (i + 1)
             squares[k].addcmul_(delta, x - mean[k])
     return [(m, s / max(n - 1, 1), deviation) for m, s, deviation in zip(mean, squares, spread, strict=True)]
+
+
+def _of_layer(within: float, between: float) -> Tensor:
+    """A layer's deviation (1,): that within checkpoints, as the paper has it, unless each is nearly uniform."""
+    return torch.tensor([within if within >= UNIFORM * between else between], dtype=torch.float64)
 
 
 def _usable(deviation: Tensor, mean: Tensor, otherwise: float) -> Tensor:

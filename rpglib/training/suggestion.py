@@ -34,7 +34,6 @@ class Suggestion:
     normalisation: str
     model: RPGConfig
     train: TrainConfig
-    sampling_steps: int
     reasons: dict[str, str] = field(default_factory=dict)
 
     @takes(zoo=of(Zoo))
@@ -116,7 +115,7 @@ def suggest(
     reasons["learning_rate"] = f"{rate:.1g}: 0.003 at a width of {3 * SMALLEST // 2}, less in proportion for wider ones"
     return Suggestion(
         normalisation,
-        RPGConfig(**shape, permutation_states=states),
+        RPGConfig(**shape, permutation_states=states, sampling_steps=4),
         TrainConfig(
             steps=steps,
             batch_size=16 if told else 8 if small else 4,
@@ -128,7 +127,6 @@ def suggest(
             seed=seed,
             save_every=min(500, steps),
         ),
-        4,
         reasons,
     )
 

@@ -349,9 +349,14 @@ def _task(value, label: str) -> list[int]:
 
 
 def _numbered(labels: Sequence) -> list[int]:
-    """Runs as numbers: as they are where all are whole numbers from 0, by first appearance otherwise."""
+    """Runs as numbers: as they are where all are whole numbers from 0, by first appearance otherwise.
+
+    Where two names are one number ("1" and "01"), they are names.
+    """
     texts = [str(label) for label in labels]
     if all(text.isascii() and text.isdecimal() and len(text) < 10 for text in texts):
-        return [int(text) for text in texts]
+        numbers = [int(text) for text in texts]
+        if len({*numbers}) == len({*texts}):
+            return numbers
     order = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     return [order[text] for text in texts]

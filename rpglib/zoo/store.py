@@ -441,8 +441,8 @@ class _Check:
         check_state_dict(checkpoint, what)
         described = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in checkpoint.items()}
         if self.first is None:
-            check_views(checkpoint, what)
-            self.first, self.tied = described, tied(checkpoint)
+            check_views(checkpoint, aliases := tied(checkpoint), what)
+            self.first, self.tied = described, aliases
         for name in sorted(described.keys() ^ self.first.keys()):
             fault = "lacks" if name in self.first else "has an extra"
             raise InputError(f"{what} {fault} tensor {name!r}; a zoo holds checkpoints of one architecture")

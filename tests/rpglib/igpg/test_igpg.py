@@ -15,7 +15,7 @@ from rpglib.igpg.training import new_igpg, train_codes, train_prior
 from rpglib.tokenizer.several import Layout, kind_of, unseen
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
-from rpglib.zoo.images import load_images
+from rpglib.zoo.images import Split, load_images
 
 CONFIG = IGPGConfig(
     chunk=32, codes=16, codebook=16, code_width=2, code_hidden=64, width=32, layers=2, headdim=16, context=40
@@ -125,6 +125,29 @@ def test_perplexity_and_dead_entries_of_known_uses():
     even = torch.arange(8).repeat(3)[:, None].expand(-1, 2)
     assert usage(even, 8) == {"perplexity": pytest.approx(8), "dead": 0.0}
     assert usage(torch.zeros(5, 2, dtype=torch.int64), 8) == {"perplexity": pytest.approx(1), "dead": 7 / 8}
+
+
+@pytest.mark.parametrize("wrong", [-1, 16])
+def test_codes_beyond_the_codebook_are_refused(model, wrong):
+    codes = torch.zeros(3, CONFIG.codes, dtype=torch.int64)
+    codes[1, 2] = wrong
+    layout = next(iter(model.layouts.values()))
+    whole = codes[:1].expand(len(layout), -1).clone()
+    whole[0, 0] = wrong
+    for call in (model.codes.decode, lambda x: usage(x, 16), lambda x: model.decode(whole[None], layout)):
+        with pytest.raises(InputError, match="numbers from 0 to 15"):
+            call(codes)
+
+
+def test_a_temperature_next_to_nothing_takes_the_likeliest_codes(trained):
+    cold, coldest = (trained.generate_codes(2, temperature=t)[0] for t in (0, 1e-320))
+    assert cold.equal(coldest)
+
+
+def test_a_data_set_that_is_not_finite_is_refused(digits, model):
+    dark = replace(digits, train=Split(digits.train.images * torch.nan, digits.train.labels))
+    with pytest.raises(InputError, match="hold NaN or infinity"):
+        model.generate(1, images=dark)
 
 
 @pytest.mark.parametrize("context", [7, 1000])

@@ -213,6 +213,15 @@ def test_what_has_one_element_is_normalised_over_the_zoo(normalisation):
     torch.testing.assert_close(tokens, ((values - values.mean()) / values.std()).float())
 
 
+@pytest.mark.parametrize("within", [0.0, 1e-7, 1e-3])
+def test_a_layer_that_is_uniform_in_each_checkpoint_is_measured_by_what_it_does_between_them(within):
+    values = torch.tensor([1.0, 2.0, 6.0])
+    zoo = [{"gain": x + within * random(50, seed=i), "w": random(9, seed=i)} for i, x in enumerate(values)]
+    tokenizer = ParameterTokenizer.fit(zoo, 64)
+    tokens = torch.stack([tokenizer.encode(network)[0][0, :50].mean() for network in zoo])
+    torch.testing.assert_close(tokens, (values - 3) / values.std(correction=0), atol=1e-3, rtol=1e-3)
+
+
 def test_tied_integer_and_one_element_tensors():
     weight = torch.randn(6, 5)
     state = {"in.weight": weight, "scale": torch.tensor([2.5]), "steps": torch.tensor(7), "out.weight": weight}

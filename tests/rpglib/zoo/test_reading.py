@@ -504,6 +504,12 @@ def test_rows_without_files_fit_checkpoints_in_memory():
     assert zoo.accuracies.nan_to_num(nan=-1).tolist() == [1, -1] and zoo.runs.tolist() == [4, 2]
 
 
+@pytest.mark.parametrize(("names", "runs"), [(("1", "01"), [0, 1]), (("07", "3"), [7, 3]), (("a", "1"), [0, 1])])
+def test_runs_of_two_names_are_two_runs(names, runs):
+    rows = [{"run": name} for name in names]
+    assert Zoo.read([network(0), network(1)], table=rows).runs.tolist() == runs
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
