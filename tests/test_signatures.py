@@ -297,7 +297,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.training.behaviour.Behaviour": (behaviour.Behaviour, options),
         "rpglib.training.behaviour.ClassificationBehaviour": (behaviour.ClassificationBehaviour, options | {
             "images": small.train, "architecture": it["architecture"], "disagreement": 0.3, "batch_size": 4,
-            "noise": 0.1, "augment": lambda images, generator: images}),
+            "joint_errors": 1.0, "noise": 0.1, "augment": lambda images, generator: images}),
         "rpglib.training.behaviour.TaskBehaviour": (behaviour.TaskBehaviour, options | {
             "tasks": all_tasks(10)[:3], "images": small.train, "architecture": it["architecture"], "batch_size": 4,
             "noise": 0.1}),

@@ -38,6 +38,10 @@ from rpglib.zoo.store import Zoo
 NOISE = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """How far noise goes from originals, in LOO."""
 CODE = source_digest(sys.modules[__name__], measures, mixing, augmenting, baselines)
+NOISY = 0.2
+"""How far noise goes from generated midpoints, in LOO: it costs them some accuracy, and makes their errors differ."""
+MIDPOINTS = MIXTURES[0]
+NOISY_MIDPOINTS = f"{MIDPOINTS}, noise of {NOISY:g} LOO"
 AVERAGED = 16
 FLOWS = {"DeepWeightFlow": {"steps": 25_000}, "DeepWeightFlow, no PCA": {"steps": 6000, "components": None}}
 """Settings of `Flow` by method."""
@@ -112,6 +116,7 @@ class Generated(Job):
         good, began = self.good(ruler), time.process_time()
         written = {kind: generated(recipe, model.to(device), kind, self.networks, self.seed) for kind in MIXTURES}
         seconds = (time.process_time() - began) / (len(MIXTURES) * self.networks)
+        written[NOISY_MIDPOINTS] = noisy(ruler, written[MIDPOINTS], NOISY, self.networks, self.seed)
         rows = {kind: row(ruler, networks, images.test, good) for kind, networks in written.items()}
         return {
             "rows": rows,
@@ -131,6 +136,12 @@ def generated(recipe: Recipe, model: RPG, kind: str, n: int, seed: int) -> Netwo
     return model.generate(n, mixture=weights, sampler=recipe.sampler, steps=recipe.sampling_steps, seed=seed)
 
 
+def noisy(ruler: Ruler, networks: Networks, multiple: float, n: int, seed: int) -> Networks:
+    """n networks, one after the other, each with Gaussian noise on its parameters that goes `multiple` LOO far."""
+    sigma = multiple * ruler.units["plain"] / points(networks[:1]).shape[1] ** 0.5
+    return [noised(networks[k % len(networks)], sigma, seed, number=k) for k in range(n)]
+
+
 @dataclass(frozen=True)
 class Baselines(Job):
     """The originals, and what can be made of their weights without training: noise, mixtures and averages."""
@@ -142,9 +153,7 @@ class Baselines(Job):
         calibration = take(images.train, CALIBRATION).images
         found = {}
         for multiple in NOISE:
-            sigma = multiple * ruler.units["plain"] / points(originals[:1]).shape[1] ** 0.5
-            noisy = [noised(originals[k % len(originals)], sigma, self.seed, number=k) for k in range(n)]
-            found[f"noise of {multiple:g} LOO"] = noisy
+            found[f"noise of {multiple:g} LOO"] = noisy(ruler, originals, multiple, n, self.seed)
         weights = {kind: mixtures(kind, n, len(originals), self.seed) for kind in MIXTURES if kind != "one each"}
         weights[f"averages of {AVERAGED}"] = averages(n, len(originals), AVERAGED, self.seed)
         for suffix, networks in (("", originals), (", aligned", arranged(module, originals[0], originals))):

@@ -99,6 +99,26 @@ def test_the_loss_is_cross_entropy_less_disagreement(digits, behaviour, zoo):
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_joint_errors_are_what_two_networks_get_wrong_together(digits, zoo):
+    networks = zoo.stacked([0, 1, 2])
+    plain, joint = (
+        ClassificationBehaviour(digits.train, DIGITS, batch_size=16, networks=3, disagreement=0.0, joint_errors=weight)
+        for weight in (0.0, 2.5)
+    )
+    found, bare = (one(networks, torch.Generator().manual_seed(3)) for one in (joint, plain))
+    rows = torch.randint(len(digits.train), (16,), generator=torch.Generator().manual_seed(3))
+    module, wrong = DIGITS.build().eval(), []
+    for k in range(3):
+        module.load_state_dict(zoo[k])
+        answers = module(digits.train.images[rows]).softmax(-1)
+        wrong.append(1 - answers[torch.arange(16), digits.train.labels[rows]])
+    pairs = torch.stack([wrong[a] * wrong[b] for a, b in ((0, 1), (0, 2), (1, 2))])
+    torch.testing.assert_close(found - bare, 2.5 * pairs.mean(), rtol=1e-3, atol=1e-5)
+    assert pairs.mean() > 1e-4 and joint.facts() != plain.facts()
+    with pytest.raises(InputError, match="joint errors are those of two networks"):
+        ClassificationBehaviour(digits.train, DIGITS, networks=1, joint_errors=1.0)
+
+
 def test_networks_of_another_kind_or_in_part_are_refused(digits, behaviour, zoo):
     whole, stream = zoo.stacked([0, 1]), torch.Generator().manual_seed(0)
     heads = {name: x for name, x in whole.items() if name.startswith("12.")}
@@ -497,6 +517,7 @@ def test_a_generator_that_cannot_be_asked_is_told_before_training(zoo, model, re
         ({"weight": math.inf}, "weight takes a finite number"),
         ({"noise": -0.1}, "noise takes a finite number from 0 on"),
         ({"disagreement": "much"}, "disagreement takes a finite number"),
+        ({"joint_errors": -1.0}, "joint_errors takes a finite number from 0 on"),
         ({"reconstruction": True}, "reconstruction takes a finite number"),
         ({"networks": 0}, "networks takes a whole number from 1"),
         ({"mixture": 1.5}, "mixture takes a whole number"),
