@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
 import torch
 from safetensors.torch import load_file
@@ -37,7 +38,7 @@ CODE = source_digest(sys.modules[__name__], baselines, behaviour, family, networ
 NETWORKS = "networks.safetensors"
 VIEWS = {"plain": plain, "told": told, "turned back": turned_back}
 ALONE = 5
-"""Networks that are generated one by one, to time one."""
+"""Networks that are generated one by one at most, to time one."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Plan:
     normalisation: str = "residual"
     images: str = "digits"
     architecture: Architecture = field(default_factory=lambda: Architecture("cnn_digits", 10, 1, 8))
+
+    @property
+    def together(self) -> int:
+        """Networks that are trained in one pass, and in one job."""
+        return networks.TOGETHER if self.architecture.batched else 1
 
     def rows(self, seed: int) -> Tensor:
         """What is asked for (U, 3): held-out rows by kind, then seen ranges."""
@@ -110,7 +116,7 @@ class Job:
     def zoo(self, size: int) -> Zoo:
         """So many of the zoo's specialists with their circumstances: all of them, or some at random by the seed."""
         plan = self.plan
-        count = -(-plan.networks // networks.TOGETHER)
+        count = -(-plan.networks // plan.together)
         parts = [Collected(plan, self.profile, self.zoo_seed, self.zoo_seed, part=k) for k in range(count)]
         found = [load_file(folder_of(part) / NETWORKS) for part in parts]
         rows = torch.cat([part.rows() for part in parts])
@@ -128,15 +134,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Generalist(Job):
-    """One network for all circumstances of the seen ranges; view: what it is given; width: 4 is the specialists'."""
+    """One network for all circumstances of the seen ranges, by default like the specialists.
+
+    view: what it is given; network: another architecture's name; width: of a `cnn_digits`.
+    """
 
     view: str = "plain"
-    width: int = 4
+    network: str | None = None
+    width: int | None = None
 
     def build(self) -> nn.Module:
-        architecture = self.plan.architecture
-        channels = architecture.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
-        return cnn_digits(architecture.num_classes, channels, architecture.image_size, self.width)
+        own = self.plan.architecture
+        channels = own.channels + (1 + len(CIRCUMSTANCES) if self.view == "told" else 0)
+        if self.width is not None:
+            return cnn_digits(own.num_classes, channels, own.image_size, self.width)
+        return replace(own, name=self.network or own.name, channels=channels).build()
 
     def compute(self, folder: Path) -> dict:
         with torch.random.fork_rng(devices=[]):
@@ -163,13 +175,13 @@ class Collected(Job):
 
     def rows(self) -> Tensor:
         generator = torch.Generator().manual_seed(stream(self.zoo_seed, "zoo"))
-        return draw(self.plan.networks, generator).split(networks.TOGETHER)[self.part]
+        return draw(self.plan.networks, generator).split(self.plan.together)[self.part]
 
     def compute(self, folder: Path) -> dict:
         rows, began = self.rows(), time.process_time()
         seed = stream(self.zoo_seed, "zoo", self.part)
         state = alike(self.start(), len(rows))
-        found = specialists(self.module(), state, self.data.train, rows, self.plan.zoo, seed)
+        found = specialists(self.module(), state, self.data.train, rows, self.plan.zoo, seed, self.plan.together)
         seconds = time.process_time() - began
         save_tensors(folder / NETWORKS, {**found, "conditions": rows})
         return {"cpu_seconds": seconds, "networks": len(rows)}
@@ -182,14 +194,15 @@ class Specialists(Job):
     part: int = 0
 
     def rows(self) -> Tensor:
-        return self.plan.rows(self.zoo_seed).split(networks.TOGETHER)[self.part]
+        return self.plan.rows(self.zoo_seed).split(self.plan.together)[self.part]
 
     def compute(self, folder: Path) -> dict:
         rows, began = self.rows(), time.process_time()
         seeds = [stream(self.zoo_seed, "specialist's start", self.part, k) for k in range(len(rows))]
         state = init_population(self.plan.architecture, seeds)
         seed = stream(self.zoo_seed, "specialists", self.part)
-        found = specialists(self.module(), state, self.data.train, rows, self.plan.specialists, seed)
+        schedule, together = self.plan.specialists, self.plan.together
+        found = specialists(self.module(), state, self.data.train, rows, schedule, seed, together)
         seconds = time.process_time() - began
         return {
             "accuracy": self.measured(found, rows),
@@ -227,7 +240,7 @@ class Generated(Job):
         model.save_pretrained(folder)
         rows = plan.rows(self.zoo_seed)
         seconds = []
-        for k in range(ALONE):
+        for k in range(min(ALONE, len(rows))):
             began = time.process_time()
             generated(plan, model, rows[k : k + 1], self.diffusion, self.seed)
             seconds.append(time.process_time() - began)
@@ -237,7 +250,7 @@ class Generated(Job):
             "weights": _weights(found),
             "parameters": sum(p.numel() for p in model.parameters()),
             "loss": thinned(result),
-            "cpu_seconds": {"train": result.processor_seconds, "network": sorted(seconds)[ALONE // 2]},
+            "cpu_seconds": {"train": result.processor_seconds, "network": median(seconds)},
         }
 
 
@@ -327,7 +340,8 @@ class FineTuned(Job):
         start = load_file(folder_of(Generalist(self.plan, self.profile, self.zoo_seed, self.seed)) / NETWORKS)
         rows, split = self.plan.rows(self.zoo_seed)[self.places()], self.data.train
         schedule, seed = self.plan.finetuning[self.name], stream(self.seed, "fine-tuning")
-        found = specialists(self.module(), alike(start, len(rows)), split, rows, schedule, seed)
+        together = self.plan.together
+        found = specialists(self.module(), alike(start, len(rows)), split, rows, schedule, seed, together)
         began = time.process_time()
         specialists(self.module(), start, split, rows[:1], schedule, seed)  # how long one alone takes
         seconds = time.process_time() - began

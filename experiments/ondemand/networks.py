@@ -16,7 +16,7 @@ from rpglib.zoo.collect import Schedule, State, advance
 from rpglib.zoo.images import Split
 
 TOGETHER = 32
-"""Networks that are trained in one pass."""
+"""Networks that are trained in one pass, where that is worth it (`Architecture.batched`)."""
 
 View = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(images (N, B, C, S, S) as they are taken, rows (N, 3), background) -> what a network is given of them."""
@@ -42,11 +42,19 @@ def turned_back(images: Tensor, rows: Tensor, background: Tensor) -> Tensor:
     return turned(images, -rows[:, 0], background)
 
 
-def specialists(module: nn.Module, state: State, split: Split, rows: Tensor, schedule: Schedule, seed: int) -> State:
+def specialists(
+    module: nn.Module,
+    state: State,
+    split: Split,
+    rows: Tensor,
+    schedule: Schedule,
+    seed: int,
+    together: int = TOGETHER,
+) -> State:
     """Train N networks from `state`, each on the images as they are taken under its row, with new noise every time."""
     background, found = background_of(split), []
-    for first in range(0, len(rows), TOGETHER):
-        chosen = slice(first, first + TOGETHER)
+    for first in range(0, len(rows), together):
+        chosen = slice(first, first + together)
         seeds = [stream(seed, "specialist", first + k) for k in range(len(rows[chosen]))]
 
         def see(images: Tensor, step: int, rows=rows[chosen], first=first) -> Tensor:

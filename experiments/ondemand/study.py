@@ -21,7 +21,7 @@ from experiments.ondemand.jobs import (
     Specialists,
     generated,
 )
-from experiments.ondemand.networks import TOGETHER, accuracies
+from experiments.ondemand.networks import accuracies
 from experiments.pipeline import images_of
 from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
@@ -36,7 +36,7 @@ COMPANION = "generalist.safetensors"
 
 @dataclass(frozen=True)
 class Study:
-    """A plan, generators by name with their settings (`jobs.Generated`), and generalists with theirs.
+    """A plan, generators by name with their settings (`jobs.Generated`), and generalists with theirs; and its name.
 
     sizes: of the zoo, at which the variants of `curve` and all that is made from the zoo's networks are measured, too;
     the last is all of it. seeds move trainings and what is drawn, not zoo, specialists and rows, which all of them
@@ -52,6 +52,7 @@ class Study:
     seeds: Sequence[int]
     seed: int = 0
     device: str = "auto"
+    name: str = EXPERIMENT
 
     def _job(self, kind: type, s: int = 0, **own) -> Job:
         return kind(self.plan, self.profile, self.seed, s + self.seed, self.device, **own)
@@ -69,7 +70,7 @@ class Study:
         """
         if fresh:
             return self._run()
-        return read_record(EXPERIMENT, self.profile, self._config(), self._seeds())
+        return read_record(self.name, self.profile, self._config(), self._seeds())
 
     def _config(self) -> dict:
         return {
@@ -105,13 +106,14 @@ class Study:
         # In this order: the zoo starts from a generalist, and everything else learns from the zoo.
         first = self._job(Generalist)
         run([first], "a generalist")
-        parts = range(-(-self.plan.networks // TOGETHER)), range(-(-sum(self.plan.asked.values()) // TOGETHER))
+        wanted = self.plan.networks, sum(self.plan.asked.values())
+        parts = [range(-(-count // self.plan.together)) for count in wanted]
         zoo = run([self._job(Collected, part=k) for k in parts[0]], "the zoo")
         trained = run([self._job(Specialists, part=k) for k in parts[1]], "specialists")
         jobs = self.jobs()
         generalists = [job for name in self.generalists for job in jobs[name]]
         run(generalists, "generalists")
-        found = iter(run([job for row in jobs.values() for job in row], EXPERIMENT))
+        found = iter(run([job for row in jobs.values() for job in row], self.name))
         found = {name: [next(found) for _ in row] for name, row in jobs.items()}
         for size in self.sizes:
             made = found.pop(f"@ {size}")
@@ -145,12 +147,12 @@ class Study:
                 "cpu_seconds": sum(part["cpu_seconds"] for part in zoo),
             },
         }
-        with storing(self.profile, EXPERIMENT):
+        with storing(self.profile, self.name):
             model = RPG.from_pretrained(folder_of(self._kept()))
             beside = load_file(folder_of(self._job(Generalist, self.seeds[0])) / NETWORKS)
             companion = {COMPANION: {name: x[0] for name, x in beside.items()}}
             return write_record(
-                EXPERIMENT,
+                self.name,
                 self.profile,
                 numbers,
                 config=self._config(),
@@ -158,7 +160,7 @@ class Study:
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,
                 data_source=images_of(self.plan.images).source,
-                generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT), companion),
+                generator=model.save_pretrained(generator_dir(self.profile, self.name), companion),
             )
 
     def check_live(self, record: dict, count: int = 8, tolerance: float = 0.3) -> str:
@@ -167,9 +169,9 @@ class Study:
         tolerance: in points. Returns one sentence; raises `AssertionError` where the record does not hold, and
         `InputError` where the kept generator is another run's.
         """
-        model, _, digest = RPG.read(generator_dir(self.profile, EXPERIMENT))
+        model, _, digest = RPG.read(generator_dir(self.profile, self.name))
         if digest != record["generator"]:
-            raise InputError(f"record and generator of {EXPERIMENT} are of two runs; run with fresh=True")
+            raise InputError(f"record and generator of {self.name} are of two runs; run with fresh=True")
         kinds, job = record["numbers"]["kinds"], self._kept()
         chosen = [k for kind in KINDS for k in [i for i, x in enumerate(kinds) if x == kind][:count]]
         rows = torch.tensor(record["numbers"]["rows"])[chosen]

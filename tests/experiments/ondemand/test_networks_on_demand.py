@@ -11,6 +11,7 @@ import torch
 
 from experiments import records
 from experiments.ondemand import figures, jobs, tables
+from experiments.ondemand import study as study_module
 from experiments.ondemand.baselines import WRITERS, fit_hypernetwork, neighbours
 from experiments.ondemand.behaviour import UnderCircumstances
 from experiments.ondemand.family import (
@@ -33,7 +34,7 @@ from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import Schedule, init_population
-from rpglib.zoo.images import Split, load_images
+from rpglib.zoo.images import Images, Split, load_images
 
 CNN = Architecture("cnn_digits", 10, 1, 8)
 BRIEF = Schedule(1, 3e-3, 256)
@@ -302,6 +303,33 @@ def test_tables_and_figures_show_the_numbers(record, digits, home):
     assert axes[0].lines[0].get_xdata().tolist() == [2, 4]
     figure.canvas.draw()
     plt.close(figure)
+
+
+def test_natural_images_have_a_record_of_their_own_and_networks_that_are_trained_one_by_one(home, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    parts = [
+        Split(torch.randn(16, 3, 32, 32, generator=generator), torch.arange(16) % 10)
+        for _ in ("train", "validation", "test")
+    ]
+    images = Images("cifar10", "random pixels", *parts, tuple("0123456789"))
+    for module in (jobs, study_module):
+        monkeypatch.setattr(module, "images_of", lambda name: images)
+    brief = Schedule(1, 3e-3, 8)
+    own = {"images": "cifar10", "architecture": Architecture("cnn_s", 10, 3, 32), "finetuning": {}, "networks": 2}
+    own |= {"generalist": brief, "zoo": brief, "specialists": brief, "asked": {"angles": 1, "combinations": 1, SEEN: 1}}
+    plan = replace(PLAN, **own)
+    assert plan.together == 1 and PLAN.together > 1
+    generalists = {GENERALIST: {}, "told": {"view": "told"}, "larger": {"network": "cnn_m"}}
+    variants = {"ours": {"size": 2, "reconstruction": 0.0}}
+    study = Study(plan, "smoke", variants, (), (), generalists, (0,), device="cpu", name="other")
+    record = study.record(fresh=True)
+    numbers = record["numbers"]
+    assert record["experiment"] == "other" and study.record(fresh=False) == record
+    assert numbers["weights"] == {GENERALIST: 2864, "told": 2864 + 4 * 8 * 25, "larger": 10_853} | dict.fromkeys(
+        (HYPERNETWORK, "ours", SPECIALISTS), 2864
+    )
+    assert [len(numbers["accuracy"][name][0]) for name in ("ours", SPECIALISTS)] == [3, 3]
+    assert "agree with the record" in study.check_live(record)
 
 
 def test_the_sliders_read_what_is_recorded(record, study):
