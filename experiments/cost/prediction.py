@@ -30,7 +30,7 @@ TRAINING_STEPS = {"tiny": 60, "small": 6, "base": 6}
 """That are timed, by preset: of short ones more, so that a moment's noise is not their median."""
 H100 = Rates(product=989e12, convolution=989e12, convolution_backward=989e12, bandwidth=3.35e12, link=450e9)
 """What its data sheet says (NVIDIA, H100 SXM5: bf16 without sparsity, HBM3, NVLink in one direction). Nothing reaches
-all of it, so that what follows is the least that it can take."""
+all of it; what follows counts passes as if none were fused, so that it is no bound either."""
 PAPER_HOURS = {
     "vit_tiny_patch16_224": 4,
     "vit_small_patch16_224": 10,

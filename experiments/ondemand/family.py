@@ -55,6 +55,8 @@ def taken(images: Tensor, rows: Tensor, background: Tensor, generator: torch.Gen
     width = 2 * blur.clamp(min=1e-3).square()[:, None]
     weight = torch.exp(-(place[:, None] - place).square() / width[..., None])
     weight = (weight / torch.exp(-away.square() / width).sum(1)[:, None, None])[:, None, None]
+    # Far below rounding, and products with numbers next to nothing take a hundred times as long.
+    weight = weight.where(weight > 1e-12, 0.0)
     x = weight @ x @ weight.mT + background
     if generator is not None:
         x = x + noise.view(-1, 1, 1, 1, 1) * torch.randn(x.shape, generator=generator)

@@ -66,8 +66,8 @@ def demand() -> str:
         {most(TURNED_BACK)} % if a program that knows the angle turns the images back first (which of the two is
         better is undecided). A plain hypernetwork, trained for as many steps, is better: {reached(HYPERNETWORK)} %.
         Ours is RPG's recurrent model without its diffusion, and learns from training images; {how["size"]} networks
-        for other settings only say how weights are scaled. Learned from {record["config"]["sizes"][-1]} checkpoints
-        alone, with diffusion, it has {most("zoo, diffusion")} %. Ours takes
+        for other settings only say about which mean, and on what scale, weights are written. Learned from
+        {record["config"]["sizes"][-1]} checkpoints alone, with diffusion, it has {most("zoo, diffusion")} %. Ours takes
         {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once
         ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:
         [22_networks_on_demand]({pages.notebook("22")}))."""
@@ -111,8 +111,8 @@ def new() -> str:
         overlap by {found(overlap)} (originals {overlap(originals):.2f}), and ten of them vote with {found(votes)} %
         (ten originals {votes(originals):.2f}); with noise of 0.2 on what is written it is {found(accuracy, shaken)} %
         and {found(overlap, shaken)}. Of two harder zoos, one generator each, networks are worse: {worse}. This needs
-        the training images, which copies and mixtures of weights do without, and {spent / 60:.0f} minutes of one core;
-        they lie nearer to each other than independent trainings do ({median("apart")}), and a hypernetwork that sees
+        the training images, of which copies and mixtures of weights need a few at most (for BatchNorm), and
+        {spent / 60:.0f} minutes of one core; they lie nearer to each other than independent trainings do ({median("apart")}), and a hypernetwork that sees
         the images alone has {alone:.2f} % and writes one network over and over ({len(numbers["rows"][ours])} generators
         of one zoo, intervals of 95 %: [21_new_networks]({pages.notebook("21")}))."""
     )
@@ -176,8 +176,8 @@ LINES = (
         "cnn_s",
     ),
     Line(
-        "ResNet-18 (11 M weights), three runs: as good as trained",
-        "v1 t. 8: 93.6, trained 93.9 %",
+        "ResNet-18 (11 M weights), three runs, training cut short: as good as trained",
+        "",
         "05",
         "resnet18_runs: generated networks work",
         "resnet18_runs",
@@ -188,7 +188,7 @@ LINES = (
         "20",
         "cnn_s: the paper's recipe takes at least 10 times as many steps",
     ),
-    Line("without recurrence: fails", "v1 t. 4a: fails, with it 75.3 %", "07", "without recurrence"),
+    Line("without recurrence: fails (600 steps)", "v1 t. 4a: fails, with it 75.3 %", "07", "without recurrence"),
     Line("too small tokens: fail", "v1 t. 6: 0.3 %, default 75.3 %", "08", "too small tokens fail"),
     Line("LSTM, Transformer, Mamba all good", "v1 t. 5: 75.2, 74.8, 75.3 %", "09", "LSTM, Transformer"),
     Line("ten runs with states: as good as trained", "v1 t. 15: 88.2 %, trained 88.1 %", "10", "networks of 10 runs"),

@@ -9,6 +9,7 @@ one network is for: its conditions, or the bits of its task.
 """
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -150,8 +151,7 @@ class ClassificationBehaviour(Behaviour):
             images = images + sizes * torch.randn(images.shape, generator=generator)
         if rows is not None:
             images, labels = self._seen(images, labels, rows, generator)
-        ask = vmap(partial(functional_call, self.module.to(first.device)), in_dims=(0, 0 if own else None))
-        answers = ask(networks, (images.to(first.device),)).log_softmax(-1)  # (N, B, C)
+        answers = self._answers(networks, images.to(first.device), each=bool(own)).log_softmax(-1)  # (N, B, C)
         labels = labels.to(first.device).expand(answers.shape[:2])
         loss = F.nll_loss(answers.flatten(0, 1), labels.flatten())
         if self.disagreement and rows is None:
@@ -162,6 +162,17 @@ class ClassificationBehaviour(Behaviour):
             pairs = wrong.sum(0).square() - wrong.square().sum(0)
             loss = loss + self.joint_errors * pairs.mean() / (len(wrong) * (len(wrong) - 1))
         return loss
+
+    def _answers(self, networks: dict[str, Tensor], images: Tensor, each: bool) -> Tensor:
+        """What N networks answer (N, B, C) to the images (B, channels, S, S), or each to its own (N, B, ...)."""
+        ask = partial(functional_call, self.module.to(images.device))
+        if self.architecture.batched:
+            return vmap(ask, in_dims=(0, 0 if each else None))(networks, (images,))
+        parts = zip(*(x.unbind() for x in networks.values()), strict=True)
+        own = images.unbind() if each else itertools.repeat(images)
+        return torch.stack(
+            [ask(dict(zip(networks, part, strict=True)), (x,)) for part, x in zip(parts, own, strict=False)]
+        )
 
     def _fitting(self, networks: dict[str, Tensor]) -> dict[str, Tensor]:
         """The networks in fp32; raises `InputError` where they are not of the architecture, or not all of one."""

@@ -299,6 +299,20 @@ def test_each_network_classifies_what_is_seen_under_its_condition(digits, zoo):
     torch.testing.assert_close(found, torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [None, torch.tensor([[0.0], [1.0], [3.0]])])
+def test_networks_that_are_asked_one_by_one_answer_as_together(digits, zoo, monkeypatch, rows):
+    """As those of larger images are: a convolution with weights of its own for each would take twice as long."""
+    found = []
+    for together in (True, False):
+        monkeypatch.setattr(Architecture, "batched", together)
+        own = Darkened(digits.train, DIGITS, batch_size=16, networks=3)
+        networks = {k: x.requires_grad_(x.is_floating_point()) for k, x in zoo.stacked([0, 1, 2]).items()}
+        loss = own(networks, torch.Generator().manual_seed(3), rows)
+        gradients = torch.autograd.grad(loss, [x for x in networks.values() if x.requires_grad])
+        found.append((loss, *gradients))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 def test_a_step_asks_about_the_conditions_that_are_drawn(zoo):
     seen = []
 
