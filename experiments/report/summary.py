@@ -112,8 +112,9 @@ def new() -> str:
         (ten originals {votes(originals):.2f}); with noise of 0.2 on what is written it is {found(accuracy, shaken)} %
         and {found(overlap, shaken)}. Of two harder zoos, one generator each, networks are worse: {worse}. This needs
         the training images, of which copies and mixtures of weights need a few at most (for BatchNorm), and
-        {spent / 60:.0f} minutes of one core; they lie nearer to each other than independent trainings do ({median("apart")}), and a hypernetwork that sees
-        the images alone has {alone:.2f} % and writes one network over and over ({len(numbers["rows"][ours])} generators
+        {spent / 60:.0f} minutes of one core; they lie nearer to each other than independent trainings do
+        ({median("apart")}), and a hypernetwork that sees the images alone has {alone:.2f} % and writes one network over
+        and over ({len(numbers["rows"][ours])} generators
         of one zoo, intervals of 95 %: [21_new_networks]({pages.notebook("21")}))."""
     )
 
