@@ -112,6 +112,7 @@ INNER = {
     *("rpglib.model.rpg.TokenNoise", "rpglib.model.rpg.with_padding_held"),
     "rpglib.training.behaviour.WithBehaviour",
     "rpglib.runtime.modes.evaluating",
+    "rpglib.training.loop.learn",
     "rpglib.igpg.codes.check_codes",
     *(f"rpglib.baselines.deep_weight_flow.{name}" for name in ("FlowNetwork", "fit_flow", "followed")),
     *(f"rpglib.baselines.p_diff.{name}" for name in ("Autoencoder", "LatentDenoiser")),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rpglib.analysis.accuracy import load
 from rpglib.errors import InputError
 from rpglib.runtime.arguments import takes, whole
-from rpglib.runtime.state_dicts import STATISTICS
+from rpglib.runtime.state_dicts import STATISTICS, tied
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Identity)
 SPATIAL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -64,6 +64,9 @@ def hidden_layers(module: nn.Module) -> list[HiddenLayer]:
     """
     if type(module) is not nn.Sequential:
         raise _unsupported(module)
+    owners = [layer for layer in module if any(True for _ in layer.parameters())]
+    if len({*map(id, owners)}) < len(owners) or tied(module.state_dict()):
+        raise InputError("layers that share weights have no units of their own to put in order; measure as they stand")
     units: list[int] = []
     axes: list[list[Axis]] = []
     images = True  # whether a layer sees (n, C, S, S) rather than (n, units)

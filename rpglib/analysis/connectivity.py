@@ -29,7 +29,12 @@ def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> 
     check_alike(a, b)
     a_network("a", a, {})
     a_network("b", b, {})
-    return {name: x.lerp(b[name].to(x), weight) if x.is_floating_point() else x for name, x in a.items()}
+    return {name: _between(x, b[name].to(x), weight) if x.is_floating_point() else x for name, x in a.items()}
+
+
+def _between(x: Tensor, y: Tensor, weight: float) -> Tensor:
+    # Where both are infinite, as in a mask, their difference is no number.
+    return torch.where(x == y, x, x.lerp(y, weight))
 
 
 @takes(module=a_module, network=a_network, images=tensor("n ..."), batch_size=whole(1))
@@ -80,9 +85,10 @@ def line(
     """
     if points < 2:
         raise InputError(f"a line has at least its two ends, not {points} points; give points=2 or more")
-    networks = [between(a, b, weight) for weight in torch.linspace(0, 1, points, dtype=torch.float64).tolist()]
+    # One after the other: large ones need not be in memory together.
+    networks = (between(a, b, weight) for weight in torch.linspace(0, 1, points, dtype=torch.float64).tolist())
     if calibration is not None:
-        networks = [recalibrated(module, network, calibration) for network in networks]
+        networks = (recalibrated(module, network, calibration) for network in networks)
     return accuracy(predictions(module, networks, images), labels)
 
 

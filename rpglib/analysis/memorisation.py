@@ -61,6 +61,9 @@ def novelty_curve(
     """Return the share of new and good networks where new means at least k units away, for every k of `multiples`.
 
     unit: the zoo's own scale, the median of its leave-one-out `nearest_distance`. The rest as in `new_and_good`.
+    Raises `InputError` for a unit that is none, as that of a zoo half of whose networks are copies.
     """
+    if unit <= 0:
+        raise InputError(f"a unit of {unit:g} calls copies new; leave copies out of the zoo, or give a unit above 0")
     distinct = [number()("multiples, for each,", k, {}) * unit for k in each("multiples", multiples, "numbers")]
     return [new_and_good(distances, accuracies, distance, accuracy) for distance in distinct]

@@ -34,7 +34,7 @@ def noised(
     result = dict(network)
     for name, x in network.items():
         if x.is_floating_point() and not name.endswith(STATISTICS):
-            noise = sigma * torch.randn(x.shape, generator=generator).to(x)
+            noise = sigma * torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
             result[name] = x + noise * _std(x) if relative else x + noise
     return result
 
@@ -65,7 +65,7 @@ def gaussian(weights: Tensor, n: int, seed: int) -> Tensor:
     """
     if len(weights) < 2:
         raise InputError(f"a spread over {len(weights)} networks is not defined; give at least two")
-    noise = torch.randn(n, weights.shape[1], generator=_generator(seed, "gaussian")).to(weights)
+    noise = torch.randn(n, weights.shape[1], generator=_generator(seed, "gaussian"), dtype=torch.float32).to(weights)
     return weights.mean(0) + weights.std(0) * noise
 
 
@@ -109,4 +109,6 @@ def _generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
 
 
 def _std(x: Tensor) -> Tensor | float:
+    """Of what is finite: a mask holds infinity."""
+    x = x[x.isfinite()]
     return x.std() if x.numel() > 1 else 0.0

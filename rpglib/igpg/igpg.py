@@ -189,7 +189,8 @@ class IGPG(nn.Module):
         with intact(bundle):
             layouts = read_layouts(bundle, STEM, said["layouts"])
             datasets = {name: torch.tensor(x) for name, x in said["datasets"].items()}
-            model = cls(IGPGConfig.from_dict(said["config"]), layouts, said["identities"], datasets)
+            with torch.random.fork_rng(devices=[]):  # what it begins with is written over
+                model = cls(IGPGConfig.from_dict(said["config"]), layouts, said["identities"], datasets)
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
         return model.eval()
 

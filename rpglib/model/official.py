@@ -38,7 +38,8 @@ def read_official(path: str | Path, tokenizer: ParameterTokenizer | None = None)
         raise InputError(f"{path} lacks the key {error}; is it a generator checkpoint of the released code?") from None
     except (IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:  # tensors of other shapes
         raise InputError(f"{path} is no generator of the released code ({error})") from None
-    model = RPG.with_positions(config, position, tokenizer)
+    with torch.random.fork_rng(devices=[]):  # what it begins with is written over
+        model = RPG.with_positions(config, position, tokenizer)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

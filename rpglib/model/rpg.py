@@ -569,7 +569,8 @@ class RPG(nn.Module):
         weights, kept = bundle.file(WEIGHTS), bundle.file(TOKENIZER)
         tokenizer = ParameterTokenizer.load(kept)
         _check_sizes(weights, config, tokenizer)
-        model = cls(config, tokenizer)
+        with torch.random.fork_rng(devices=[]):  # what it begins with is written over
+            model = cls(config, tokenizer)
         try:
             with safe_open(weights, "pt") as file:
                 belongs = file.metadata() or {}
@@ -659,11 +660,16 @@ class _TokenWriter:
         visited = timesteps(model.config.schedule.steps, options["steps"])
         mask = model.tokenizer.mask if model.tokenizer is not None else None
         self.padding = ~mask if mask is not None and not bool(mask.all()) else None
-        times = model.denoiser.time_embedder(torch.tensor(visited, device=model.device))
+        with self.without_autocast():
+            times = model.denoiser.time_embedder(torch.tensor(visited, device=model.device))
         self.times = dict(zip(visited, times, strict=True))
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def without_autocast(self) -> torch.autocast:
+        """Whatever the program around computes in: what is folded has its type."""
+        return torch.autocast(self.model.device.type, enabled=False)
 
     def __call__(
         self, prototypes: Tensor, sources: Tensor, seed: int, owners: Tensor, places: Tensor, chosen: Tensor
@@ -685,7 +691,8 @@ class _TokenWriter:
         network, place = owners[chosen], places[chosen]
         noise = TokenNoise(seed, network, place, config.token_size, self.model.device, self.temperature)
         options = self.options | {"prediction": config.prediction, "draw_noise": noise}
-        return self.sample(with_padding_held(predict, padding, config), noise(), config.schedule, **options)
+        with self.without_autocast():
+            return self.sample(with_padding_held(predict, padding, config), noise(), config.schedule, **options)
 
     def _predict(self, prototypes: Tensor, which: Tensor) -> Callable[[Tensor, int], Tensor]:
         """(x (B, D), t) -> the output (B, D) for tokens of the prototypes that are `which` (B,) of these."""

@@ -196,7 +196,8 @@ class SeveralRPG(nn.Module):
         said = bundle.fields
         with intact(bundle):
             layouts = read_layouts(bundle, STEM, said["layouts"])
-            model = cls(RPGConfig.from_dict(said["config"], bundle.folder / HEAD), layouts, said["states"])
+            with torch.random.fork_rng(devices=[]):  # what it begins with is written over
+                model = cls(RPGConfig.from_dict(said["config"], bundle.folder / HEAD), layouts, said["states"])
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
         return model.eval()
 

@@ -8,10 +8,11 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode, and afterwards as it was: a program may train it, or what holds it."""
-    training = module.training
+    """The module in evaluation mode, and afterwards all of it as it was: a program may train it, or a part of it."""
+    training = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, was in training:
+            part.training = was

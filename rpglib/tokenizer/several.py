@@ -77,6 +77,12 @@ class Layout:
         """The kind of every tensor, in the order of the tokens."""
         return [kind_of(layer) for layer in self.tokenizer.layers]
 
+    @cached_property
+    def shares(self) -> list[float]:
+        """Where every tensor's block lies among those of its kind, from 0 to 1."""
+        names = [layer.name for layer in self.tokenizer.layers]
+        return _shares([*zip(names, self.kinds, strict=True)])
+
     @takes(networks=of(Zoo, list))
     def tokens(self, networks) -> Tensor:
         """The tokens (N, L, D) of networks, zero where padded; `InputError` for other architectures."""
@@ -228,28 +234,48 @@ def unseen(architecture: Architecture, images: str, known: Sequence[Layout]) -> 
                 layers.append(Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var")))
             else:
                 constants[name] = x
-    alike, *found = zip(*(_like(layer, _share(layer, layers), images, known) for layer in layers), strict=True)
+    own = [(layer.name, kind_of(layer)) for layer in layers]
+    shares = _shares(own)
+    candidates = [
+        (layout.tokenizer, k, kind, share)
+        for layout in known
+        if layout.images == images
+        for k, (kind, share) in enumerate(zip(layout.kinds, layout.shares, strict=True))
+    ]
+    alike, *found = zip(
+        *(
+            _like(layer, kind, share, images, candidates)
+            for layer, (_, kind), share in zip(layers, own, shares, strict=True)
+        ),
+        strict=True,
+    )
     layers = [replace(layer, offset=other.offset) for layer, other in zip(layers, alike, strict=True)]
     token_size = known[0].tokenizer.token_size
     tokenizer = ParameterTokenizer(layers, *found, constants, aliases, list(state), token_size)
     return Layout(architecture, images, tokenizer)
 
 
-def _share(layer: Layer, layers: Sequence[Layer]) -> float:
-    """Where a tensor's block lies among those of its network: from 0 to 1."""
-    blocks = [block_of(other.name) for other in layers if kind_of(other) == kind_of(layer)]
-    return (block_of(layer.name) - min(blocks)) / max(1, max(blocks) - min(blocks))
+def _shares(layers: Sequence[tuple[str, str]]) -> list[float]:
+    """Where the block of each tensor, by name and kind, lies among those of its kind: from 0 to 1."""
+    blocks: dict[str, list[int]] = {}
+    for name, kind in layers:
+        blocks.setdefault(kind, []).append(block_of(name))
+    ends = {kind: (min(found), max(found)) for kind, found in blocks.items()}
+    return [(block_of(name) - ends[kind][0]) / max(1, ends[kind][1] - ends[kind][0]) for name, kind in layers]
 
 
-def _like(layer: Layer, share: float, images: str, known: Sequence[Layout]) -> tuple[Layer, Tensor, Tensor, float]:
-    """The nearest tensor like this one, and shift, scale and reference from all that are as near."""
-    candidates = []
-    for layout in known:
-        own = layout.tokenizer
-        for k, other in enumerate(own.layers if layout.images == images else ()):
-            if kind_of(other) == kind_of(layer) and other.shape == layer.shape:
-                far = abs(_share(other, own.layers) - share)
-                candidates.append((far, other, own.shift[k], own.scale[k], own.log_reference[k]))
+def _like(
+    layer: Layer, kind: str, share: float, images: str, known: Sequence[tuple[ParameterTokenizer, int, str, float]]
+) -> tuple[Layer, Tensor, Tensor, float]:
+    """The nearest tensor like this one, and shift, scale and reference from all that are as near.
+
+    known: tokenizers, which of their tensors, its kind, and where its block lies.
+    """
+    candidates = [
+        (abs(place - share), own.layers[k], own.shift[k], own.scale[k], own.log_reference[k])
+        for own, k, other, place in known
+        if other == kind and own.layers[k].shape == layer.shape
+    ]
     if not candidates:
         raise InputError(
             f"no architecture that was learned on {shown(images)} has a tensor like {layer.name!r} of the shape "

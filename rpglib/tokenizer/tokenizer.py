@@ -201,7 +201,7 @@ class ParameterTokenizer:
         state_dict = self._checked(state_dict, "the state dict")
         self._check_constants(state_dict)
         # torch.empty and zeros only in the padding: a full zero fill would cost another pass over the tokens.
-        flat = torch.empty(self.num_tokens * self.token_size)
+        flat = torch.empty(self.num_tokens * self.token_size, dtype=torch.float32)
         flat.view(self.num_tokens, self.token_size)[self.token_lengths < self.token_size] = 0.0
         for k, (layer, segment) in enumerate(zip(self.layers, self.segments, strict=True)):
             x = self._values(state_dict[layer.name].flatten(), k)
@@ -234,7 +234,7 @@ class ParameterTokenizer:
         whole = isinstance(dense("rows", rows), Tensor) and rows.ndim == 1 and rows.dtype == torch.int64
         if not whole or (len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_tokens):
             raise InputError(f"rows are whole numbers (int64) from 0 to {self.num_tokens - 1}, those of tokens")
-        tokens = torch.zeros(len(rows), self.token_size)
+        tokens = torch.zeros(len(rows), self.token_size, dtype=torch.float32)
         starts = torch.tensor([segment.offset for segment in self.segments])
         for token, row in zip(tokens, rows.tolist(), strict=True):
             begin, end = row * self.token_size, (row + 1) * self.token_size
@@ -282,7 +282,7 @@ class ParameterTokenizer:
             if reuse and segment.whole:
                 x = flat[segment.offset : segment.offset + segment.size]
             else:
-                x = torch.empty(layer.size, device=flat.device)
+                x = torch.empty(layer.size, dtype=torch.float32, device=flat.device)
             shift, scale = self.shift[k].to(flat.device), self.scale[k].to(flat.device)
             if self._exact(k):
                 for source, target in segment.pieces(flat, x):

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from rpglib.errors import InputError, shown
+from rpglib.errors import InputError, shown, warn
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.threads import one_core_threads
@@ -79,11 +79,15 @@ class Batches:
             if permutation == "run":
                 # Runs need not be numbered without gaps, and a state that no run has would never be trained.
                 self.states = torch.as_tensor(zoo.runs).unique(return_inverse=True)[1]
-            if int(self.states.max()) >= model.config.permutation_states:
-                raise InputError(
-                    f"the zoo has {int(self.states.max()) + 1} permutation states (one per {permutation}), the "
-                    f"generator {model.config.permutation_states}; set RPGConfig.permutation_states"
+            told, known = int(self.states.max()) + 1, model.config.permutation_states
+            if told != known:
+                differ = (
+                    f"the zoo has {told} permutation states (one per {permutation}), the generator {known}; set "
+                    "RPGConfig.permutation_states"
                 )
+                if told > known:
+                    raise InputError(differ)
+                warn(f"{differ}: networks of states that are never trained would be noise")
         self.told = _told(model.config, zoo)
         self.compared: set[int] = set()
         """Checkpoints whose constants were found to be the tokenizer's."""

@@ -133,7 +133,7 @@ class ClassificationBehaviour(Behaviour):
             )
         if not bool(images.images.isfinite().all()):
             raise InputError("the images of a behaviour hold NaN or infinity; leave those images out")
-        self.images, self.labels, self.architecture = images.images, images.labels, architecture
+        self.images, self.labels, self.architecture = images.images.float(), images.labels.long(), architecture
         with torch.random.fork_rng(devices=[]):
             self.module = with_gradient(architecture.build().eval().requires_grad_(False))
         self.shapes = {name: tuple(x.shape) for name, x in self.module.state_dict().items()}

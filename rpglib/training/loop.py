@@ -27,6 +27,7 @@ from rpglib.runtime.arguments import flag, function, number, of, path, takes, wh
 from rpglib.runtime.files import atomic, check_writable
 from rpglib.runtime.hardware import PRECISIONS, fp32, pick, uses_bf16
 from rpglib.runtime.sources import LIBRARY, sources_digest
+from rpglib.runtime.state_dicts import digest
 from rpglib.training.averages import Averages
 from rpglib.training.batches import Batches, Checkpoints, ahead, checkpoints
 from rpglib.training.behaviour import Behaviour, WithBehaviour
@@ -141,11 +142,14 @@ def train(
 ) -> TrainResult:
     """Train `model` in place on the checkpoints of `zoo`; it is left in evaluation mode, with averaged weights if any.
 
-    Parameters that do not require gradients stay as they are.
+    Parameters that do not require gradients stay as they are, and so do the statistics of BatchNorm layers that have
+    none that does.
 
     With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
-    the same weights as an unbroken one. A state of other arguments, checkpoints or code is set aside, with a warning.
+    the same weights as an unbroken one. What is learned takes the saved weights over, whatever `model` came with. A
+    state of other arguments, checkpoints, frozen weights or code is set aside, with a warning. Several processes need
+    one folder that all of them see.
     `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate. `on_step` is called
     after every step with its number and the model. `behaviour` adds a loss of what generated networks do, of mixtures
     of permutation states or of conditions; such a step is not captured in a CUDA graph, and not sharded.
@@ -160,8 +164,11 @@ def train(
     Raises `InputError` where zoo, model and recipe do not fit, when the loss is no longer finite, and under FSDP 1.
     """
     check_fits(model, config)
+    # Before the denoiser is frozen for this training: that one begins anew with every generator.
+    fixed = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    kept = digest(fixed) if folder is not None and fixed else ""
     with frozen(None if config.diffusion else model.denoiser):
-        return _train(model, zoo, config, folder, device, progress, on_step, behaviour)
+        return _train(model, zoo, config, folder, kept, device, progress, on_step, behaviour)
 
 
 def _train(
@@ -169,6 +176,7 @@ def _train(
     zoo: Checkpoints,
     config: TrainConfig,
     folder: str | Path | None,
+    kept: str,
     device: str | torch.device | None,
     progress: bool,
     on_step: Callable[[int, RPG], None] | None,
@@ -238,14 +246,18 @@ def _train(
     file = Path(folder) / STATE if folder is not None else None
     identity = {}
     if file is not None:
-        identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour)
+        identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour, kept)
     start = _resume(file, parts, result, identity)
+    if not alone and len({*accelerator.gather(torch.tensor([start], device=device)).tolist()}) > 1:
+        raise InputError(
+            f"the processes find different states in {folder}; give all of them one folder that they share"
+        )
     if file is not None and start < config.steps and accelerator.is_main_process:
         check_writable(file)
     # An interrupted step, or a part that is frozen now, may have left some.
     learner.zero_grad()
 
-    wrapped.train()
+    learn(wrapped)
     began = time.perf_counter() - result.seconds
     computed = time.process_time() - result.processor_seconds
     bar = tqdm(
@@ -316,6 +328,15 @@ def _train(
         model.load_state_dict(averaged.state_dict())
     model.eval()
     return result
+
+
+def learn(module: nn.Module) -> None:
+    """Put a module into training mode, but for BatchNorm layers that are frozen: their statistics would follow."""
+    module.train()
+    for layer in module.modules():
+        own = [*layer.parameters()] if isinstance(layer, nn.modules.batchnorm._BatchNorm) else []
+        if own and not any(p.requires_grad for p in own):
+            layer.eval()
 
 
 @takes(part=of(nn.Module, NoneType))
@@ -401,8 +422,12 @@ def _identity(
     precision: str,
     processes: int = 1,
     behaviour: Behaviour | None = None,
+    kept: str = "",
 ) -> dict:
-    """What must agree for a saved state to be this run's: configurations, tokenizer, checkpoints, and this library."""
+    """What must agree for a saved state to be this run's: configurations, tokenizer, checkpoints, and this library.
+
+    kept: the digest of what was frozen.
+    """
     tokenizer = model.tokenizer
     statistics = [float(x.double().sum()) for x in (*tokenizer.shift, *tokenizer.scale)]
     return {
@@ -410,7 +435,7 @@ def _identity(
         "train": dataclasses.asdict(config),
         "precision": precision,
         "tokenizer": [repr(tokenizer), statistics],
-        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+        "frozen": [kept, *(name for name, p in model.named_parameters() if not p.requires_grad)],
         "checkpoints": len(zoo),
         "zoo": _fingerprint(zoo),
         "processes": processes,
@@ -455,6 +480,8 @@ def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict)
                 raise ValueError(f"{broken} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["identity"]
+    except FileNotFoundError:  # another process of this training set it aside
+        return 0
     except Exception as error:  # torch reports a broken file in several unrelated types
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"cannot read {path} ({reason}); delete it to start again") from None

@@ -19,7 +19,7 @@ from rpglib.runtime.arguments import flag, of, takes
 from rpglib.runtime.hardware import fp32, uses_bf16
 from rpglib.tokenizer.several import Layout, matched, zoos_of
 from rpglib.training.averages import Averages
-from rpglib.training.loop import TrainConfig, TrainResult, batches_of, check_fits, frozen, optimizer_of, rate
+from rpglib.training.loop import TrainConfig, TrainResult, batches_of, check_fits, frozen, learn, optimizer_of, rate
 from rpglib.zoo.store import Zoo
 
 
@@ -82,7 +82,7 @@ def _train(model: SeveralRPG, pairs: Sequence[tuple[Layout, Zoo]], config: Train
                "recompute": config.gradient_checkpointing}  # fmt: skip
     result = TrainResult(precision="bf16" if bf16 else "fp32")
     began, computed = time.perf_counter(), time.process_time()
-    model.train()
+    learn(model)
     for step in trange(config.steps, desc="train generator", disable=not progress, mininterval=1.0):
         value = 0.0
         for layout, share, batches in parts:

@@ -211,3 +211,13 @@ def test_networks_of_another_module_or_not_finite_are_refused():
     for call in (lambda: align(module, state, other), lambda: permute(module, other, orders(module, 0))):
         with pytest.raises(InputError, match="does not fit its architecture"):
             call()
+
+
+def test_layers_that_share_their_weights_are_refused():
+    layer, tied_to = nn.Linear(8, 8), nn.Linear(8, 8)
+    tied_to.weight = layer.weight
+    for module in (nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(8, 2)), nn.Sequential(layer, tied_to)):
+        with pytest.raises(InputError, match="share weights"):
+            hidden_layers(module)
+    relu = nn.ReLU()
+    assert len(hidden_layers(nn.Sequential(layer, relu, nn.Linear(8, 8), relu, nn.Linear(8, 2)))) == 2

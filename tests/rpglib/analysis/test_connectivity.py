@@ -11,6 +11,7 @@ from torch import nn
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.analysis.alignment import permute
 from rpglib.analysis.connectivity import barrier, between, line, recalibrated
+from rpglib.analysis.perturbation import noised
 from rpglib.errors import InputError
 
 
@@ -189,3 +190,9 @@ def test_a_line_may_have_its_two_ends_alone_and_ends_are_networks():
     for ends in (("a", b), (a, 3)):
         with pytest.raises(InputError):
             between(*ends, 0.5)
+
+
+def test_what_is_infinite_in_both_stays_so():
+    a, b = ({"mask": torch.tensor([0.0, x, -torch.inf])} for x in (1.0, 2.0))
+    assert between(a, b, 0.5)["mask"].tolist() == [0, 1.5, -torch.inf]
+    assert noised({"mask": a["mask"]}, 0.1, 0, relative=True)["mask"].isfinite().tolist() == [True, True, False]

@@ -89,3 +89,9 @@ def test_one_reference_is_enough_and_one_point_alone_is_not():
     assert nearest_distance(torch.zeros(2, 3), torch.ones(1, 3)).tolist() == pytest.approx([3**0.5] * 2)
     with pytest.raises(InputError):
         nearest_distance(torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("unit", [0.0, -1.0])
+def test_a_zoo_of_copies_has_no_unit(unit):
+    with pytest.raises(InputError, match="calls copies new"):
+        novelty_curve(torch.zeros(3), torch.ones(3), unit, 0.5)

@@ -975,3 +975,24 @@ def test_a_card_stands_beside_the_files_and_is_no_part_of_them(tmp_path):
     with pytest.raises(InputError, match="half a character"):
         model.save_pretrained(tmp_path / "new", card="\udcff")
     assert not (tmp_path / "new").exists()
+
+
+def test_reading_and_generating_leave_random_numbers_and_modes_as_they_are(tokenizer, tmp_path):
+    model = generator(tokenizer).train()
+    model.denoiser.eval()
+    model.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    RPG.from_pretrained(tmp_path)
+    model.generate(1, steps=1)
+    assert torch.rand(1) == expected
+    assert model.training and not model.denoiser.training
+
+
+@pytest.mark.parametrize("kernel", ["torch", "native"])
+def test_the_precision_that_is_asked_for_holds_in_a_programs_autocast(tokenizer, kernel):
+    model = generator(tokenizer)
+    alone = model.generate(2, steps=3, kernel=kernel)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert largest_difference(model.generate(2, steps=3, kernel=kernel), alone) == 0

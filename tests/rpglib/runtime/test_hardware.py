@@ -6,7 +6,7 @@ import torch
 from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig, train
 from rpglib.errors import InputError
 from rpglib.runtime import hardware
-from rpglib.runtime.hardware import fp32, pick
+from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import digest
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
@@ -50,12 +50,13 @@ def whole_way():
     images = Images("digits", "digits", few, few, few, digits.class_names)
     config = CollectConfig(epochs=1, batch_size=32, finetune_batch_size=32, checkpoints=2)
     zoo = collect(ARCHITECTURE, images, config, progress=False)
-    with fp32():
-        tokenizer = ParameterTokenizer.fit(zoo, 64)
+    tokenizer = ParameterTokenizer.fit(zoo, 64)
     torch.manual_seed(0)
     model = RPG(RPGConfig(token_size=64, widths=(32,), d_state=8, headdim=16, channels=(1, 4, 1)), tokenizer)
     train(model, zoo, TrainConfig(steps=2, batch_size=2, precision="fp32"), device="cpu", progress=False)
-    return [digest({"x": images.train.images}), digest(zoo[1]), digest(model.state_dict()), digest(model.generate()[0])]
+    tokens = torch.stack([tokenizer.encode(zoo[0])[0][:3], tokenizer.encode_rows(zoo[0], torch.arange(3))])
+    written = [digest(network) for network in model.generate(3, steps=2)]
+    return [*map(digest, ({"x": images.train.images}, zoo[1], {"x": tokens}, model.state_dict())), *written]
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,8 @@ def test_runs_with_gaps_between_their_numbers_have_states_without(zoo):
     assert batch.states.tolist() == [0, 1, 2]
     with pytest.raises(InputError, match=r"has 3 permutation states \(one per run\), the generator 2"):
         drawn(some, dataclasses.replace(MODEL, permutation_states=2), permutation="run")
+    with pytest.warns(UserWarning, match="the generator 4; .* never trained"):
+        drawn(some, dataclasses.replace(MODEL, permutation_states=4), permutation="run")
 
 
 def test_every_token_of_a_batch_is_chosen_in_time_and_none_twice_in_a_step(zoo):

@@ -99,6 +99,14 @@ def test_the_loss_is_cross_entropy_less_disagreement(digits, behaviour, zoo):
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_images_and_labels_of_any_type_are_asked_about(digits, behaviour, zoo):
+    other = Split(digits.train.images.double(), digits.train.labels.int())
+    own = ClassificationBehaviour(other, DIGITS, batch_size=16, networks=3)
+    asked = zoo.stacked([0, 1, 2])
+    losses = [one(asked, torch.Generator().manual_seed(1)) for one in (own, behaviour)]
+    assert losses[0] == losses[1]
+
+
 def test_joint_errors_are_what_two_networks_get_wrong_together(digits, zoo):
     networks = zoo.stacked([0, 1, 2])
     plain, joint = (
