@@ -40,7 +40,7 @@ class Study:
 
     sizes: of the zoo, at which the variants of `curve` and all that is made from the zoo's networks are measured, too;
     the last is all of it. seeds move trainings and what is drawn, not zoo, specialists and rows, which all of them
-    share; `seed` moves both. The first variant's first generator is kept, with its seed's generalist.
+    share; `seed` moves both. keeps: whether the first variant's first generator is kept, with its seed's generalist.
     """
 
     plan: Plan
@@ -53,6 +53,7 @@ class Study:
     seed: int = 0
     device: str = "auto"
     name: str = EXPERIMENT
+    keeps: bool = True
 
     def _job(self, kind: type, s: int = 0, **own) -> Job:
         return kind(self.plan, self.profile, self.seed, s + self.seed, self.device, **own)
@@ -148,9 +149,6 @@ class Study:
             },
         }
         with storing(self.profile, self.name):
-            model = RPG.from_pretrained(folder_of(self._kept()))
-            beside = load_file(folder_of(self._job(Generalist, self.seeds[0])) / NETWORKS)
-            companion = {COMPANION: {name: x[0] for name, x in beside.items()}}
             return write_record(
                 self.name,
                 self.profile,
@@ -160,8 +158,15 @@ class Study:
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,
                 data_source=images_of(self.plan.images).source,
-                generator=model.save_pretrained(generator_dir(self.profile, self.name), companion),
+                generator=self._keep() if self.keeps else None,
             )
+
+    def _keep(self) -> str:
+        """Write the kept generator and its generalist; returns their digest."""
+        model = RPG.from_pretrained(folder_of(self._kept()))
+        beside = load_file(folder_of(self._job(Generalist, self.seeds[0])) / NETWORKS)
+        companion = {COMPANION: {name: x[0] for name, x in beside.items()}}
+        return model.save_pretrained(generator_dir(self.profile, self.name), companion)
 
     def check_live(self, record: dict, count: int = 8, tolerance: float = 0.3) -> str:
         """Generate networks for the first rows of each kind again and compare their mean accuracy with the record.

@@ -159,7 +159,7 @@ def _of_circumstances(record: dict) -> Described:
         {**plan, "train": plan["train"] | {"steps": how["steps"]}, "sampler": "ddim", "sampling_steps": 1},
         measured,
         f"what networks for random settings of {', '.join(one['name'] for one in conditions)} do on training images; "
-        f"{how['size']} trained networks only say how weights are scaled",
+        f"{how['size']} trained networks only say about which mean, and on what scale, weights are written",
         f"{len(numbers['rows'])} settings, most of them of held-out ranges, for each of which a network was trained "
         "(original) and one was generated",
         f"{ALONE} Settings outside of the ranges in its configuration are answered with a warning.",

@@ -321,7 +321,7 @@ def test_natural_images_have_a_record_of_their_own_and_networks_that_are_trained
     assert plan.together == 1 and PLAN.together > 1
     generalists = {GENERALIST: {}, "told": {"view": "told"}, "larger": {"network": "cnn_m"}}
     variants = {"ours": {"size": 2, "reconstruction": 0.0}}
-    study = Study(plan, "smoke", variants, (), (), generalists, (0,), device="cpu", name="other")
+    study = Study(plan, "smoke", variants, (), (), generalists, (0,), device="cpu", name="other", keeps=False)
     record = study.record(fresh=True)
     numbers = record["numbers"]
     assert record["experiment"] == "other" and study.record(fresh=False) == record
@@ -329,7 +329,7 @@ def test_natural_images_have_a_record_of_their_own_and_networks_that_are_trained
         (HYPERNETWORK, "ours", SPECIALISTS), 2864
     )
     assert [len(numbers["accuracy"][name][0]) for name in ("ours", SPECIALISTS)] == [3, 3]
-    assert "agree with the record" in study.check_live(record)
+    assert "generator" not in record and not records.generator_dir("smoke", "other").exists()
 
 
 def test_the_sliders_read_what_is_recorded(record, study):
