@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from experiments import hypernetwork
+from experiments.hypernetwork import fit_hypernetwork
 from experiments.ondemand import baselines, behaviour, family, networks
-from experiments.ondemand.baselines import WRITERS, fit_hypernetwork
+from experiments.ondemand.baselines import WRITERS
 from experiments.ondemand.behaviour import UnderCircumstances
 from experiments.ondemand.family import CIRCUMSTANCES, KINDS, draw
 from experiments.ondemand.networks import accuracies, alike, generalist, plain, specialists, told, turned_back
@@ -27,6 +29,7 @@ from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.randomness import stream
+from rpglib.tasks.conditions import features
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig, TrainResult, train
 from rpglib.zoo.architectures import Architecture, cnn_digits
@@ -34,7 +37,7 @@ from rpglib.zoo.collect import Schedule, init_population
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], baselines, behaviour, family, networks)
+CODE = source_digest(sys.modules[__name__], baselines, behaviour, family, hypernetwork, networks)
 NETWORKS = "networks.safetensors"
 VIEWS = {"plain": plain, "told": told, "turned back": turned_back}
 ALONE = 5
@@ -298,6 +301,11 @@ class FromZoo(Job):
         return found
 
 
+def _told(rows: Tensor) -> Tensor:
+    """What the plain hypernetwork is told of rows (N, 3): as a generator is, but from -1 to 1."""
+    return 2 * features(CIRCUMSTANCES, rows) - 1
+
+
 @dataclass(frozen=True)
 class Plainly(Job):
     """A plain hypernetwork, by the behaviour alone; size and steps: as the generator's."""
@@ -310,11 +318,12 @@ class Plainly(Job):
         tokenizer = ParameterTokenizer.fit(zoo, plan.model.token_size, "layer", plan.normalisation)
         own = UnderCircumstances(self.data.train, plan.architecture, **plan.behaviour)
         began = time.process_time()
-        model, losses = fit_hypernetwork(tokenizer, plan.hypernetwork, own, _training(self))
+        count = sum(condition.features for condition in CIRCUMSTANCES)
+        model, losses = fit_hypernetwork(tokenizer, _told, count, plan.hypernetwork, own, _training(self))
         seconds = time.process_time() - began
         rows, began = plan.rows(self.zoo_seed), time.process_time()
         with torch.no_grad():
-            found = tokenizer.decode_together(model(rows))
+            found = model(rows)
         each = (time.process_time() - began) / len(rows)
         return {
             "accuracy": self.measured(found),

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from experiments import records
+from experiments.hypernetwork import fit_hypernetwork
 from experiments.ondemand import figures, jobs, tables
 from experiments.ondemand import study as study_module
-from experiments.ondemand.baselines import WRITERS, fit_hypernetwork, neighbours
+from experiments.ondemand.baselines import WRITERS, neighbours
 from experiments.ondemand.behaviour import UnderCircumstances
 from experiments.ondemand.family import (
     ARCS,
@@ -189,11 +190,15 @@ def test_a_plain_hypernetwork_learns_and_follows_from_its_seed(digits):
     tokenizer = ParameterTokenizer.fit([CNN.build().state_dict() for _ in range(3)], 128)
     own = UnderCircumstances(digits.train, CNN, networks=4, batch_size=16)
     config = replace(PLAN.train, steps=100, weight_decay=0.0)
-    model, losses = fit_hypernetwork(tokenizer, 32, own, config)
+    told = (jobs._told, sum(one.features for one in CIRCUMSTANCES), 32)
+    model, losses = fit_hypernetwork(tokenizer, *told, own, config)
     assert sum(losses[-10:]) < sum(losses[:10]) - 0.1 and all(map(math.isfinite, losses))
-    short = [fit_hypernetwork(tokenizer, 32, own, replace(config, steps=2, seed=seed))[1] for seed in (0, 0, 1)]
+    short = [fit_hypernetwork(tokenizer, *told, own, replace(config, steps=2, seed=seed))[1] for seed in (0, 0, 1)]
     assert short[0] == short[1] != short[2]
-    assert model(torch.zeros(2, 3)).shape == (2, *tokenizer.mask.shape)
+    written = model(torch.zeros(2, 3))
+    assert {name: x.shape[1:] for name, x in written.items()} == {
+        name: x.shape for name, x in CNN.build().state_dict().items()
+    }
 
 
 # ---- the record ------------------------------------------------------------------------------------------------------

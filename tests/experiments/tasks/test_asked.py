@@ -22,6 +22,7 @@ def numbers(home):
 def test_a_held_out_task_is_never_asked_unless_the_variant_says_so(home, monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(asked, "fit", lambda *arguments, behaviour, **options: given.update(it=behaviour) or 1 / 0)
+    monkeypatch.setattr(asked, "fit_hypernetwork", lambda *arguments: given.update(it=arguments[4]) or 1 / 0)
     for variant in VARIANTS.values():
         with pytest.raises(ZeroDivisionError):
             asked.Asked(SMOKE, "smoke", 1, variant, device="cpu").compute(tmp_path)
