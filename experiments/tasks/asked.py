@@ -142,12 +142,14 @@ def _told(bits: Tensor) -> Tensor:
 def asked(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> dict:
     """Compute and record all variants on the splits of `unseen.unseen_tasks` (`fresh`), or read the record's numbers.
 
-    numbers: "variants" {name: one result per split}, "curve" {number of seen tasks: a result of the first split}.
-    Raises `InputError` where the record was made with other settings.
+    numbers: "variants" {name: one result per split}, "curve" {number of seen tasks: {name: a result of the first split}}
+    of the first and of the plain hypernetwork. Raises `InputError` where the record was made with other settings.
     """
     recipe = seeded(recipe, seed)
+    asked_for = {"networks": NETWORKS, "images": IMAGES, "weight": WEIGHT, "width": WIDTH}
+    config = {"recipe": recipe, "variants": VARIANTS, "asked": asked_for}
     if not fresh:
-        return read_record(RECORD, profile, recipe)["numbers"]
+        return read_record(RECORD, profile, config)["numbers"]
     began, images = time.perf_counter(), images_of(recipe.images)
     # First and once: the jobs are computed side by side, and all of them want the zoo.
     task_zoo.task_zoo(recipe, profile, images, pick(device))
@@ -155,8 +157,12 @@ def asked(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: 
         name: [Asked(recipe, profile, split, variant, device=device) for split in recipe.splits]
         for name, variant in VARIANTS.items()
     }
-    curve = [replace(jobs[ASKED][0], count=count) for count in recipe.curve]
+    lines = (ASKED, HYPERNETWORK)
+    curve = [replace(jobs[name][0], count=count) for count in recipe.curve for name in lines]
     found = iter(run([*(job for row in jobs.values() for job in row), *curve], RECORD))
     variants = {name: [next(found) for _ in row] for name, row in jobs.items()}
-    numbers = {"variants": variants, "curve": {str(count): next(found) for count in recipe.curve}}
-    return write_record(RECORD, profile, numbers, **facts_of_record(recipe, began))["numbers"]
+    numbers = {
+        "variants": variants,
+        "curve": {str(count): {name: next(found) for name in lines} for count in recipe.curve},
+    }
+    return write_record(RECORD, profile, numbers, **facts_of_record(recipe, began) | {"config": config})["numbers"]
