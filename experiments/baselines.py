@@ -96,10 +96,9 @@ def from_weights(
     gaussians = [{**originals[0], **{key: x[k] for key, x in drawn.items()}} for k in range(n)]
     yield "Gaussian", [recalibrated(module, network, calibration) for network in gaussians]
     del drawn, gaussians
-    yield (
-        f"noise as far as {name}",
-        [noised(originals[k], far, seed, number=k) for k in range(min(n, len(originals)))],
-    )
+    # Of all runs: a zoo has one after the other.
+    spread = [originals[k * len(originals) // n] for k in range(min(n, len(originals)))]
+    yield f"noise as far as {name}", [noised(network, far, seed, number=k) for k, network in enumerate(spread)]
     for label, pairs in _pairs(zoo.runs, n, seed).items():
         couples = [(originals[a], originals[b]) for a, b in pairs]
         yield f"midpoint, {label}", [between(a, b, 0.5) for a, b in couples]

@@ -87,7 +87,7 @@ def row(ruler: Ruler, networks: Networks, test: Split, good: float | None = None
     calibration of the networks one by one.
     """
     answers = probabilities(ruler.module, networks, test.images)
-    predicted = answers.argmax(-1)
+    predicted = said(answers)
     right = accuracy(predicted, test.labels)
     near = {kind: ruler.distances(networks, kind, own=originals) for kind in KINDS}
     several = len(networks) > 1
@@ -109,7 +109,12 @@ def row(ruler: Ruler, networks: Networks, test: Split, good: float | None = None
 
 def accuracies(module: nn.Module, networks: Networks, part: Split) -> Tensor:
     """The accuracy (N,) of networks on one part of a data set, in percent."""
-    return accuracy(probabilities(module, networks, part.images).argmax(-1), part.labels)
+    return accuracy(said(probabilities(module, networks, part.images)), part.labels)
+
+
+def said(probabilities: Tensor) -> Tensor:
+    """The classes that are answered (N, n), -1 where a network answers NaN, which is never right by chance."""
+    return torch.where((probabilities > 0).any(-1), probabilities.argmax(-1), -1)
 
 
 @torch.no_grad()

@@ -75,7 +75,7 @@ def groups(
         found["Gaussian"] = gaussians(zoo, n, seed)
         found |= midpoints(zoo, description.basins, n, seed)
     far = distances(generated, zoo).amin(1).median().item() / math.sqrt(count)
-    found["noise as far as generated"] = [noised(zoo[k % len(zoo)], far, seed, number=k) for k in range(n)]
+    found["noise as far as generated"] = [noised(zoo[k * len(zoo) // n], far, seed, number=k) for k in range(n)]
     return found
 
 

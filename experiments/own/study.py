@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from matplotlib.figure import Figure
@@ -248,7 +249,8 @@ class Study:
     def check_live(self, numbers: dict, count: int = 2, tolerance: float = 0.6) -> str:
         """Read the generator that was kept, generate the first networks again, and evaluate them where that can be.
 
-        Raises `AssertionError` where a score differs from what was found by more than `tolerance` of it (percent).
+        tolerance: in percent of the gap between checkpoints and untrained networks. Raises `AssertionError` where a
+        score differs from what was found by more.
         """
         model = RPG.from_pretrained(self.generator_folder)
         steps = numbers["suggestion"]["sampling_steps"]
@@ -259,10 +261,11 @@ class Study:
             return f"{count} networks generated again from what was saved"
         rest = self.rest_of(model, zoo, count) if zoo is not None else []
         whole = [zoo.complete(x, i, own_names=False) for x, i in zip(networks, rest, strict=True)] if rest else networks
+        ends = [fmean(numbers["groups"][name]["scores"]) for name in (measures.CHECKPOINTS, measures.UNTRAINED)]
+        allowed = tolerance / 100 * abs(ends[0] - ends[1]) + 1e-6 * abs(ends[0])
         for k, network in enumerate(whole):
             found = self.evaluation(network)
-            close = abs(found - recorded[k]) <= tolerance * max(1.0, abs(recorded[k])) / 100 + tolerance
-            assert close, f"network {k} scores {found:.2f}, not {recorded[k]:.2f}"
+            assert abs(found - recorded[k]) <= allowed, f"network {k} scores {found:.4g}, not {recorded[k]:.4g}"
         return f"{count} networks generated and evaluated again; they agree with what was found"
 
     def pushed(self, hub: str, numbers: dict) -> str:

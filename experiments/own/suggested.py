@@ -84,7 +84,7 @@ class Trial:
 
 def tuned(recipe: Recipe, profile: str) -> dict:
     """What the tuned recipe reached, by its record; on tasks in the first split, as a trial does."""
-    numbers = read_record(recipe.name, profile)["numbers"]
+    numbers = read_record(recipe.name, profile, recipe)["numbers"]
     numbers = numbers["splits"][0] if isinstance(recipe, TaskRecipe) else numbers
     untrained_ones = numbers["baselines"]["untrained generator"]["mean"]
     return {"steps": recipe.train.steps, "generated": numbers["generated"]["mean"], "untrained": untrained_ones}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from experiments.claims import Verdict
-from experiments.report import pages
+from experiments.report import main_rows, pages
 from experiments.report.verdicts import Judged, citations, judged
 
 HEAD = """
@@ -305,7 +305,9 @@ def _size(name: str) -> str:
     if name == "unseen_detectors":
         return f"YOLOv8n ({numbers['begun']['values']:,} values), {images}, {n} unseen selections"
     if "parameters" in numbers:
-        return f"{name} ({numbers['parameters']:,} values), {images}, {n} networks of one generator"
+        several = len(main_rows.generated(numbers))
+        of = f"{n} networks of each of {several} generators" if several > 1 else f"{n} networks of one generator"
+        return f"{name} ({numbers['parameters']:,} values), {images}, {of}"
     return f"{record['config'].get('architecture', {}).get('name', name)}, {images}, n = {n}"
 
 

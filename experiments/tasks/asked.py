@@ -142,8 +142,8 @@ def _told(bits: Tensor) -> Tensor:
 def asked(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, device: str = "auto") -> dict:
     """Compute and record all variants on the splits of `unseen.unseen_tasks` (`fresh`), or read the record's numbers.
 
-    numbers: "variants" {name: one result per split}, "curve" {number of seen tasks: {name: a result of the first split}}
-    of the first and of the plain hypernetwork. Raises `InputError` where the record was made with other settings.
+    numbers: "variants" {name: one result per split}, "curve" {number of seen tasks: {name: one of the first split}} of
+    the first and of the plain hypernetwork. Raises `InputError` where the record was made with other settings.
     """
     recipe = seeded(recipe, seed)
     asked_for = {"networks": NETWORKS, "images": IMAGES, "weight": WEIGHT, "width": WIDTH}

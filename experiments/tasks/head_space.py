@@ -75,9 +75,9 @@ def _summary(ranks: Tensor, own: Tensor, other: Tensor) -> dict:
 
 
 def head_space(result: Unseen, profile: str, fresh: bool) -> dict:
-    """Measure and record (`fresh`), or read the record."""
+    """Measure and record (`fresh`), or read the record; `InputError` where that is of another result."""
     if not fresh:
-        return read_record(EXPERIMENT, profile)
+        return read_record(EXPERIMENT, profile, result.recipe, result.record["seeds"])
     began = time.perf_counter()
     numbers = measure(result.heads)
     return write_record(

@@ -37,11 +37,11 @@ def language(result: Unseen, profile: str, fresh: bool, backend: str = "table", 
 
     As in the paper, a network is judged by the labels that the prompt's author expects, whatever bits it was given.
     The other data set's prompts are recorded as understood, without networks. Raises `InputError` for an unknown back
-    end, and for one that the record was not made with.
+    end, and for one, or a generator, that the record was not made with.
     """
     choice("back end", backend, BACKENDS)
     if not fresh:
-        record = read_record(EXPERIMENT, profile)
+        record = read_record(EXPERIMENT, profile, result.recipe, {"generate": seed})
         made_with = record["numbers"]["backend"]
         if backend != made_with:
             raise InputError(

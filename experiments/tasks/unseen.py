@@ -16,7 +16,7 @@ from torch import Tensor
 from experiments.baselines import untrained
 from experiments.pipeline import NETWORKS, fit, images_of, recorded, row, seeded, thinned
 from experiments.profiles import TaskRecipe
-from experiments.records import generator_dir, plain, storing, write_record
+from experiments.records import generator_dir, plain, results_dir, storing, write_record
 from experiments.sweeps.cells import folder_of, run
 from experiments.sweeps.sweep import source_digest
 from experiments.tasks import baselines, finetuning, measures, task_zoo
@@ -25,7 +25,6 @@ from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import answers, correct, flips, mean_diversity, of_tasks, percent
 from experiments.tasks.task_zoo import HEAD, TaskZoo
 from rpglib.analysis.accuracy import summarise
-from rpglib.errors import InputError
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import flatten
@@ -202,11 +201,12 @@ def numbers_alone(recipe: TaskRecipe, profile: str, fresh: bool, seed: int = 0, 
 
 
 def at_hand(recipe: TaskRecipe, profile: str, seed: int = 0, device: str = "auto") -> Unseen:
-    """Read the experiment where it was recorded, compute it where it was not: for notebooks that build on it."""
-    try:
-        return unseen_tasks(recipe, profile, False, seed, device)
-    except InputError:
-        return unseen_tasks(recipe, profile, True, seed, device)
+    """Read the experiment where it was recorded, compute it where it was not: for notebooks that build on it.
+
+    A record of other settings is no reason to write over it: raises `InputError` as `unseen_tasks`.
+    """
+    absent = not (results_dir(profile) / f"{recipe.name}.json").exists()
+    return unseen_tasks(recipe, profile, absent, seed, device)
 
 
 def _compute(recipe: TaskRecipe, profile: str, device: str, keep: bool) -> None:
