@@ -1,5 +1,6 @@
 """The figures of `21_new_networks`."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,14 +18,18 @@ def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str
     """Draw every method's mean accuracy against its distance (LOO), a marker per seed and a line per family.
 
     The distance is the lower of the median plain and aligned ones: mixtures of reordered networks are far from these as
-    they stand. families: {label: methods}; the originals are a star. The accuracy's scale is logarithmic in the error.
-    What lies beyond `FARTHEST` or has fewer errors than `FEWEST` is drawn there.
+    they stand. families: {label: methods}, the first one ours; one that is called by it and a comma is drawn hollow, in
+    its colour. The originals are a star. The accuracy's scale is logarithmic in the error. What lies beyond `FARTHEST` or has fewer errors than `FEWEST` is drawn there.
     """
-    for place, (label, methods) in enumerate(families.items()):
+    first, own = next(iter(families)), itertools.count()
+    for label, methods in families.items():
+        hollow = label.startswith(f"{first},")
+        place = 0 if hollow else next(own)
         ours = place == 0
         colour = COLOURS[place] if place < len(COLOURS) else GREY
         points = [_place(numbers, name) for name in methods]
-        marks = dict(color=colour, marker=MARKERS[place % len(MARKERS)], s=16 if ours else 10, linewidths=0)
+        marks = dict(edgecolors=colour, marker=MARKERS[place % len(MARKERS)], s=16 if ours else 10)
+        marks |= {"facecolors": "none", "linewidths": 0.8} if hollow else {"facecolors": colour, "linewidths": 0.4}
         ax.scatter(*np.concatenate(points, 1), label=label, **marks)
         means = np.array(sorted(point.mean(1).tolist() for point in points))
         ax.plot(*means.T, color=colour, linewidth=1.2 if ours else 0.7)
