@@ -19,7 +19,8 @@ def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str
 
     The distance is the lower of the median plain and aligned ones: mixtures of reordered networks are far from these as
     they stand. families: {label: methods}, the first one ours; one that is called by it and a comma is drawn hollow, in
-    its colour. The originals are a star. The accuracy's scale is logarithmic in the error. What lies beyond `FARTHEST` or has fewer errors than `FEWEST` is drawn there.
+    its colour. The originals are a star. The accuracy's scale is logarithmic in the error. What lies beyond `FARTHEST`
+    or has fewer errors than `FEWEST` is drawn there.
     """
     first, own = next(iter(families)), itertools.count()
     for label, methods in families.items():

@@ -69,7 +69,8 @@ def demand() -> str:
         {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights are written in
         {1e3 * cost[ours]["network"]["mean"]:.0f} ms each and have a test accuracy of {reached(ours)} %. Networks
         trained there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each ({TOGETHER} at a time), have
-        {most(SPECIALISTS)} %; one of the same size for all settings has {reached(GENERALIST)} %, and
+        {most(SPECIALISTS)} %; one of the same size for all settings, trained for
+        {cost[GENERALIST]["train"]["mean"]:.0f} s, has {reached(GENERALIST)} %, and
         {most(TURNED_BACK)} % if a program that knows the angle turns the images back first
         ({beside(TURNED_BACK, "that one is better")}). A plain hypernetwork, trained for as many steps, has
         {reached(HYPERNETWORK)} % ({beside(HYPERNETWORK, "it is better")}).
