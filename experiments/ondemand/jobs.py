@@ -48,10 +48,11 @@ ALONE = 5
 class Plan:
     """What the jobs share: networks and their trainings, the generator and its training, what is asked for.
 
-    generalist: of one network for all circumstances, at every width, which the zoo's `networks` specialists start from
-    (`zoo`); specialists: of those that are trained from scratch where it is measured. behaviour: settings of what
-    generators and hypernetwork are asked. asked: as many rows of each kind; finetuned: the generalist is fine-tuned for
-    the first so many of each, with these `finetuning` schedules by name.
+    generalist: of one network for all circumstances, which the zoo's `networks` specialists start from (`zoo`), and of
+    those that are compared, unless `compared` is another schedule for these; specialists: of those that are trained
+    from scratch where it is measured. behaviour: settings of what generators and hypernetwork are asked. asked: as many
+    rows of each kind; finetuned: the generalist is fine-tuned for the first so many of each, with these `finetuning`
+    schedules by name.
     """
 
     model: RPGConfig
@@ -67,6 +68,7 @@ class Plan:
     hypernetwork: int = 256
     sampling_steps: int = 4
     normalisation: str = "residual"
+    compared: Schedule | None = None
     images: str = "digits"
     architecture: Architecture = field(default_factory=lambda: Architecture("cnn_digits", 10, 1, 8))
 
@@ -139,12 +141,13 @@ class Job:
 class Generalist(Job):
     """One network for all circumstances of the seen ranges, by default like the specialists.
 
-    view: what it is given; network: another architecture's name; width: of a `cnn_digits`.
+    view: what it is given; network: another architecture's name; width: of a `cnn_digits`; compared: by whose schedule.
     """
 
     view: str = "plain"
     network: str | None = None
     width: int | None = None
+    compared: bool = False
 
     def build(self) -> nn.Module:
         own = self.plan.architecture
@@ -159,7 +162,8 @@ class Generalist(Job):
             module = self.build()
         state = {name: x[None].clone() for name, x in module.state_dict().items()}
         began, view = time.process_time(), VIEWS[self.view]
-        trained = generalist(module, state, self.data.train, self.plan.generalist, self.seed, view)
+        schedule = self.plan.compared if self.compared and self.plan.compared else self.plan.generalist
+        trained = generalist(module, state, self.data.train, schedule, self.seed, view)
         seconds = time.process_time() - began
         save_tensors(folder / NETWORKS, trained)
         rows = self.plan.rows(self.zoo_seed)

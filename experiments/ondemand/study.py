@@ -88,7 +88,10 @@ class Study:
     def jobs(self) -> dict[str, list[Job]]:
         """By method the jobs of all seeds; those that write several methods are under the name of their first."""
         every = self.seeds
-        found = {name: [self._job(Generalist, s, **own) for s in every] for name, own in self.generalists.items()}
+        how = {"compared": self.plan.compared is not None}
+        found = {
+            name: [self._job(Generalist, s, **how, **own) for s in every] for name, own in self.generalists.items()
+        }
         first = next(iter(self.variants.values()))
         alike = {name: first[name] for name in ("size", "steps") if name in first}
         found[HYPERNETWORK] = [self._job(Plainly, s, **alike) for s in every]

@@ -321,7 +321,13 @@ def test_natural_images_have_a_record_of_their_own_and_networks_that_are_trained
         monkeypatch.setattr(module, "images_of", lambda name: images)
     brief = Schedule(1, 3e-3, 8)
     own = {"images": "cifar10", "architecture": Architecture("cnn_s", 10, 3, 32), "finetuning": {}, "networks": 2}
-    own |= {"generalist": brief, "zoo": brief, "specialists": brief, "asked": {"angles": 1, "combinations": 1, SEEN: 1}}
+    own |= {
+        "compared": replace(brief, epochs=3),
+        "generalist": brief,
+        "zoo": brief,
+        "specialists": brief,
+        "asked": {"angles": 1, "combinations": 1, SEEN: 1},
+    }
     plan = replace(PLAN, **own)
     assert plan.together == 1 and PLAN.together > 1
     generalists = {GENERALIST: {}, "told": {"view": "told"}, "larger": {"network": "cnn_m"}}
@@ -334,6 +340,8 @@ def test_natural_images_have_a_record_of_their_own_and_networks_that_are_trained
         (HYPERNETWORK, "ours", SPECIALISTS), 2864
     )
     assert [len(numbers["accuracy"][name][0]) for name in ("ours", SPECIALISTS)] == [3, 3]
+    trained = [study._job(jobs.Generalist, compared=longer) for longer in (False, True)]
+    assert [jobs.folder_of(one).joinpath("numbers.json").exists() for one in trained] == [True, True]
     assert "generator" not in record and not records.generator_dir("smoke", "other").exists()
 
 

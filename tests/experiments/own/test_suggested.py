@@ -20,7 +20,7 @@ def test_a_record_of_all_zoos(tmp_path, monkeypatch):
     monkeypatch.setenv("RPG_HOME", str(tmp_path))
     with pytest.raises(InputError, match="no record of"):
         suggested.measure("smoke")
-    monkeypatch.setattr(suggested, "read_record", lambda name, profile: of(60.0))
+    monkeypatch.setattr(suggested, "read_record", lambda name, profile, recipe: of(60.0))
     for name, value in {"FEW_STEPS": 2, "STEPS_EACH": 0}.items():
         monkeypatch.setattr(suggestion, name, value)
     numbers = suggested.measure("smoke")["numbers"]
