@@ -66,18 +66,16 @@ def demand() -> str:
 
     return pages.paragraph(
         f"""Digits are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand. For
-        {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights are written in
-        {1e3 * cost[ours]["network"]["mean"]:.0f} ms each and have a test accuracy of {reached(ours)} %. Networks
-        trained there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each ({TOGETHER} at a time), have
-        {most(SPECIALISTS)} %; one of the same size for all settings, trained for
-        {cost[GENERALIST]["train"]["mean"]:.0f} s, has {reached(GENERALIST)} %, and
+        {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights, written in
+        {1e3 * cost[ours]["network"]["mean"]:.0f} ms each, have a test accuracy of {reached(ours)} %. Networks trained
+        there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each ({TOGETHER} at a time), have {most(SPECIALISTS)} %,
+        one for all settings, trained for {cost[GENERALIST]["train"]["mean"]:.0f} s, {reached(GENERALIST)} %, or
         {most(TURNED_BACK)} % if a program that knows the angle turns the images back first
         ({beside(TURNED_BACK, "that one is better")}). A plain hypernetwork, trained for as many steps, has
-        {reached(HYPERNETWORK)} % ({beside(HYPERNETWORK, "it is better")}).
-        Ours is RPG's recurrent model without its diffusion, and learns from training images; {how["size"]} networks
-        for other settings only say about which mean, and on what scale, weights are written. Learned from
-        {record["config"]["sizes"][-1]} checkpoints alone, with diffusion, it has {most("zoo, diffusion")} %. Ours takes
-        {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once
+        {reached(HYPERNETWORK)} % ({beside(HYPERNETWORK, "it is better")}). Ours is RPG's recurrent model without its
+        diffusion, and learns from images, in {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once;
+        {how["size"]} networks for other settings say about which mean, and on what scale, weights are written. From
+        {record["config"]["sizes"][-1]} checkpoints alone, with diffusion, it has {most("zoo, diffusion")} %
         ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:
         [22_networks_on_demand]({pages.notebook("22")}))."""
     )
@@ -115,15 +113,14 @@ def new() -> str:
         f"""{zoo["networks"]} independent trainings are learned by heart, and a further loss on the training images asks
         mixtures of them to classify, to disagree, and not to err together (without diffusion). Such networks lie
         {median("distance")} from the nearest original, in the median, where 1 is how far a training lies from the
-        nearest other one ({median("distance_without_scales")} where factors that cancel between layers are taken out
-        first); they have a test accuracy of {found(accuracy)} % (originals {accuracy(originals):.2f}), their errors
-        overlap by {found(overlap)} (originals {overlap(originals):.2f}), and ten of them vote with {found(votes)} %
-        (ten originals {votes(originals):.2f}); with noise of 0.2 on what is written it is {found(accuracy, shaken)} %
-        and {found(overlap, shaken)}. Of two harder zoos, one generator each, they have {harder}. This needs
-        the training images, of which copies and mixtures of weights need a few at most (for BatchNorm), and
-        {spent / 60:.0f} minutes of one core; they lie nearer to each other than independent trainings do
-        ({median("apart")}), and those of a hypernetwork that sees the images alone, with {alone:.2f} %, at {near:.2f}
-        ({len(numbers["rows"][ours])} generators of one zoo, intervals of 95 %:
+        nearest other one ({median("distance_without_scales")} without factors that cancel between layers), have a test
+        accuracy of {found(accuracy)} % (originals {accuracy(originals):.2f}) and errors that overlap by
+        {found(overlap)} (originals {overlap(originals):.2f}), and ten of them vote with {found(votes)} % (ten originals
+        {votes(originals):.2f}); with noise of 0.2 on what is written it is {found(accuracy, shaken)} % and
+        {found(overlap, shaken)}. This takes {spent / 60:.0f} minutes of one core, and the training images, which
+        mixtures of weights need for BatchNorm at most; two harder zoos, one generator each, give {harder}. Networks
+        lie nearer to each other than trainings do, {median("apart")}, and those of a hypernetwork that sees images
+        alone, with {alone:.2f} %, at {near:.2f} ({len(numbers["rows"][ours])} generators of one zoo, intervals of 95 %:
         [21_new_networks]({pages.notebook("21")}))."""
     )
 
