@@ -57,7 +57,12 @@ def home(tmp_path_factory):
 def study(home):
     flows = {"DeepWeightFlow": {"steps": 4}}
     whole = Part(vary(base("smoke"), CHANGES), VARIANTS, (0, 1), networks=4, flows=flows, epochs=1)
-    other = Part(vary(base("smoke"), CHANGES | {"name": "other", "collect.runs": 3}), {"ours": OURS}, (0,), networks=3)
+    other = Part(
+        vary(base("smoke"), CHANGES | {"name": "other", "collect.runs": 3, "model.permutation_states": 3}),
+        {"ours": OURS},
+        (0,),
+        networks=3,
+    )
     return Study({"whole": whole, "other": other}, "smoke", device="cpu")
 
 
