@@ -22,7 +22,7 @@ class InputError(ValueError):
 
 
 def warn(message: str) -> None:
-    """Warn at the line of the caller's own that led here, whatever of this library, PyTorch, decorators lies between."""
+    """Warn at the line of the caller's own that led here, past this library, PyTorch and decorators."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("rpglib", "torch", "contextlib"):
         frame, level = frame.f_back, level + 1
