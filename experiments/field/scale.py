@@ -172,7 +172,7 @@ def _step(method: Method, name: str) -> int:
         (told.build().state_dict() for _ in range(2)), architecture=told, runs=[0, 1], accuracies=None
     )
     if method.generator in RPGS:
-        config = RPGS[method.generator]
+        config = replace(RPGS[method.generator], permutation_states=len(zoo))
         model = RPG(config, ParameterTokenizer.fit(zoo, config.token_size))
         with tempfile.TemporaryDirectory() as folder:
             # Both networks in one step, and numbers of four bytes, as the other methods have them.

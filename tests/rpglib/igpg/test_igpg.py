@@ -315,7 +315,7 @@ def test_instructions_are_told_apart_by_architecture_run_and_data_set():
 
 
 def test_a_text_encoder_that_is_not_at_hand_is_refused_with_the_remedy(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at its import
     with pytest.raises(InputError, match="leave text at 'ngrams'"):
         prefix.text_features(["a network"], "nobody/no-such-encoder", 8)
 
