@@ -7,7 +7,7 @@ import pytest
 
 from experiments import profiles
 from experiments.tasks import asked, tables
-from experiments.tasks.asked import ASKED, VARIANTS, Variant
+from experiments.tasks.asked import ASKED, HYPERNETWORK, VARIANTS, Variant
 from rpglib.errors import InputError
 from rpglib.tasks import split_tasks
 
@@ -22,6 +22,7 @@ def numbers(home):
 def test_a_held_out_task_is_never_asked_unless_the_variant_says_so(home, monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(asked, "fit", lambda *arguments, behaviour, **options: given.update(it=behaviour) or 1 / 0)
+    monkeypatch.setattr(asked, "fit_hypernetwork", lambda *arguments: given.update(it=arguments[4]) or 1 / 0)
     for variant in VARIANTS.values():
         with pytest.raises(ZeroDivisionError):
             asked.Asked(SMOKE, "smoke", 1, variant, device="cpu").compute(tmp_path)
@@ -30,15 +31,19 @@ def test_a_held_out_task_is_never_asked_unless_the_variant_says_so(home, monkeyp
     assert sum(variant.all_tasks for variant in VARIANTS.values()) == 1
 
 
-def test_every_variant_is_recorded_for_every_split_and_read_again(numbers):
+def test_every_variant_is_recorded_for_every_split_and_read_again(numbers, monkeypatch):
     assert numbers["variants"].keys() == VARIANTS.keys() and numbers["curve"].keys() == {"8"}
     for found in numbers["variants"].values():
         assert [one["split"] for one in found] == [0, 1]
         assert all(len(one["accuracy"]["accuracies"]) == one["unseen_tasks"] for one in found)
-    assert numbers["curve"]["8"]["seen_tasks"] == 8
+    assert {name: one["seen_tasks"] for name, one in numbers["curve"]["8"].items()} == {ASKED: 8, HYPERNETWORK: 8}
     assert asked.asked(SMOKE, "smoke", fresh=False) == numbers
     with pytest.raises(InputError, match="other settings"):
         asked.asked(replace(SMOKE, sampling_steps=7), "smoke", fresh=False)
+    for name, value in {"WEIGHT": 1.0, "VARIANTS": VARIANTS | {ASKED: Variant(reconstruction=1.0)}}.items():
+        with monkeypatch.context() as patch, pytest.raises(InputError, match="other settings"):
+            patch.setattr(asked, name, value)
+            asked.asked(SMOKE, "smoke", fresh=False)
 
 
 def test_other_variants_are_other_jobs():
