@@ -138,14 +138,18 @@ def read_bundle(folder: Path, head: str, read: Callable[[Bundle], Found]) -> Fou
 
     Raises `InputError` for a head that is absent, damaged or changed since it was written.
     """
-    failed = None
+    failed, times = None, 0
     while True:
-        version = _version(folder / head)
+        version, most = _version(folder / head), 2
         try:
-            found = read(_opened(folder, head, read_bytes(folder / head)))
+            bundle = _opened(folder, head, read_bytes(folder / head))
+            if bundle.digest is not None and bundle.waiting.is_dir():
+                most = len(bundle.files) + 2
+            found = read(bundle)
         except (InputError, OSError):
-            # Once more with the same head, too: between finding a file and opening it, it may have moved.
-            if version == failed == _version(folder / head):
+            # Again with the same head, too: between finding a file and opening it, it may have moved, each file once.
+            times = times + 1 if version == failed else 1
+            if times >= most and version == _version(folder / head):
                 raise
             failed = version
         else:

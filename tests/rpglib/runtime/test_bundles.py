@@ -176,6 +176,25 @@ def test_a_head_that_names_other_files_reaches_none_of_them(tmp_path):
     assert (tmp_path / "secret").read_text() == "1" and load(tmp_path / "x")[0] == 2
 
 
+def test_files_that_move_one_by_one_while_they_are_read_are_found(tmp_path, monkeypatch):
+    """A reader finds each file where it waits, and opens it where it no longer is."""
+    monkeypatch.setattr(bundles, "_settle", lambda bundle: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundles.shutil, "rmtree", lambda path, **options: None)
+        save(tmp_path, 1)
+    (waiting,) = tmp_path.glob(f"{bundles.WAITING}*")
+    found = bundles.Bundle.file
+
+    def moved(bundle, name):
+        path = found(bundle, name)
+        if path.parent == waiting:
+            path.rename(tmp_path / name)
+        return path
+
+    monkeypatch.setattr(bundles.Bundle, "file", moved)
+    assert load(tmp_path)[0] == 1
+
+
 def test_readers_and_writers_at_once_see_one_save_each(tmp_path):
     save(tmp_path, 0)
     running = []
