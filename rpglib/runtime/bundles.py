@@ -44,6 +44,11 @@ class Bundle:
         """Where files are that have not moved to their places."""
         return self.folder / f"{WAITING}{self.digest[:16]}"
 
+    @property
+    def settling(self) -> bool:
+        """Whether some files have yet to move to their places."""
+        return self.digest is not None and self.waiting.is_dir()
+
     def file(self, name: str) -> Path:
         """Where a file of the bundle lies; `InputError` unless it is the one that was written with the head."""
         if self.digest is None:
@@ -126,7 +131,7 @@ def _replace(folder: Path, head: str, fields: dict, write: Callable[[Path], None
 
 def _settle(bundle: Bundle) -> None:
     """Move what still waits to where it belongs."""
-    if bundle.digest is not None and bundle.waiting.is_dir():
+    if bundle.settling:
         for path in bundle.waiting.iterdir():
             os.replace(path, bundle.folder / path.name)
         flush_folder(bundle.folder)
@@ -143,7 +148,7 @@ def read_bundle(folder: Path, head: str, read: Callable[[Bundle], Found]) -> Fou
         version, most = _version(folder / head), 2
         try:
             bundle = _opened(folder, head, read_bytes(folder / head))
-            if bundle.digest is not None and bundle.waiting.is_dir():
+            if bundle.settling:
                 most = len(bundle.files) + 2
             found = read(bundle)
         except (InputError, OSError):
