@@ -21,7 +21,7 @@ from rpglib.analysis.similarity import mean_iou
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
-from rpglib.runtime.state_dicts import STATISTICS, Checkpoint, unflatten
+from rpglib.runtime.state_dicts import Checkpoint, is_statistic, unflatten
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.zoo.images import Images, Split, take
 from rpglib.zoo.store import Zoo
@@ -133,7 +133,7 @@ def _loo(zoo: Zoo) -> Tensor:
 
 def learned(network: Checkpoint) -> dict[str, Tensor]:
     """The parameters of a network: neither BatchNorm's statistics nor its counter."""
-    return {name: x for name, x in network.items() if x.is_floating_point() and not name.endswith(STATISTICS)}
+    return {name: x for name, x in network.items() if x.is_floating_point() and not is_statistic(name)}
 
 
 def points(networks: Iterable[Checkpoint]) -> Tensor:

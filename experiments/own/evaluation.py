@@ -1,6 +1,7 @@
 """What says how good a network is: a function of the caller's own, or a timm model and a folder of images."""
 
 import importlib
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,14 @@ class Evaluation:
 
     name: str
     ask: Callable[[dict[str, Tensor]], object]
+
+    @property
+    def code(self) -> str:
+        """The source of what is asked, so that an edited function is asked anew; empty where there is none."""
+        try:
+            return inspect.getsource(self.ask)
+        except (OSError, TypeError):
+            return ""
 
     def __call__(self, network: dict[str, Tensor]) -> float:
         """A number, the higher the better: of truth values, how many are true, in percent."""

@@ -14,7 +14,7 @@ from rpglib.analysis.connectivity import between
 from rpglib.analysis.perturbation import noised
 from rpglib.analysis.similarity import mean_iou
 from rpglib.runtime.randomness import stream
-from rpglib.runtime.state_dicts import STATISTICS, Checkpoint, plain
+from rpglib.runtime.state_dicts import Checkpoint, is_statistic, plain
 from rpglib.zoo.description import Description, mean_network
 from rpglib.zoo.store import Zoo
 
@@ -26,7 +26,7 @@ Networks = list[dict[str, Tensor]]
 
 def learned(zoo: Zoo) -> list[str]:
     """The names of the floating-point tensors that are no statistics of BatchNorm's."""
-    return [name for name, x in zoo[0].items() if x.is_floating_point() and x.numel() and not name.endswith(STATISTICS)]
+    return [name for name, x in zoo[0].items() if x.is_floating_point() and x.numel() and not is_statistic(name)]
 
 
 def distances(networks: Sequence[Checkpoint], zoo: Zoo) -> Tensor:

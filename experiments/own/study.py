@@ -3,8 +3,7 @@
 import dataclasses
 import glob
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,7 +120,7 @@ class Study:
         if not self.demonstration:
             return
         zoo = pipeline.obtain_zoo(self.recipe, self.profile, pipeline.images_of("digits"))
-        shutil.rmtree(self.source, ignore_errors=True)
+        _remove(Path(self.source).glob("run_*.safetensors"))
         for i in range(len(zoo)):
             save_tensors(Path(self.source) / f"run_{i}.safetensors", zoo[i])
 
@@ -137,7 +136,8 @@ class Study:
             files = [[MANIFEST, [version(Path(self.source) / MANIFEST)]]]
         else:
             files = [[x.label, [version(path) for path in x.files]] for x in find(self.source)]
-        return own | {"files": key(plain(files))}
+        code = "" if self.evaluation is None else self.evaluation.code
+        return own | {"files": key(plain(files)), "training_steps": self.training_steps, "evaluation": key(code)}
 
     def result(self, compute: Callable[[], dict]) -> dict:
         """The numbers: those that are kept, or what `compute` finds, which is then kept.
@@ -153,7 +153,7 @@ class Study:
             if isinstance(found, dict) and found.get("config") == plain(self.config):
                 return found["numbers"]
         if self.fresh:
-            shutil.rmtree(self.folder / "training", ignore_errors=True)
+            _remove((self.folder / "training").glob("training*.pt"))
         self.prepare()
         numbers = plain(compute(), "the result")
         if not self.demonstration:
@@ -276,6 +276,12 @@ class Study:
             raise InputError("parameter hub needs a token of the hub in HF_TOKEN; set it, or leave hub empty")
         model = RPG.from_pretrained(self.generator_folder)
         return f"pushed to {model.push_to_hub(hub, card=self.card(model, numbers, hub))}"
+
+
+def _remove(files: Iterable[Path]) -> None:
+    # One by one: the folder may be the user's, and hold other things.
+    for path in files:
+        path.unlink()
 
 
 def _shown(folder: Path) -> str:

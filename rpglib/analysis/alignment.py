@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rpglib.analysis.accuracy import load
 from rpglib.errors import InputError
 from rpglib.runtime.arguments import takes, whole
-from rpglib.runtime.state_dicts import STATISTICS, tied
+from rpglib.runtime.state_dicts import is_statistic, tied
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Identity)
 SPATIAL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -156,7 +156,7 @@ def _match(reference: Mapping[str, Tensor], state: dict[str, Tensor], layer: Hid
     likeness = sum(
         axis.rows(reference[axis.name], layer.units) @ axis.rows(state[axis.name], layer.units).T
         for axis in axes
-        if not axis.name.endswith(STATISTICS)
+        if not is_statistic(axis.name)
     )
     order = torch.from_numpy(linear_sum_assignment(likeness.cpu().numpy(), maximize=True)[1])
     gain = likeness.gather(1, order.to(likeness.device)[:, None]).sum() - likeness.trace()
@@ -174,7 +174,7 @@ def _reorder(state: dict[str, Tensor], layer: HiddenLayer, order: Tensor) -> Non
 
 def _likeness(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """The inner product of all parameters; norms do not change with the order, so the larger, the nearer."""
-    return sum((x.double() * b[name]).sum().item() for name, x in a.items() if not name.endswith(STATISTICS))
+    return sum((x.double() * b[name]).sum().item() for name, x in a.items() if not is_statistic(name))
 
 
 def _vectors(name: str, layer: nn.Module) -> list[Axis]:

@@ -17,7 +17,7 @@ from rpglib.errors import InputError
 from rpglib.runtime.arguments import module as a_module
 from rpglib.runtime.arguments import network as a_network
 from rpglib.runtime.arguments import number, of, takes, tensor, whole
-from rpglib.runtime.state_dicts import STATISTICS, check_alike
+from rpglib.runtime.state_dicts import COUNTER, STATISTICS, check_alike
 
 
 @takes(a=of(Mapping), b=of(Mapping), weight=number(-1e30, 1e30))
@@ -52,7 +52,8 @@ def recalibrated(
         raise InputError("BatchNorm statistics cannot be measured without images; give at least one")
     module = copy.deepcopy(module).eval()
     load(module, network)
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    layers = [layer for layer in norms if layer.running_mean is not None]
     if not layers:
         return dict(network)
     for layer in layers:
@@ -63,8 +64,8 @@ def recalibrated(
         answered(module, batch)
     measured = module.state_dict()
     # The network's own numbers as they came: the module computes in fp32, whatever type they have.
-    own = (*STATISTICS, "num_batches_tracked")
-    return {name: measured[name].to(x.dtype) if name.endswith(own) else x for name, x in network.items()}
+    own = (*STATISTICS, COUNTER)
+    return {name: measured[name].to(x.dtype) if name.rpartition(".")[2] in own else x for name, x in network.items()}
 
 
 @takes(module=a_module, images=tensor("n+ ..."), labels=tensor("n", "whole"), points=whole(most=2**20))

@@ -13,7 +13,7 @@ from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import each, flag, number, of, takes, tensor, whole
 from rpglib.runtime.arguments import network as a_network
 from rpglib.runtime.randomness import stream
-from rpglib.runtime.state_dicts import STATISTICS, check_alike
+from rpglib.runtime.state_dicts import check_alike, is_statistic, tied
 
 MOST = 2**20
 """Networks in one call."""
@@ -23,7 +23,8 @@ MOST = 2**20
 def noised(
     network: Mapping[str, Tensor], sigma: float, seed: int, relative: bool = False, number: int = 0
 ) -> dict[str, Tensor]:
-    """Return the network with Gaussian noise on its parameters; BatchNorm statistics and integers stay.
+    """Return the network with Gaussian noise on its parameters; BatchNorm statistics and integers stay,
+    tied tensors stay tied.
 
     sigma: the noise's standard deviation (Zeng et al.), or, where `relative`, its ratio to the standard deviation of
     the tensor, as in RPG's released evaluator. (The RPG paper leaves open which: "Gaussian noise with weights of 0.01,
@@ -31,12 +32,12 @@ def noised(
     noisy networks of one seed.
     """
     generator = _generator(seed, "noise", number)
-    result = dict(network)
+    result, aliases = dict(network), tied(network)
     for name, x in network.items():
-        if x.is_floating_point() and not name.endswith(STATISTICS):
+        if x.is_floating_point() and not is_statistic(name) and name not in aliases:
             noise = sigma * torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
             result[name] = x + noise * _std(x) if relative else x + noise
-    return result
+    return result | {name: result[source] for name, source in aliases.items()}
 
 
 @takes(weights=tensor("N P", "float"), count=whole(), n=whole(0, MOST), seed=whole())

@@ -1,5 +1,7 @@
 """The model card of a generator: what it writes, how to load it, and what it is not; YAML on top, as on the hub."""
 
+from pathlib import Path
+
 _FRONT = """\
 ---
 license: {licence}
@@ -15,6 +17,14 @@ tags:
 def front(licence: str = "mit") -> str:
     """What the hub reads of a card."""
     return _FRONT.format(licence=licence)
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a model card of this library."""
+    try:
+        return "\nlibrary_name: rpglib\n" in path.read_text(encoding="utf-8").partition("\n---")[0]
+    except (OSError, ValueError):
+        return False
 
 
 def card(name: str, facts: str, numbers: str = "", licence: str = "mit", asked: str = "") -> str:

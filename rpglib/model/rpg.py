@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from rpglib.errors import InputError, choice, shown, whole_number
 from rpglib.model.card import card as model_card
+from rpglib.model.card import is_card
 from rpglib.model.config import RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
@@ -478,6 +479,8 @@ class RPG(nn.Module):
         if text is not None:
             with atomic(folder / CARD) as part:
                 part.write_bytes(text)
+        elif is_card(folder / CARD):  # of the generator that this one replaces
+            (folder / CARD).unlink()
         return digest
 
     @takes(card=of(str), private=flag)
@@ -531,6 +534,8 @@ class RPG(nn.Module):
         """
         folder = _path(path)
         if not folder.is_dir():
+            if folder.is_file():
+                raise InputError(f"{path} is a file; give the folder that save_pretrained wrote")
             if str(path).count("/") != 1 or str(path).startswith((".", "/")):
                 raise InputError(f"{path} is no folder with a generator; train one, or give a hub name 'owner/name'")
             # Only a name on the hub needs this library, whose import takes as long as reading a small generator.
@@ -589,7 +594,7 @@ class RPG(nn.Module):
 
 
 def _path(path: str | Path) -> Path:
-    if not isinstance(path, str | PathLike) or "\0" in str(path):
+    if not isinstance(path, str | PathLike) or "\0" in str(path) or path == "":
         raise InputError(f"a generator is kept in a folder; give its path as text or a Path, not {str(path)!r:.100}")
     return Path(path)
 

@@ -161,7 +161,7 @@ def function(name: str, value, sizes):
 
 
 def path(name: str, value, sizes):
-    if not isinstance(value, str | PathLike) or "\0" in str(value):
+    if not isinstance(value, str | PathLike) or "\0" in str(value) or value == "":
         raise InputError(f"{name} takes a path, as text or a Path, not {shown(value)}")
     return value
 

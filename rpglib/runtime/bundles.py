@@ -104,8 +104,11 @@ def write_bundle(folder: str | Path, head: str, fields: dict, write: Callable[[P
 
 def _replace(folder: Path, head: str, fields: dict, write: Callable[[Path], None]) -> str:
     tidy(folder)
+    old = {}
     with suppress(InputError):  # there is none yet, or a damaged one
-        _settle(_opened(folder, head, read_bytes(folder / head)))
+        before = _opened(folder, head, read_bytes(folder / head))
+        _settle(before)
+        old = before.files
     part = part_of(folder / "new")
     try:
         part.mkdir()
@@ -126,6 +129,11 @@ def _replace(folder: Path, head: str, fields: dict, write: Callable[[Path], None
     _settle(new)
     for left in folder.glob(f"{WAITING}*"):
         shutil.rmtree(left, ignore_errors=True)
+    for name in old.keys() - files.keys():
+        with suppress(OSError):
+            # A head may come from others: what lies elsewhere, or was written since, is none of the old files.
+            if Path(name).name == name and sha256(folder / name) == old[name]:
+                (folder / name).unlink()
     return new.digest
 
 

@@ -11,7 +11,7 @@ from rpglib.errors import InputError
 Checkpoint = Mapping[str, Tensor]
 
 STATISTICS = ("running_mean", "running_var")
-"""How the names of tensors end that BatchNorm measures rather than learns."""
+"""What tensors are called that BatchNorm measures rather than learns, after the name of their layer."""
 
 COUNTER = "num_batches_tracked"
 """How the names of BatchNorm's counters end: of the batches seen in training, which no answer depends on."""
@@ -22,6 +22,16 @@ STORED = (
     *(torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz, torch.float8_e8m0fnu),
 )
 """The types that PyTorch computes with and safetensors files hold: one real number, whole number or bit a value."""
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a tensor of this name is measured by BatchNorm."""
+    return name.rpartition(".")[2] in STATISTICS
+
+
+def is_variance(name: str) -> bool:
+    """Whether a tensor of this name is BatchNorm's variance, which is above zero."""
+    return name.rpartition(".")[2] == STATISTICS[1]
 
 
 def check_state_dict(checkpoint: Checkpoint, what: str) -> None:

@@ -20,7 +20,7 @@ from rpglib.errors import InputError, choice, shown
 from rpglib.runtime.arguments import each, of, takes, whole
 from rpglib.runtime.bundles import Bundle
 from rpglib.runtime.hardware import fp32
-from rpglib.runtime.state_dicts import tied
+from rpglib.runtime.state_dicts import is_variance, tied
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.tokenizer.layout import Layer
 from rpglib.zoo.architectures import Architecture
@@ -231,7 +231,7 @@ def unseen(architecture: Architecture, images: str, known: Sequence[Layout]) -> 
     for name, x in state.items():
         if name not in aliases:
             if x.is_floating_point() and x.numel():
-                layers.append(Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var")))
+                layers.append(Layer(name, tuple(x.shape), x.dtype, log=is_variance(name)))
             else:
                 constants[name] = x
     own = [(layer.name, kind_of(layer)) for layer in layers]

@@ -19,7 +19,7 @@ from rpglib.errors import InputError, choice
 from rpglib.runtime.arguments import dense, flag, takes
 from rpglib.runtime.arguments import path as a_path
 from rpglib.runtime.files import save_tensors
-from rpglib.runtime.state_dicts import COUNTER, Checkpoint, check_state_dict, plain, same, tied
+from rpglib.runtime.state_dicts import COUNTER, Checkpoint, check_state_dict, is_variance, plain, same, tied
 from rpglib.tokenizer.layout import LOG_OFFSET, SLICINGS, Layer, lay_out
 from rpglib.tokenizer.statistics import (
     CARRIED,
@@ -139,7 +139,7 @@ class ParameterTokenizer:
         check_state_dict(first, "checkpoint 0")
         aliases = tied(first)
         layers = [
-            Layer(name, tuple(x.shape), x.dtype, log=name.endswith("running_var"))
+            Layer(name, tuple(x.shape), x.dtype, log=is_variance(name))
             for name, x in first.items()
             if x.is_floating_point() and x.numel() and name not in aliases
         ]

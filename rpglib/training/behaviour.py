@@ -8,7 +8,9 @@ Shapes: N networks of a step, P permutation states, B images of a step, C classe
 one network is for: its conditions, or the bits of its task.
 """
 
+import copy
 import hashlib
+import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import function, number, of, takes, tensor, whole
 from rpglib.runtime.arguments import module as a_module
 from rpglib.runtime.randomness import stream
+from rpglib.runtime.state_dicts import digest
 from rpglib.tasks import check_tasks
 from rpglib.tasks.conditions import check_conditions, random_conditions
 from rpglib.training.batches import dropped
@@ -46,6 +49,8 @@ class Behaviour:
     learn nothing from the weights of the zoo.
     """
 
+    weight, networks, mixture, reconstruction = 1.0, 8, 2, 1.0  # of a subclass that does not call __init__
+
     @takes(weight=number(0), networks=whole(1, MOST_NETWORKS), mixture=whole(1), reconstruction=number(0))
     def __init__(self, weight: float = 1.0, networks: int = 8, mixture: int = 2, reconstruction: float = 1.0):
         self.weight, self.networks, self.mixture, self.reconstruction = weight, networks, mixture, reconstruction
@@ -56,7 +61,7 @@ class Behaviour:
         rows: conditions (N, C) float32 or tasks (N, bits) int64; not given where the generator has neither. What is
         random must come from `generator`, on the CPU, or a resumed training would not end as an unbroken one.
         """
-        raise NotImplementedError("a behaviour needs a __call__(networks, generator) that returns its loss")
+        raise NotImplementedError
 
     def conditions(self, n: int, generator: torch.Generator) -> Tensor | None:
         """What the networks of a step are for: conditions (n, C), or tasks (n, bits); everything is drawn from here.
@@ -67,9 +72,16 @@ class Behaviour:
         return None
 
     def facts(self) -> dict:
-        """JSON values that tell this behaviour from others: a training goes on only with the same."""
-        own = {"weight": self.weight, "networks": self.networks, "mixture": self.mixture}
-        return {"behaviour": type(self).__qualname__, "reconstruction": self.reconstruction, **own}
+        """JSON values that tell this behaviour from others: a training goes on only with the same.
+
+        They are the numbers, texts and tensors that it holds, and the code of classes outside of this library. Whatever
+        else its loss depends on, a subclass adds.
+        """
+        names = ("weight", "networks", "mixture", "reconstruction")
+        held = {name: getattr(self, name) for name in names} | vars(self)
+        plain_ones = {name: x for name, x in held.items() if isinstance(x, bool | int | float | str | None)}
+        tensors = {name: digest({name: x}) for name, x in held.items() if isinstance(x, Tensor)}
+        return {"behaviour": type(self).__qualname__, "code": _code(type(self)), **plain_ones, **tensors}
 
 
 class ClassificationBehaviour(Behaviour):
@@ -135,7 +147,7 @@ class ClassificationBehaviour(Behaviour):
             raise InputError("the images of a behaviour hold NaN or infinity; leave those images out")
         self.images, self.labels, self.architecture = images.images.float(), images.labels.long(), architecture
         with torch.random.fork_rng(devices=[]):
-            self.module = with_gradient(architecture.build().eval().requires_grad_(False))
+            self.module = with_gradient(architecture.build().requires_grad_(False))
         self.shapes = {name: tuple(x.shape) for name, x in self.module.state_dict().items()}
 
     def __call__(self, networks: dict[str, Tensor], generator: torch.Generator, rows: Tensor | None = None) -> Tensor:
@@ -216,12 +228,9 @@ class ClassificationBehaviour(Behaviour):
         return found, answers
 
     def facts(self) -> dict:
-        data = hashlib.sha256(self.images.numpy().tobytes() + self.labels.numpy().tobytes()).hexdigest()[:16]
-        own = {"disagreement": self.disagreement, "joint_errors": self.joint_errors}
-        own |= {"noise": self.noise, "batch_size": self.batch_size}
         # The name of a plain function says more than its place in memory, which is another one in every process.
-        own["augment"] = getattr(self.augment, "__qualname__", repr(self.augment))
-        return super().facts() | own | {"images": data, "architecture": self.architecture.to_dict()}
+        augment = getattr(self.augment, "__qualname__", repr(self.augment))
+        return super().facts() | {"augment": augment, "architecture": self.architecture.to_dict()}
 
 
 class TaskBehaviour(ClassificationBehaviour):
@@ -249,13 +258,23 @@ class TaskBehaviour(ClassificationBehaviour):
     def see(self, images: Tensor, labels: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return images, rows.gather(1, labels)
 
-    def facts(self) -> dict:
-        return super().facts() | {"tasks": hashlib.sha256(self.tasks.numpy().tobytes()).hexdigest()[:16]}
+
+def _code(kind: type) -> str:
+    """A fingerprint of a class and those it inherits from, this library's own aside; empty where none can be read."""
+    library, found = __name__.partition(".")[0], hashlib.sha256()
+    for one in kind.__mro__[:-1]:
+        if one.__module__.partition(".")[0] != library:
+            try:
+                found.update(inspect.getsource(one).encode())
+            except (OSError, TypeError):  # written at a prompt, or generated
+                return ""
+    return found.hexdigest()[:16]
 
 
 @takes(module=a_module)
 def with_gradient(module: nn.Module) -> nn.Module:
-    """The module, in evaluation mode, with BatchNorm computed so that its running statistics have a gradient."""
+    """A copy in evaluation mode whose BatchNorm is computed so that its running statistics have a gradient."""
+    module = copy.deepcopy(module).eval()
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None:
             if type(layer) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
@@ -333,9 +352,15 @@ def random_mixtures(n: int, states: int, count: int, generator: torch.Generator)
 def _check_fits(model: RPG, behaviour: Behaviour, diffusion: bool) -> None:
     """Raise `InputError` where a generator cannot be asked for such networks."""
     config = model.config
+    if type(behaviour).__call__ is Behaviour.__call__:
+        raise InputError(f"{type(behaviour).__name__} says no loss; give it a __call__(networks, generator)")
     if not config.prototype_skip:
         raise InputError("a behaviour needs a generator with prototype_skip=True, whose networks have a gradient")
     rows = _rows(behaviour, config, torch.Generator().manual_seed(0))
+    if rows is not None and not _takes_three(behaviour):
+        raise InputError(
+            f"{type(behaviour).__name__} is not told what networks are for; write __call__(networks, generator, rows)"
+        )
     if config.permutation_states < behaviour.mixture and (rows is None or config.permutation_states):
         raise InputError(
             f"a behaviour that mixes {behaviour.mixture} permutation states needs as many, the generator has "
@@ -345,6 +370,14 @@ def _check_fits(model: RPG, behaviour: Behaviour, diffusion: bool) -> None:
         raise InputError(
             "a denoiser learns from the zoo alone; with reconstruction=0.0 set TrainConfig.diffusion=False"
         )
+
+
+def _takes_three(behaviour: Behaviour) -> bool:
+    try:
+        inspect.signature(behaviour).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _rows(behaviour: Behaviour, config: RPGConfig, generator: torch.Generator) -> Tensor | None:

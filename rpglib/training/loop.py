@@ -5,12 +5,13 @@ Shapes: N checkpoints of the zoo, L tokens, D token size.
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rpglib.errors import InputError, check_types, choice, warn, whole_number
+from rpglib.errors import InputError, check_types, choice, shown, warn, whole_number
 from rpglib.model.rpg import RPG
 from rpglib.runtime.arguments import flag, function, number, of, path, takes, whole
 from rpglib.runtime.files import atomic, check_writable
@@ -41,8 +42,8 @@ MOST_TOGETHER = 2**20
 """Checkpoints of a step at most."""
 _CODE = sources_digest(LIBRARY)
 """Of the code that runs: what is edited later is another."""
-STATE, ASIDE = "training.pt", "training.aside.pt"
-"""A training's state in its folder, and the last one found there that was of another training."""
+STATE = "training.pt"
+"""A training's state in its folder."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ def train(
     With `folder` the state is saved there every `save_every` steps, atomically, and a later call with the same
     arguments goes on from it: every random choice depends on the seed and the step alone, so an interrupted run ends in
     the same weights as an unbroken one. What is learned takes the saved weights over, whatever `model` came with. A
-    state of other arguments, checkpoints, frozen weights or code is set aside, with a warning. Several processes need
-    one folder that all of them see.
+    state of other arguments, checkpoints, frozen weights or code is set aside, with a warning, and taken up again by a
+    call with its own. More steps are other arguments, too: a finished generator is trained further in another folder.
+    Several processes need one folder that all of them see.
     `device` "cpu" keeps the training off a GPU that is there; it is chosen otherwise by Accelerate. `on_step` is called
     after every step with its number and the model. `behaviour` adds a loss of what generated networks do, of mixtures
     of permutation states or of conditions; such a step is not captured in a CUDA graph, and not sharded.
@@ -167,8 +169,32 @@ def train(
     # Before the denoiser is frozen for this training: that one begins anew with every generator.
     fixed = {name: p for name, p in model.named_parameters() if not p.requires_grad}
     kept = digest(fixed) if folder is not None and fixed else ""
-    with frozen(None if config.diffusion else model.denoiser):
-        return _train(model, zoo, config, folder, kept, device, progress, on_step, behaviour)
+    with (
+        frozen(None if config.diffusion else model.denoiser),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        _accelerate_as_found(),
+    ):
+        try:
+            return _train(model, zoo, config, folder, kept, device, progress, on_step, behaviour)
+        finally:
+            model.eval()
+
+
+@contextmanager
+def _accelerate_as_found() -> Iterator[None]:
+    """One process' Accelerate is set up afterwards as before: the caller's own Accelerator may be another one."""
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    states = [kind._shared_state for kind in (AcceleratorState, GradientState, PartialState)]  # nothing public does it
+    before = [dict(state) for state in states]
+    try:
+        yield
+    finally:
+        if states[-1].get("num_processes") == 1:
+            for state, found in zip(states, before, strict=True):
+                state.clear()
+                state.update(found)
 
 
 def _train(
@@ -208,9 +234,6 @@ def _train(
     except ValueError as error:  # such as after an Accelerator of the caller's own with another precision
         reason = str(error).splitlines()[0]
         raise InputError(f"Accelerate is set up otherwise in this process ({reason}); train in a new one") from None
-    # With the behaviour alone nothing is learned from the zoo's weights.
-    learns = behaviour is None or behaviour.reconstruction > 0
-    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device) if learns else None
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and not accelerator.is_fsdp2:
         raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
@@ -231,6 +254,9 @@ def _train(
         if sharded:
             raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
         asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, denoises)
+    # With the behaviour alone nothing is learned from the zoo's weights.
+    learns = behaviour is None or behaviour.reconstruction > 0
+    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device) if learns else None
     optimizer = optimizer_of(learner, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
     wrapped, optimizer = accelerator.prepare(asked, optimizer)
@@ -247,6 +273,9 @@ def _train(
     identity = {}
     if file is not None:
         identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour, kept)
+        if accelerator.is_main_process:
+            _take_up(file, identity)
+        accelerator.wait_for_everyone()
     start = _resume(file, parts, result, identity)
     if not alone and len({*accelerator.gather(torch.tensor([start], device=device)).tolist()}) > 1:
         raise InputError(
@@ -326,7 +355,6 @@ def _train(
         parts["model" if averaged is None else "averaged"].copy_to(model)
     elif averaged is not None:
         model.load_state_dict(averaged.state_dict())
-    model.eval()
     return result
 
 
@@ -466,11 +494,43 @@ def _save(path: Path, state: dict) -> None:
             raise OSError(str(error).splitlines()[0]) from error
 
 
-def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict) -> int:
-    """Load the saved state into `parts` and `result`; returns the step to go on with, 0 where there is none.
+def _take_up(path: Path, identity: dict) -> None:
+    """Set aside the state of another run, which no step of this one may start from, and take back this run's own.
 
-    The state of another run, which no step of this one may start from, is set aside under the name `ASIDE`.
+    What cannot be read stays where it is.
     """
+    try:
+        found = torch.load(path, map_location="meta", weights_only=True, mmap=True)["identity"] if path.exists() else {}
+    except Exception:  # `_resume` says what is wrong
+        return
+    if found and found != identity:
+        name = _aside(path, found).name
+        os.replace(path, path.with_name(name))
+        warn(f"{path} is of a run with another {_difference(found, identity)}; it is now {name}")
+    if found != identity and (own := _aside(path, identity)).exists():
+        os.replace(own, path)
+
+
+def _aside(path: Path, identity: dict) -> Path:
+    """Where the state of that run waits while another one has its place."""
+    text = json.dumps(identity, sort_keys=True, default=repr)
+    return path.with_name(f"{path.stem}.aside-{hashlib.sha256(text.encode()).hexdigest()[:8]}{path.suffix}")
+
+
+def _difference(old: dict, new: dict) -> str:
+    """In which facts two identities differ, with both values where they are settings."""
+    found, old = [], old if isinstance(old, dict) else {}
+    for name in new:
+        a, b = old.get(name), new[name]
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += [f"{name}.{k} ({shown(a.get(k))} -> {shown(b[k])})" for k in b if a.get(k) != b[k]]
+        elif a != b:
+            found.append(name)
+    return ", ".join(found)
+
+
+def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict) -> int:
+    """Load the saved state into `parts` and `result`; returns the step to go on with, 0 where there is none."""
     if path is None or not path.exists():
         return 0
     try:
@@ -479,17 +539,12 @@ def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict)
             if broken := archive.testzip():
                 raise ValueError(f"{broken} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["identity"]
-    except FileNotFoundError:  # another process of this training set it aside
-        return 0
     except Exception as error:  # torch reports a broken file in several unrelated types
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"cannot read {path} ({reason}); delete it to start again") from None
-    if found != identity:
-        differs = sorted(name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name])
-        with suppress(FileNotFoundError):  # another process of this training did it
-            os.replace(path, path.with_name(ASIDE))
-        warn(f"{path} is of a run with another {', '.join(differs)}; it is now {ASIDE}")
+    if not isinstance(state, dict) or "identity" not in state:
+        raise InputError(f"{path} is no state of a training; give another folder, or move the file away")
+    if state["identity"] != identity:  # in a folder of this process alone
         return 0
     for name, part in parts.items():
         part.load_state_dict(state[name])

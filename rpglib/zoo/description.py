@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rpglib.errors import InputError, shown
 from rpglib.runtime.arguments import function, of, takes
-from rpglib.runtime.state_dicts import COUNTER, STATISTICS, Checkpoint, plain, tied
+from rpglib.runtime.state_dicts import COUNTER, Checkpoint, is_statistic, plain, tied
 from rpglib.zoo.store import Zoo
 
 COMPARED = 2**27
@@ -115,7 +115,7 @@ def describe(zoo: Zoo, evaluate: Callable[[dict[str, Tensor]], float] | None = N
     first, n = zoo[0], len(zoo)
     aliases = tied(first)
     floats = [name for name, x in first.items() if x.is_floating_point() and x.numel() and name not in aliases]
-    learned = [name for name in floats if not name.endswith(STATISTICS)]
+    learned = [name for name in floats if not is_statistic(name)]
     columns = _columns({name: first[name].numel() for name in learned}, n)
     compared = {name: torch.empty(n, len(where)) for name, where in columns.items()}
     sums = {name: _Sums(plain(x).flatten()) for name, x in first.items() if name not in aliases}
@@ -172,7 +172,7 @@ class _Sums:
     def see(self, x: Tensor) -> None:
         self.n += 1
         # As bytes: not every type of 8 bits knows how to be compared.
-        self.varies |= (x.view(torch.uint8) != self.first.view(torch.uint8)).view(len(x), -1).any(1)
+        self.varies |= (x.view(torch.uint8) != self.first.view(torch.uint8)).view(len(x), x.itemsize).any(1)
         if x.is_floating_point():
             values = x.double()
             values = values.where(values.isfinite(), 0.0)
@@ -198,7 +198,7 @@ def _facts(name: str, x: Tensor, sums: _Sums, source: str | None) -> TensorFacts
     elif not x.is_floating_point():
         kind = "whole numbers"
     else:
-        kind = "statistic" if name.endswith(STATISTICS) else "parameter"
+        kind = "statistic" if is_statistic(name) else "parameter"
     deviation = sums.deviation / sums.n if x.is_floating_point() and x.numel() > 1 else math.nan
     spread = sums.spread if x.is_floating_point() else math.nan
     return TensorFacts(name, tuple(x.shape), x.dtype, kind, varies, deviation, spread)

@@ -3,7 +3,9 @@
 Nothing in a file is executed: pickles are read by `torch.load` with `weights_only=True` alone.
 """
 
+import functools
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,7 +39,9 @@ def load(path: Path):
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in sorted(file.keys(), key=natural)}
         # Files of before PyTorch 1.6 cannot be mapped.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickles that torch did not write, which it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip")
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read ({_line(error)}); copy or save it again") from None
     except Exception as error:  # torch reports a broken file in several unrelated types
@@ -46,6 +50,8 @@ def load(path: Path):
                 f"{path} holds an object of type {named[1]}, whose code would have to be run; where you trust it, open "
                 "it yourself and save its state dict alone"
             ) from None
+        if kind == "pickle":
+            raise InputError(f"{path} is damaged, or no pickle of torch.save; save its state dict by that") from None
         raise InputError(f"{path} is damaged, or holds more than tensors ({_line(error)}); save it again") from None
 
 
@@ -76,6 +82,7 @@ def _zip_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+        broken = _broken(path, version(path))
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({_line(error)}); copy or save it again") from None
     if any(name.endswith("/constants.pkl") for name in names):
@@ -84,7 +91,21 @@ def _zip_kind(path: Path) -> str:
         )
     if not any(name.endswith("/data.pkl") for name in names):
         raise InputError(f"{path} is an archive, but not of torch.save; give the weights in it")
+    if broken:
+        raise InputError(
+            f"{path} is damaged ({broken} is not what its checksum says); copy it again, or save it with checksums"
+        )
     return "zip"
+
+
+@functools.lru_cache(4096)
+def _broken(path: Path, _: tuple) -> str | None:
+    """The first record of an archive that is not as it was written; torch writes checksums, but does not compare them.
+
+    All of a file is read, once for a version of it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def version(path: Path) -> tuple:

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rpglib.errors import InputError, shown
+from rpglib.runtime.bundles import DIGEST, FILES
 from rpglib.runtime.files import read_json
 from rpglib.zoo.files import SHOWN, SUFFIXES, natural
 
@@ -25,6 +26,11 @@ MODEL_FILES = (
 )
 """The weights beside a config.json; of several the libraries that write them load the first."""
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+BESIDE = re.compile(
+    r"(model|pytorch_model|diffusion_pytorch_model|open_clip_(pytorch_)?model|adapter_model)[.-]"
+    r"|(optimizer|scheduler|scaler|rng_state|training_args|random_states)\b|rng_state_"
+)
+"""What else libraries keep beside the weights of one network: other forms of them, shards, and a training's state."""
 HUB_NAME = re.compile(r"(datasets/)?[A-Za-z0-9][\w.-]*/[\w.-]+")
 WANTED = (["*.json", "*.csv", "*.parquet", "*.safetensors"], [f"*{suffix}" for suffix in SUFFIXES])
 """What is fetched of a repository: safe files, and others where there are none of those."""
@@ -182,10 +188,16 @@ def _folder(folder: Path, root: Path, depth: int) -> Iterator[Found]:
     entries = sorted((e for e in folder.iterdir() if not e.name.startswith(".")), key=lambda e: natural(e.name))
     names = {e.name for e in entries if e.is_file()}
     if "adapter_config.json" in names:
-        yield _one_of(folder, names, ADAPTER_FILES, root, "a PEFT adapter")
+        found = _one_of(folder, names, ADAPTER_FILES, root, "a PEFT adapter")
+        _check_alone(folder, entries, found, root)
+        yield found
         return
     if "config.json" in names and names & {*MODEL_FILES}:
-        yield _one_of(folder, names, MODEL_FILES, root, "a model folder")
+        if is_generator(folder):
+            raise InputError(f"{folder} holds a generator, no networks; RPG.from_pretrained reads it")
+        found = _one_of(folder, names, MODEL_FILES, root, "a model folder")
+        _check_alone(folder, entries, found, root)
+        yield found
         return
     if "params.json" in names and any(e.name.startswith("checkpoint_") for e in entries):
         yield from _model_of_a_zoo(folder, entries, root)
@@ -209,6 +221,24 @@ def _folder(folder: Path, root: Path, depth: int) -> Iterator[Found]:
         )
     yield from (Found(_label(e, root), _words(e), {e: None}, folder=folder) for e in weights)
     yield from below
+
+
+def is_generator(folder: Path) -> bool:
+    """Whether a generator was saved in this folder."""
+    said = read_json(folder / "config.json")
+    return isinstance(said, dict) and {FILES, DIGEST} <= said.keys()
+
+
+def _check_alone(folder: Path, entries: list[Path], found: Found, root: Path) -> None:
+    """Raise `InputError` where a folder of one network holds checkpoints beside it, or in folders below."""
+    other = [e for e in entries if e.is_file() and e.name.endswith(SUFFIXES) and not BESIDE.match(e.name)]
+    below = [e for e in entries if e.is_dir() and any(True for _ in _folder(e, root, MOST_NESTED))]
+    if other or below:
+        beside = (other or below)[0]
+        raise InputError(
+            f"{folder} is {found.kind} and holds other weights ({beside.name}); give a pattern of those that are "
+            f"meant, or {folder / next(iter(found.files)).name}"
+        )
 
 
 def _one_of(folder: Path, names: set[str], known: tuple[str, ...], root: Path, kind: str) -> Found:

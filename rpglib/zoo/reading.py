@@ -119,8 +119,10 @@ def selected(
         inner = {ours: inner[there] for there, ours in names.items()}
     else:
         recognised = _of_timm(found, own)
-    architecture = architecture or recognised
     chosen = _chosen(found, inner, include, exclude)
+    if architecture is not None:
+        _check_shapes(architecture, {name: tensors[place.name] for name, place in chosen.items()}, found)
+    architecture = architecture or recognised
     rest = {n: place for n, place in inner.items() if n not in chosen and isinstance(tensors[place.name], Tensor)}
     rest |= {name: Place(places[name], name) for name in counters}
     names = {name: chosen[name] for name in _order(architecture, chosen)}
@@ -168,6 +170,17 @@ def _order(architecture: Architecture | None, names: Mapping[str, Place]) -> lis
         if len(own) == len(names):
             return own
     return list(names)
+
+
+def _check_shapes(architecture: Architecture, tensors: Mapping[str, Tensor], found: Found) -> None:
+    own = shapes(architecture)
+    for name, x in tensors.items():
+        if isinstance(x, Tensor) and own.get(name) != tuple(x.shape):
+            wanted = f"{own[name]} in" if name in own else "no tensor of"
+            raise InputError(
+                f"{found.label}: {name!r} is {tuple(x.shape)}, and {wanted} {architecture.name} as it was given; give "
+                "the architecture that was trained, or none"
+            )
 
 
 def _of_timm(found: Found, tensors: Mapping) -> Architecture | None:

@@ -251,8 +251,9 @@ class Zoo:
         """Return the tensors of all or of the chosen checkpoints side by side: name -> (N, ...), all or those named."""
         known = self._facts["names"]
         if names is not None:
-            listed = isinstance(names, Iterable) and not isinstance(names, str)
-            names = list(each("names", names if listed else [[names]], "names of tensors"))
+            if isinstance(names, str) or not isinstance(names, Iterable):
+                raise InputError(f"names takes a list of names of tensors, not {shown(names)}")
+            names = list(each("names", names, "names of tensors"))
         for name in names or ():
             if not isinstance(name, str) or name not in known:
                 raise InputError(f"these checkpoints have no tensor {str(name)[:60]!r}; see zoo[0].keys()")
@@ -271,6 +272,12 @@ class Zoo:
             back = holders.argsort(stable=True).argsort()
             parts = [{name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}]
         return {name: parts[0][source] for name, source in held.items()}
+
+    @property
+    def files(self) -> set[Path]:
+        """The files of others that its checkpoints are read from; none where they were copied."""
+        lying = [shard.places for shard in self._shards if isinstance(shard, _PlacesShard)]
+        return {path.resolve() for places in lying for path in places.versions}
 
     def subset(self, indices: Sequence[int] | Tensor) -> "Zoo":
         """Return the zoo of the chosen checkpoints (indices or a boolean mask), on the same storage."""
@@ -342,6 +349,10 @@ class Zoo:
         if network.keys() != {*self._facts["names"]}:
             name = sorted(network.keys() ^ {*self._facts["names"]})[0]
             raise InputError(f"the network and this zoo differ in the tensor {name!r}; give what was generated from it")
+        for name, wanted in self[0].items():
+            found = [_words((tuple(x.shape), x.dtype)) for x in (network[name], wanted)]
+            if found[0] != found[1]:
+                raise InputError(f"the network's tensor {name!r} is {found[0]}, the zoo's is {found[1]}; convert it")
         own = self._facts.get("own", {})
         left = [name for name in own if name not in network and (own_names or name != COUNTER)]
         rest = self._read(self._rows[index].view(1), left) if left else {}
@@ -508,8 +519,8 @@ def _count(tensors: dict[str, Tensor]) -> int:
 
 
 def _folder(path: str | Path) -> Path:
-    if not isinstance(path, str | PathLike) or "\0" in str(path):
-        raise InputError(f"a zoo is kept in a folder; give its path, not a {type(path).__name__}")
+    if not isinstance(path, str | PathLike) or "\0" in str(path) or path == "":
+        raise InputError(f"a zoo is kept in a folder; give its path, not {shown(path)}")
     return Path(path)
 
 

@@ -82,9 +82,12 @@ def test_from_checkpoints_to_files_and_back(folder, evaluate):
     torch.save({"model": module(9).state_dict()}, folder / "zoo" / "1.pt")
     with pytest.raises(AssertionError, match="computed again"):
         own.result(never)
+    (folder / "mine" / "training" / "notes.txt").write_text("the user's")
     with pytest.raises(AssertionError, match="computed again"):
         dataclasses.replace(own, fresh=True).result(never)
-    assert not (folder / "mine" / "training").exists()
+    assert [x.name for x in (folder / "mine" / "training").iterdir()] == ["notes.txt"], "training starts anew"
+    with pytest.raises(AssertionError, match="computed again"):
+        dataclasses.replace(own, steps=0, profile="cpu").result(never)
 
 
 @pytest.mark.parametrize(

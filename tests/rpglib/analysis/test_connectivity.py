@@ -169,6 +169,14 @@ def test_recalibration_leaves_module_and_network_alone():
         assert all(state[name].equal(old[name]) for name in old)
 
 
+def test_every_kind_of_batchnorm_is_recalibrated():
+    for kind, images in ((nn.BatchNorm3d, torch.randn(6, 2, 2, 2, 2)), (nn.BatchNorm1d, torch.randn(6, 2))):
+        module = nn.Sequential(kind(2), nn.Flatten())
+        found = recalibrated(module, module.state_dict(), images + 3)
+        expected = (images + 3).transpose(0, 1).flatten(1).mean(1)
+        torch.testing.assert_close(found["0.running_mean"], expected)
+
+
 def test_a_network_without_normalisation_is_returned_as_it_is():
     module, network, vectors, _ = absolute()
     found = recalibrated(module, network, vectors)

@@ -53,6 +53,12 @@ def test_noise_spares_statistics_counters_and_the_callers_network():
     assert noised(before, 0.5, 0, relative=True)["scale"].item() == 7, "one value has no spread"
 
 
+def test_tied_tensors_stay_tied_and_other_names_are_no_statistics():
+    x = torch.randn(50)
+    found = noised({"a": x, "b": x, "log_running_var": torch.ones(4)}, 0.1, 0)
+    assert found["a"] is found["b"] and not found["a"].equal(x) and not found["log_running_var"].equal(torch.ones(4))
+
+
 def test_no_noise_is_no_change():
     assert all(x.equal(network()[name]) for name, x in noised(network(), 0.0, 1).items())
 

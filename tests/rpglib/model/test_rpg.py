@@ -996,3 +996,23 @@ def test_the_precision_that_is_asked_for_holds_in_a_programs_autocast(tokenizer,
     alone = model.generate(2, steps=3, kernel=kernel)
     with torch.autocast("cpu", torch.bfloat16):
         assert largest_difference(model.generate(2, steps=3, kernel=kernel), alone) == 0
+
+
+def test_what_an_older_generator_left_goes_and_what_is_the_users_stays(tokenizer, tmp_path):
+    model = RPG(CONFIG, tokenizer)
+    beside = {"measured.safetensors": {"a": torch.ones(2)}, "other.safetensors": {"a": torch.ones(3)}}
+    model.save_pretrained(tmp_path, companions=beside, card=model.card("mine"))
+    (tmp_path / "other.safetensors").write_text("mine now")
+    model.save_pretrained(tmp_path)
+    names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert names == {"config.json", "model.safetensors", "tokenizer.safetensors", "other.safetensors"}
+    (tmp_path / "README.md").write_text("# My project")
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# My project"
+
+
+def test_a_file_is_no_folder_of_a_generator(tmp_path):
+    (tmp_path / "0.pt").write_text("x")
+    for path, words in ((tmp_path / "0.pt", "is a file; give the folder"), ("", "kept in a folder")):
+        with pytest.raises(InputError, match=words):
+            RPG.from_pretrained(path)

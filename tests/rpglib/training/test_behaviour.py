@@ -17,7 +17,14 @@ from rpglib.model.rpg import RPG
 from rpglib.tasks.conditions import Condition
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import behaviour as behaviour_module
-from rpglib.training.behaviour import Behaviour, ClassificationBehaviour, TaskBehaviour, WithBehaviour, random_mixtures
+from rpglib.training.behaviour import (
+    Behaviour,
+    ClassificationBehaviour,
+    TaskBehaviour,
+    WithBehaviour,
+    random_mixtures,
+    with_gradient,
+)
 from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, collect
@@ -62,6 +69,53 @@ class Small(Behaviour):
 
     def __call__(self, networks, generator):
         return networks["12.bias"].square().mean()
+
+
+class Near(Behaviour):
+    """Another, which keeps what it asks for and does not call the class it is from."""
+
+    def __init__(self, target):
+        self.target, self.towards = target, torch.full((10,), target)
+
+    def __call__(self, networks, generator):
+        return (networks["12.bias"] - self.towards).square().mean()
+
+
+def test_a_training_goes_on_only_with_the_same_behaviour(zoo, tmp_path):
+    config = dataclasses.replace(TRAIN, steps=2)
+    first = train(fresh(zoo), zoo, config, tmp_path, progress=False, behaviour=Near(0.0))
+    with pytest.warns(UserWarning, match=r"another behaviour\.target \(0\.0 -> 9\.0\), behaviour\.towards"):
+        other = train(fresh(zoo), zoo, config, tmp_path, progress=False, behaviour=Near(9.0))
+    assert other.losses != first.losses
+    own = type("Near", (Near,), {"__qualname__": "Near", "__module__": "elsewhere"})
+    assert own(0.0).facts()["code"] != Near(0.0).facts()["code"], "code that cannot be read is not the same"
+
+
+def test_what_says_no_loss_is_refused_before_the_zoo_is_read(zoo):
+    class Silent(Behaviour):
+        pass
+
+    class Unread(list):
+        runs = tasks = None
+
+        def __getitem__(self, index):
+            raise AssertionError("read")
+
+    with pytest.raises(InputError, match=r"Silent says no loss; give it a __call__"):
+        train(fresh(zoo), zoo, TRAIN, progress=False, behaviour=Silent())
+    model = RPG(
+        dataclasses.replace(MODEL, permutation_states=0, conditions=(Condition("angle", 0, 1),)),
+        ParameterTokenizer.fit(zoo, 64),
+    )
+    with pytest.raises(InputError, match=r"Small is not told what networks are for; write __call__"):
+        WithBehaviour(model, Small(reconstruction=0.0), 0, diffusion=False)
+
+
+def test_a_module_that_a_behaviour_asks_stays_as_it_is():
+    module = torch.nn.Sequential(torch.nn.BatchNorm1d(3)).train()
+    asked = with_gradient(module)
+    module(torch.randn(8, 3) + 5)
+    assert module.training and float(module[0].running_mean.mean()) > 0.3 and not asked[0].running_mean.any()
 
 
 # ---- what is asked ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -14,6 +15,7 @@ from random import Random
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from launch_training import MODEL, TRAIN, trained
 from torch.nn.utils import parameters_to_vector
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -173,11 +175,20 @@ def test_state_of_another_run_is_set_aside(zoo, tmp_path, monkeypatch, other):
     else:
         checkpoints = tasks(2)
     unbroken = copy.deepcopy(model)
-    with pytest.warns(UserWarning, match=r"training\.pt is of a run with another .*; it is now training\.aside\.pt"):
+    said = "train.seed (0 -> 1)" if other == "seed" else "another "
+    with pytest.warns(
+        UserWarning, match=rf"training\.pt is of a run with .*{re.escape(said)}.*; it is now training\.a"
+    ):
         train(model, checkpoints, config, tmp_path, progress=False)
     train(unbroken, checkpoints, config, progress=False)
     assert same(model, unbroken), "as from the start"
-    assert (tmp_path / "training.aside.pt").read_bytes() == left
+    (aside,) = tmp_path.glob("training.aside-*.pt")
+    assert aside.read_bytes() == left
+    if other == "seed":
+        with pytest.warns(UserWarning, match="seed"):
+            again = train(first, checkpoints, short, tmp_path, progress=False)
+        assert (tmp_path / "training.pt").read_bytes() == left and len(again.losses) == short.steps, "taken up again"
+        assert len([*tmp_path.glob("training.aside-*.pt")]) == 1, "neither is lost"
 
 
 class Labelled(list):
@@ -216,6 +227,30 @@ def test_one_flipped_bit_of_a_state_is_noticed(zoo, tmp_path):
         else:  # a bit that holds nothing, of the padding between weights
             assert all(x.equal(trained[name]) for name, x in model.state_dict().items())
     assert noticed > 40
+
+
+def test_a_file_of_the_users_is_not_to_be_deleted(zoo, tmp_path):
+    torch.save({"a": 1}, tmp_path / "training.pt")
+    with pytest.raises(InputError, match=r"training\.pt is no state of a training; give another folder, or move"):
+        train(fresh(zoo), zoo, SHORT, tmp_path, progress=False)
+    assert torch.load(tmp_path / "training.pt") == {"a": 1}
+
+
+def test_what_surrounds_a_training_is_left_as_it_was(zoo):
+    """The caller's own Accelerator may be another one; no_grad and an error leave the model in evaluation mode."""
+    model = fresh(zoo)
+    with torch.no_grad():
+        train(model, zoo, SHORT, progress=False)
+        assert not torch.is_grad_enabled()
+    assert Accelerator(mixed_precision="bf16", cpu=True).mixed_precision == "bf16"
+    AcceleratorState._reset_state(True)
+
+    def stop(step, model):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, zoo, SHORT, progress=False, on_step=stop)
+    assert not model.training
 
 
 def test_a_broken_state_is_refused(zoo, tmp_path):

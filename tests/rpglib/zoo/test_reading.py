@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from rpglib import ParameterTokenizer, Zoo
+from rpglib import RPG, ParameterTokenizer, RPGConfig, Zoo
 from rpglib.errors import InputError
 from rpglib.tasks.conditions import Condition
 from rpglib.zoo import layouts
@@ -240,6 +240,38 @@ def test_model_folders_take_the_file_that_their_library_takes(tmp_path):
     assert_same(zoo[1], network(6))
     save_file(network(0), tmp_path / "checkpoint-0" / "model.safetensors")
     assert_same(Zoo.read(tmp_path / "checkpoint-0")[0], network(0))
+
+
+@pytest.mark.parametrize("settings", ["config.json", "adapter_config.json"])
+@pytest.mark.parametrize("other", ["checkpoint-100/model.safetensors", "epoch_1.safetensors", "best.pt"])
+def test_a_model_folder_with_other_checkpoints_is_not_taken_for_one(tmp_path, settings, other):
+    name = "model.safetensors" if settings == "config.json" else "adapter_model.safetensors"
+    (tmp_path / settings).write_text("{}")
+    save_file(network(0), tmp_path / name)
+    assert len(Zoo.read(tmp_path)) == 1
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (torch.save if other.endswith(".pt") else save_file)(network(1), tmp_path / other)
+    with pytest.raises(InputError, match=rf"holds other weights \({other.split('/')[0]}\); give a pattern .*{name}"):
+        Zoo.read(tmp_path)
+    assert len(Zoo.read(tmp_path / name)) == 1
+
+
+def test_a_generator_is_no_checkpoint(tmp_path):
+    zoo = Zoo.read([{"a": torch.randn(40)} for _ in range(2)])
+    config = RPGConfig(token_size=16, widths=(16,), d_state=4, headdim=16, channels=(1, 2, 1))
+    RPG(config, ParameterTokenizer.fit(zoo, 16)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="holds a generator, no networks"):
+        Zoo.read(tmp_path)
+
+
+def test_an_architecture_that_was_given_must_fit(tmp_path):
+    digits = Architecture("cnn_digits", channels=1, image_size=8)
+    with pytest.raises(InputError, match=r"'conv\.weight' is \(4, 3\), and no tensor of cnn_digits as it was given"):
+        Zoo.read([network(0)], architecture=digits)
+    state = digits.build().state_dict()
+    assert Zoo.read([state], architecture=digits).build() is not None
+    with pytest.raises(InputError, match=r"is \(10, .*\(7, .* in cnn_digits"):
+        Zoo.read([state], architecture=Architecture("cnn_digits", 7, 1, 8))
 
 
 def test_adapter_folders(tmp_path):
@@ -690,7 +722,10 @@ REFUSED = {
     ),
     # hostile
     "a command": (lambda f: saved(f, {"a": Harmful()}), "whose code would have to be run"),
-    "a command, plainly pickled": (lambda f: pickled(f, Harmful()), "code would have to be run|damaged"),
+    "a command, plainly pickled": (
+        lambda f: pickled(f, Harmful()),
+        "code would have to be run|no pickle",
+    ),
     "arguments of a script": (
         lambda f: saved(f, {"model": network(), "args": argparse.Namespace()}),
         "argparse.Namespace",
@@ -772,7 +807,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "pickle"])
 def test_a_flipped_or_cut_byte_is_refused_or_changes_a_value(tmp_path, kind):
-    """Formats of others have no checksums: no damage may crash, and none may raise anything but `InputError`."""
+    """No damage may crash, or raise anything but `InputError`; where a format has checksums it is noticed."""
     path = tmp_path / ("a.safetensors" if kind == "safetensors" else "a.pt")
     {"safetensors": save_file, "zip": torch.save, "pickle": legacy}[kind](network(), path)
     whole, draw = path.read_bytes(), np.random.default_rng(0)
@@ -781,9 +816,12 @@ def test_a_flipped_or_cut_byte_is_refused_or_changes_a_value(tmp_path, kind):
         broken[int(draw.integers(len(whole)))] ^= 1 << int(draw.integers(8))
         path.write_bytes(bytes(broken[: len(whole) - int(draw.integers(2)) * int(draw.integers(40))]))
         try:
-            Zoo.read(path)[0]
+            found = Zoo.read(path)[0]
         except InputError as error:
             assert "\n" not in str(error)
+        else:
+            if kind == "zip":
+                assert_same(found, network())
 
 
 def test_a_file_that_disappears_is_one_line(tmp_path):

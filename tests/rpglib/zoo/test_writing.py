@@ -87,8 +87,47 @@ def test_what_is_not_of_the_zoo_is_refused_before_anything_is_written(tmp_path):
         ([zoo[0], {"weight": torch.ones(2)}], None),
         ([zoo[0]], [0, 0]),
         ([zoo[0]], [1]),
+        ([zoo[0] | {"weight": torch.ones(2)}], None),
+        ([zoo[0] | {"weight": zoo[0]["weight"].double()}], None),
         (3, None),
     ):
         with pytest.raises(InputError):
             write_networks(zoo, networks, tmp_path / "out", indices)
     assert not (tmp_path / "out").exists()
+
+
+def test_only_what_was_written_here_is_replaced(tmp_path):
+    """Files of the user's by these names, and those that the zoo is read from, stay as they are."""
+    for i in range(2):
+        save_file({"a": torch.full((2,), float(i))}, tmp_path / f"0{i}.safetensors")
+    zoo = Zoo.read(tmp_path)
+    before = (tmp_path / "00.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"00\.safetensors is there, and no network that was written here before"):
+        write_networks(zoo, [changed(zoo[0])], tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "01.safetensors").write_text("notes")
+    with pytest.raises(InputError, match=r"01\.safetensors is there"):
+        write_networks(zoo, [zoo[0], zoo[1]], tmp_path / "out")
+    assert [x.name for x in (tmp_path / "out").iterdir()] == ["01.safetensors"], "nothing was written before"
+    assert (tmp_path / "00.safetensors").read_bytes() == before and zoo[0]["a"].equal(torch.zeros(2))
+    for k in range(2):
+        (path,) = write_networks(zoo, [zoo[k]], tmp_path / "new")
+        assert load_file(path)["a"].equal(zoo[k]["a"])
+    generated = Zoo.read(tmp_path / "new")
+    with pytest.raises(InputError, match="choose another folder"):
+        write_networks(generated, [changed(generated[0])], tmp_path / "new")
+
+
+def test_a_folder_of_the_users_is_not_filled(tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "adapter_config.json").write_text("{}")
+    save_file({"a": torch.ones(2)}, tmp_path / "0" / "adapter_model.safetensors")
+    zoo = Zoo.read(tmp_path)
+    (tmp_path / "out" / "00").mkdir(parents=True)
+    (tmp_path / "out" / "00" / "adapter_config.json").write_text("mine")
+    with pytest.raises(InputError, match="00 is there"):
+        write_networks(zoo, [zoo[0]], tmp_path / "out")
+    assert (tmp_path / "out" / "00" / "adapter_config.json").read_text() == "mine"
+    for _ in range(2):
+        (path,) = write_networks(zoo, [zoo[0]], tmp_path / "new")
+    assert load_file(path / "adapter_model.safetensors")["a"].equal(torch.ones(2))
