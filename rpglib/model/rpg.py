@@ -4,6 +4,7 @@ Shapes: N networks, L tokens, D token size, H width, P permutation states, T dif
 """
 
 import copy
+import inspect
 import json
 import math
 import tempfile
@@ -327,10 +328,11 @@ class RPG(nn.Module):
         """Generate `n` networks as state dicts on the CPU.
 
         task: bits (bits,) for all networks or (N, bits) for each, where the generator was trained with tasks.
-        condition: likewise, where it was trained with `RPGConfig.conditions`: numbers (C,) or (N, C), or a dict of them
-        by name; one outside of the trained range is answered with a warning, or refused where the range is hard. Either
-        may be left out with a generator of `condition_dropout`, and guidance then says how far to go from what it
-        writes without to what it writes with it: 1 is the latter, more exaggerates (Ho and Salimans 2022).
+        condition: likewise, where it was trained with `RPGConfig.conditions`: numbers (C,) or (N, C), or by name: a
+        dict of numbers or of columns, a list of dicts, or a table of pandas. One outside of the trained range is
+        answered with a warning, or refused where the range is hard. Either may be left out with a generator of
+        `condition_dropout`, and guidance then says how far to go from what it writes without to what it writes with it:
+        1 is the latter, more exaggerates (Ho and Salimans 2022).
         permutation: the permutation state of each network, (N,); drawn at random by default. mixture: instead, weights
         over the states for each network, (N, P), none below zero and one in sum: its embedding is the states' weighted
         mean. Ours, not the paper's; such networks work where training asked for them (`train`, `behaviour`).
@@ -360,6 +362,9 @@ class RPG(nn.Module):
             # Small networks come several in one block of memory, which no single one of them must keep alive.
             yield self.tokenizer.decode(tokens, reuse=tokens.untyped_storage().nbytes() == tokens.nbytes)
 
+    # What a notebook shows of them.
+    generate.__signature__ = generate_each.__signature__ = inspect.signature(generate_tokens)
+
     def _told(self, task, condition, n: int) -> Tensor | None:
         """What the recurrent model is told (n, told) of a task or of a condition."""
         config = self.config
@@ -388,7 +393,8 @@ class RPG(nn.Module):
                 raise InputError(f"this generator needs a task of {bits} bits; pass task=[...]")
             return None
         if not bits:
-            raise InputError("this generator was trained without tasks; call it without task=")
+            told = "pass it as condition=" if self.config.conditions else "call it without task="
+            raise InputError(f"this generator was trained without tasks; {told}")
         try:
             task = dense("task", torch.as_tensor(task))
         except InputError:

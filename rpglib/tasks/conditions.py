@@ -112,16 +112,19 @@ def check_conditions(
 ) -> Tensor:
     """Return rows (n, C) float64 of `given`: one row (C,) for all or a row for each, in the order of `conditions`.
 
-    A row may be a dict of values by name. Raises `InputError` for rows of another number or length, for unknown and
-    missing names, for what is no finite number, and for what a condition refuses. A number outside of its range is
-    warned of; strict: refused.
+    Rows may come by name, too: a dict of numbers or of columns, a list of dicts, or a table of pandas. Raises
+    `InputError` for rows of another number or length, for unknown and missing names, for what is no finite number, and
+    for what a condition refuses. A number outside of its range is warned of; strict: refused.
     """
     names = [condition.name for condition in conditions]
     words = f"a condition is {len(names)} numbers ({', '.join(names)}) or a dict of them, or {n} such rows"
-    rows = [given] if isinstance(given, Mapping) else given
+    rows = given
     if isinstance(rows, list | tuple) and rows and all(isinstance(row, Mapping) for row in rows):
         rows = [_in_order(row, names) for row in rows]
     try:
+        if isinstance(given, Mapping) or hasattr(given, "columns"):
+            columns = _in_order({name: given[name] for name in given}, names)
+            rows = np.stack(np.broadcast_arrays(*(np.asarray(column) for column in columns)), -1)
         rows = torch.as_tensor(rows if isinstance(rows, Tensor) else np.asarray(rows))
         rows = dense("condition", rows).detach().cpu().double()
     except InputError:

@@ -191,7 +191,10 @@ def not_finite(name: str, what: str) -> str:
 
 def beyond(layer: Layer) -> str:
     kind = str(layer.dtype).removeprefix("torch.")
-    return f"{layer.name!r} varies in {kind}, of which float32 tokens would lose digits; convert it with .float()"
+    return (
+        f"{layer.name!r} varies in {kind}, of which float32 tokens would lose digits; convert the checkpoints with "
+        f".float(), or leave it out (Zoo.read(..., exclude={layer.name!r}))"
+    )
 
 
 def negative(name: str, what: str) -> str:

@@ -152,7 +152,7 @@ class ParameterTokenizer:
                 kind = str(constants[name].dtype).removeprefix("torch.")
                 raise InputError(
                     f"checkpoint {i}: {name!r} differs from checkpoint 0's, and {kind} is not generated; convert it to "
-                    "a float type, or leave it out"
+                    f"a float type, or leave it out (Zoo.read(..., exclude={name!r}))"
                 )
             for name, survey in surveys.items():
                 survey.see(plain(checkpoint[name]).flatten(), i)

@@ -219,7 +219,7 @@ def report(notes: Sequence[tuple], first: Selected) -> str:
 
 
 def table_of(given) -> list[dict] | None:
-    """The rows of a table: a CSV or JSON file, or a list of dicts; raises `InputError` for any other thing."""
+    """The rows of a table: a CSV or JSON file, a list of dicts, or a pandas table; raises `InputError` for all else."""
     if given is None:
         return None
     if isinstance(given, str | os.PathLike):
@@ -227,6 +227,8 @@ def table_of(given) -> list[dict] | None:
         given = _csv(path) if path.suffix.lower() == ".csv" else read_json(path)
         if isinstance(given, dict) and all(isinstance(row, dict) for row in given.values()):
             given = [{FILE: name, **row} for name, row in given.items()]
+    if hasattr(given, "columns"):
+        given = given.to_dict("records")
     rows = list(each("table", given, "rows, each a dict with the names of columns"))
     for i, row in enumerate(rows):
         if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):

@@ -4,6 +4,7 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -174,3 +175,22 @@ def test_features_of_rows_that_do_not_fit_are_refused():
         features([BLUR], torch.zeros(3, 2))
     with pytest.raises(InputError, match=r"identities lie in 2\.\.5"):
         told(CAMERA, 9)
+
+
+def test_rows_may_come_by_name_in_every_form():
+    described = (Condition("angle", -180, 180, "angle"), Condition("blur", 0, 2))
+    expected = torch.tensor([[10.0, 1.0], [20.0, 1.0]], dtype=torch.float64)
+    columns = {"blur": [1, 1], "angle": [10, 20]}
+    rows = [{"angle": 10, "blur": 1}, {"blur": 1, "angle": 20}]
+    forms = (columns, {"angle": torch.tensor([10, 20]), "blur": 1}, rows, pd.DataFrame(columns), expected.tolist())
+    for given in forms:
+        assert check_conditions(described, given, 2).equal(expected)
+    for wrong in (
+        {"angle": [10, 20, 30], "blur": 1},
+        {"angle": [[10], [20]], "blur": [1, 1, 1]},
+        {"angle": "a", "blur": 1},
+    ):
+        with pytest.raises(InputError, match="a condition is 2 numbers"):
+            check_conditions(described, wrong, 2)
+    with pytest.raises(InputError, match="the condition 'blur' is missing"):
+        check_conditions(described, pd.DataFrame({"angle": [1, 2]}), 2)

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -528,6 +529,12 @@ def test_columns_are_conditions_where_they_are_described():
     assert zoo.conditions.tolist() == [[0.1, 90], [0.2, -45.5]] and zoo.described_by == told
     assert [source["kind"] for source in zoo.sources] == ["a", "b"]
     assert Zoo.read([network(0), network(1)], table=rows).conditions is None
+
+
+def test_a_table_of_pandas_is_one():
+    table = pd.DataFrame({"accuracy": [90.0, 91.0], "run": ["a", "b"], "angle": [3, 4]})
+    zoo = Zoo.read([network(0), network(1)], table=table, described_by=[Condition("angle", 0, 9)])
+    assert zoo.accuracies.tolist() == [90, 91] and zoo.conditions.tolist() == [[3], [4]] and zoo.runs.tolist() == [0, 1]
 
 
 def test_rows_without_files_fit_checkpoints_in_memory():
