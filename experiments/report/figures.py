@@ -21,6 +21,8 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 GREY = "#8A8A8A"
+ORIGINAL, GENERATED = BLACK, BLUE
+"""Of the two groups that all notebooks compare."""
 
 STYLE = {
     "axes.axisbelow": True,
@@ -76,13 +78,16 @@ def save(figure: mpl.figure.Figure, name: str, profile: str) -> Path:
 
 
 def loss_curve(
-    ax: plt.Axes, steps: Sequence[int], losses: Sequence[float], *, label: str | None = None, window: int = 50
+    ax: plt.Axes, steps: Sequence[int], losses: Sequence[float], *, label: str | None = None, window: int = 10
 ) -> None:
-    """Draw a training loss on a log axis: every step faint, the running mean over `window` steps strong."""
+    """Draw a training loss on a log axis: what was recorded faint, its geometric mean over `window` records strong.
+
+    On a log axis the arithmetic mean stands far above what it is of where the loss falls.
+    """
     steps, losses = np.asarray(steps), np.asarray(losses, dtype=float)
     (raw,) = ax.plot(steps, losses, linewidth=0.5, alpha=0.3)
     width = min(window, max(1, len(losses) // 10))
-    mean = np.convolve(losses, np.full(width, 1 / width), mode="valid")
+    mean = np.exp(np.convolve(np.log(losses), np.full(width, 1 / width), mode="valid"))
     # The mean of a window stands at the window's middle.
     start = (width - 1) // 2
     ax.plot(steps[start : start + len(mean)], mean, color=raw.get_color(), label=label)
@@ -93,13 +98,13 @@ def loss_curve(
 
 
 def accuracy_comparison(ax: plt.Axes, groups: dict[str, Sequence[float]], *, unit: str = "accuracy (%)") -> None:
-    """Draw every network's accuracy (percent) as a point per group and the group's mean as a bar; mean and n below."""
-    labels = []
+    """Draw every network's accuracy (percent) as a point per group and the group's mean as a bar; the mean below."""
+    labels, colours = [], {"original": ORIGINAL, "originals": ORIGINAL, "generated": GENERATED}
     for position, (label, values) in enumerate(groups.items()):
-        values, colour = np.asarray(values, dtype=float), COLOURS[position % len(COLOURS)]
+        values, colour = np.asarray(values, dtype=float), colours.get(label, COLOURS[1 + position % 5])
         ax.scatter(position + _spread(values), values, s=12, color=colour, alpha=0.55, linewidths=0, zorder=2)
         ax.hlines(values.mean(), position - 0.34, position + 0.34, color="black", linewidth=1.2, zorder=3)
-        labels.append(f"{label}\nmean {values.mean():.2f}\n$n$ = {len(values)}")
+        labels.append(f"{label}\n{values.mean():.2f}")
     ax.set_xticks(range(len(labels)), labels)
     ax.set(xlim=(-0.5, len(labels) - 0.5), ylabel=unit)
     ax.grid(axis="x", visible=False)
@@ -115,10 +120,11 @@ def baselines(ax: plt.Axes, rows: dict[str, dict], names: Sequence[str] = ()) ->
     names = names or group_names(rows.values())
     for place, (label, numbers) in enumerate(rows.items()):
         found = _groups(numbers)
-        heights = [names.index(name) + 0.24 * (place - (len(rows) - 1) / 2) for name in found]
+        heights = [names.index(name) + 0.36 * (place - (len(rows) - 1) / 2) for name in found]
         lows, means, highs = ([summary[key] for summary in found.values()] for key in ("min", "mean", "max"))
         ax.hlines(heights, lows, highs, color=COLOURS[place], linewidth=1.6, alpha=0.5)
-        ax.plot(means, heights, "os^"[place], markersize=4, color=COLOURS[place], label=label)
+        mark = {"marker": "os^"[place], "markersize": 4, "fillstyle": ("full", "none", "full")[place]}
+        ax.plot(means, heights, linestyle="", color=COLOURS[place], label=label, **mark)
     ax.axhline(1.5, color=GREY, linewidth=0.6)
     ax.set_yticks(range(len(names)), names)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 102), xlabel="accuracy (%)")

@@ -66,11 +66,12 @@ def cost(numbers: dict) -> pd.DataFrame:
 
 
 def over_seeds(values: Sequence[float | None], digits: int = 2) -> str:
-    """Mean ± standard deviation over seeds; a dash where there is nothing to measure."""
+    """Mean ± standard deviation over seeds; the mean alone where no seed moves it, a dash where nothing is measured."""
     if None in values:
         return "-"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{mean(values):.{digits}f} ± {spread:.{digits}f}"
+    moved = max(values) - min(values) > 1e-9 * max(map(abs, values))
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if moved else ""
+    return f"{mean(values):.{digits}f}{spread}"
 
 
 def _by_variant(numbers: dict, row) -> pd.DataFrame:
