@@ -154,7 +154,7 @@ def _spread(jobs: Mapping[str | Path, Job], work) -> Iterator[None]:
     first = next(iter(jobs.values()), None)
     at_once = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     small = first is not None and first.profile == "smoke"
-    calls = [(place, job, CODE) for place, job in jobs.items()]
+    calls = list(jobs.items())
     if at_once == 1 or small or len(jobs) < 2 or _device(first) != "cpu":
         yield from (work(*call) for call in calls)
         return
@@ -163,14 +163,15 @@ def _spread(jobs: Mapping[str | Path, Job], work) -> Iterator[None]:
         yield from Parallel(return_as="generator_unordered")(delayed(work)(*call) for call in calls)
 
 
-def _collect(name: str, cell: Cell, code: str) -> None:
+def _collect(_: str, cell: Cell) -> None:
     keep_freed_memory()
     cell.zoo()
 
 
-def _compute(folder: Path, job: Job, code: str) -> None:
-    if code != CODE:
-        raise InputError("the code was changed while its cells were computed; run this again")
+def _compute(folder: Path, job: Job) -> None:
+    # By the code that this process has: one that was started later may have other code than the one that asks.
+    if folder_of(job).name != folder.name:
+        raise InputError("the code was changed while its jobs were computed; run this again")
     keep_freed_memory()
     # Another sweep may want the same cell at the same time.
     with locked(f"{folder}.lock"):

@@ -289,6 +289,20 @@ def test_a_cell_that_two_sweeps_want_is_computed_once(home):
     assert (home / "done").read_text() == "computed\n" and cells.run([Slow(home / "done")]) == [{"x": 1}]
 
 
+@dataclasses.dataclass(frozen=True)
+class Edited(Slow):
+    """A job whose own code is another whenever it is asked for."""
+
+    def facts(self) -> dict:
+        return {"own_code": os.urandom(8).hex()}
+
+
+def test_what_another_code_computes_is_not_taken_for_a_job_s_own(home):
+    with pytest.raises(InputError, match="the code was changed while its jobs were computed"):
+        cells.run([Edited(home / "edited")])
+    assert not (home / "edited").exists()
+
+
 # Workers of both kinds: those that share a sweep's cells, and those in which something is measured alone.
 WORKERS = """
 import os, sys, time
@@ -297,7 +311,7 @@ from pathlib import Path
 class Job:
     profile, device = "cpu", "cpu"
 
-def work(place, job, code, folder=Path(sys.argv[1])):
+def work(place, job, folder=Path(sys.argv[1])):
     (folder / str(os.getpid())).touch()
     time.sleep(60)
 
