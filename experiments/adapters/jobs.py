@@ -3,27 +3,26 @@
 Each is computed once and kept (`experiments.sweeps.cells`).
 """
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from experiments import baselines as weights_of
-from experiments.adapters import adapters, base, facts, files, questions, scoring
+from experiments.adapters import adapters, base, facts, files, questions
 from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
-from experiments.adapters.settings import Setting, combinations
+from experiments.adapters.settings import Setting
 from experiments.baselines import before_training, points
 from experiments.pipeline import thinned
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.perturbation import gaussian, noised
@@ -37,7 +36,7 @@ from rpglib.training.loop import TrainConfig, TrainResult, train
 from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
-CODE = source_digest(sys.modules[__name__], adapters, base, facts, files, questions, scoring, weights_of)
+CODE = code_of(__file__)
 GENERATED, UNTRAINED, MEAN = "generated", "untrained generator", "mean adapter"
 ORIGINALS = "originals"
 BASE_FOLDER = "base"
@@ -281,6 +280,19 @@ class Combinations(Job):
         names = [name for name, bit in zip(FAMILIES, bits, strict=True) if bit]
         each = -(-self.setting.questions["train"] // len(names))
         return [q for name in names for q in self.asked(name, "train")[:each]][: self.setting.questions["train"]]
+
+
+def combinations(setting: Setting) -> tuple[Tensor, Tensor]:
+    """The combinations of families (bits) that are seen, single families first, and those that are not.
+
+    Unseen ones have at least two families and not all; which they are is drawn once, for all seeds.
+    """
+    rows = torch.tensor(list(product((0, 1), repeat=len(FAMILIES))))
+    several = rows[(rows.sum(1) > 1) & (rows.sum(1) < len(FAMILIES))]
+    several = several[torch.randperm(len(several), generator=torch.Generator().manual_seed(0))]
+    singles = torch.eye(len(FAMILIES), dtype=torch.int64)
+    seen = torch.cat((singles, several[setting.unseen :]))[: setting.seen]
+    return seen, several[: setting.unseen]
 
 
 def _each(rows: Tensor, like: Mapping[str, Tensor]) -> Adapters:

@@ -4,7 +4,6 @@ Each is computed once and kept (`experiments.sweeps.cells`), so that a broken ru
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,15 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from experiments import baselines
 from experiments.baselines import Networks, arranged, mean_network, points, populations
-from experiments.novelty import measures
 from experiments.novelty.jobs import Job
 from experiments.novelty.measures import MULTIPLES, Ruler
 from experiments.pipeline import fit, generate, images_of, pick, zoo_path
 from experiments.profiles import TaskRecipe
 from experiments.records import plain
-from experiments.sweeps.sweep import source_digest
+from experiments.sources import code_of
 from experiments.tasks.task_zoo import TaskZoo, task_zoo
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance, novelty_curve
@@ -45,7 +42,7 @@ GENERATORS: dict[str, type[WeightGenerator]] = {
     generator.method: generator
     for generator in (DeepWeightFlow, PDiff, HyperRepresentations, Sane, D2NWG, Hypernetwork)
 }
-CODE = source_digest(sys.modules[__name__], measures, baselines)
+CODE = code_of(__file__)
 ORIGINALS, RPG_ROW, MEAN_ROW = "originals", "RPG", "mean network"
 LOSS_POINTS = 25
 NETWORKS_FILE = "networks.safetensors"

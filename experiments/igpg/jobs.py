@@ -3,7 +3,6 @@
 Each is computed once and kept (`experiments.sweeps.cells`), so that a broken run goes on and two run side by side.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from experiments import baselines
 from experiments.baselines import CALIBRATION, Networks, from_weights, measured, points
-from experiments.igpg import measures
 from experiments.igpg.measures import Tuning, a_block_less, along_sequence, retrieval, tuned
 from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import key, plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of
-from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
@@ -35,7 +32,7 @@ from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split, take
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], measures, baselines)
+CODE = code_of(__file__)
 NETWORKS_FILE = "networks.safetensors"
 """What a prior wrote of the first architecture, side by side; the prior is too large to be kept with a record."""
 LOOKED_AT = 1000

@@ -1,7 +1,6 @@
 """RPG for several architectures on the zoos of IGPG: its job, and its record `several_architectures`."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +9,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from experiments import baselines
 from experiments.baselines import CALIBRATION, Networks, from_weights
-from experiments.igpg import jobs
 from experiments.igpg.jobs import NETWORKS_FILE, row, zoo_of
 from experiments.pipeline import NETWORKS, images_of, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, plain, read_record, storing, write_record
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
@@ -31,7 +28,7 @@ from rpglib.zoo.store import Zoo
 
 EXPERIMENT = "several_architectures"
 SEVERAL, UNTRAINED = "RPG for several", "untrained RPG for several"
-CODE = source_digest(sys.modules[__name__], jobs, baselines)
+CODE = code_of(__file__)
 
 
 @dataclass(frozen=True)

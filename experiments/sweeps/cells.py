@@ -17,11 +17,10 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from experiments import pipeline
 from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
 from experiments.profiles import Recipe
 from experiments.records import key, plain, versions, working_dir
-from experiments.sweeps import memory
+from experiments.sources import files_of
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import predictions
 from rpglib.errors import InputError
@@ -34,10 +33,8 @@ from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.zoo.store import Zoo
 
 NUMBERS = "numbers.json"
-COMPUTING = (LIBRARY, Path(pipeline.__file__), Path(__file__), Path(memory.__file__))
-"""The code that a cell's numbers may depend on: all of the library, and of the experiments what computes a cell."""
-CODE, VERSIONS = sources_digest(*COMPUTING), versions()
-"""Of what runs: code that is edited after it was imported is another's."""
+CODE, VERSIONS = sources_digest(LIBRARY, *files_of(__file__)), versions()
+"""Of all of the library, and of what computes a cell, as it was imported: what is edited later is another's."""
 
 
 class Job(Protocol):

@@ -1,6 +1,5 @@
 """09: the autoregressive decoder that the paper (v2, appendix C.9) argues against, beside the sweep over structures."""
 
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,14 @@ from experiments.cost import timing
 from experiments.pipeline import NETWORKS, images_of
 from experiments.profiles import Recipe
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import Cell, run
-from experiments.sweeps.sweep import Sweep, source_digest
+from experiments.sweeps.sweep import Sweep
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.baselines.autoregressive import AutoregressiveConfig, error_along_sequence, fit_autoregressive
 from rpglib.tokenizer import ParameterTokenizer
 
-CODE = source_digest(sys.modules[__name__])
+CODE = code_of(__file__)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ what it writes for the unseen ones is compared with networks trained for them an
 """
 
 import shutil
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +16,9 @@ from experiments.baselines import untrained
 from experiments.pipeline import NETWORKS, fit, images_of, recorded, row, seeded, thinned
 from experiments.profiles import TaskRecipe
 from experiments.records import generator_dir, plain, results_dir, storing, write_record
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
-from experiments.tasks import baselines, finetuning, measures, task_zoo
+from experiments.tasks import task_zoo
 from experiments.tasks.baselines import measure_baselines
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import answers, correct, flips, mean_diversity, of_tasks, percent
@@ -31,7 +30,7 @@ from rpglib.runtime.state_dicts import flatten
 from rpglib.tasks import name_of, split_tasks
 from rpglib.zoo.images import Images, labels_of
 
-CODE = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
+CODE = code_of(__file__)
 HEADS = "heads.safetensors"
 REGRESSION = "RPG without diffusion"
 
