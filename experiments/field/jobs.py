@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -259,6 +260,7 @@ class ForTasks(Timed):
     method: Method
     tasks: int
     stretch: float = 1.0
+    device: ClassVar[str] = "cpu"
 
     def facts(self) -> dict:
         own = {key: value for key, value in vars(self).items() if key not in ("profile", "recipe")}
@@ -266,7 +268,7 @@ class ForTasks(Timed):
         return plain({**own, "recipe": replace(self.recipe, name="")})
 
     def zoo(self) -> TaskZoo:
-        return task_zoo(self.recipe, self.profile, images_of(self.recipe.images), pick("cpu"))
+        return task_zoo(self.recipe, self.profile, images_of(self.recipe.images), pick(self.device))
 
     def collecting(self) -> "CollectingTasks":
         """The job that collects its zoo."""
@@ -301,7 +303,7 @@ class ForTasks(Timed):
             return lambda task: mean
         if self.method.generator == RPG_ROW:
             recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + self.seed))
-            model, _ = fit(recipe, zoo, pick("cpu"), progress=False)
+            model, _ = fit(recipe, zoo, pick(self.device), progress=False)
             steps = {"sampler": recipe.sampler, "steps": recipe.sampling_steps, "seed": self.seed}
             return lambda task: model.generate(1, task=task, **steps)[0]
         generator, config = GENERATORS[self.method.generator], self.method.config(self.stretch)

@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -85,6 +86,7 @@ class Fits(Timed):
     method: Method
     networks: tuple[str, ...] = NETWORKS
     budget: float = BUDGET
+    device: ClassVar[str] = "cpu"
 
     def facts(self) -> dict:
         own = {"method": self.method, "rpg": RPGS.get(self.method.generator)}

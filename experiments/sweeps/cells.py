@@ -44,6 +44,7 @@ class Job(Protocol):
     """
 
     profile: str
+    device: str
 
     def facts(self) -> dict: ...
     def compute(self, folder: Path) -> dict: ...
@@ -131,7 +132,7 @@ def _answers(zoo: Path, images: str, device: torch.device) -> Tensor:
 def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
     """The numbers of all jobs, in their order; those that were computed before are read.
 
-    On a CPU as many run side by side as there are cores, each on one; on a GPU one after the other.
+    Those of a GPU run first, one after the other; those of a CPU side by side, as many as there are cores, each on one.
     """
     folders = [folder_of(job) for job in jobs]
     missing = {folder: job for folder, job in zip(folders, jobs, strict=True) if not (folder / NUMBERS).exists()}
@@ -148,16 +149,16 @@ def _all(jobs: Mapping[str | Path, Job], work, label: str) -> None:
 
 
 def _spread(jobs: Mapping[str | Path, Job], work) -> Iterator[None]:
-    first = next(iter(jobs.values()), None)
     at_once = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    small = first is not None and first.profile == "smoke"
-    calls = list(jobs.items())
-    if at_once == 1 or small or len(jobs) < 2 or _device(first) != "cpu":
-        yield from (work(*call) for call in calls)
+    together = {place: job for place, job in jobs.items() if job.profile != "smoke" and _device(job) == "cpu"}
+    if at_once == 1 or len(together) < 2:
+        together = {}
+    yield from (work(place, job) for place, job in jobs.items() if place not in together)
+    if not together:
         return
     ending = {"initializer": end_with, "initargs": (os.getpid(),)}
     with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1, **ending):
-        yield from Parallel(return_as="generator_unordered")(delayed(work)(*call) for call in calls)
+        yield from Parallel(return_as="generator_unordered")(delayed(work)(*call) for call in together.items())
 
 
 def _collect(_: str, cell: Cell) -> None:
@@ -184,4 +185,4 @@ def folder_of(job: Job) -> Path:
 
 
 def _device(job: Job) -> str:
-    return pick(getattr(job, "device", "auto")).type
+    return pick(job.device).type

@@ -57,6 +57,10 @@ class Audit:
     def profile(self) -> str:
         return self.cell.profile
 
+    @property
+    def device(self) -> str:
+        return self.cell.device
+
     def facts(self) -> dict:
         return {"audited": self.cell.facts(), "audit_code": CODE}
 
