@@ -93,7 +93,7 @@ def from_weights(
     far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])
     drawn = unflatten(gaussian(weights, n, seed), learned(originals[0]))
     del weights
-    gaussians = [{**originals[0], **{key: x[k] for key, x in drawn.items()}} for k in range(n)]
+    gaussians = [{**originals[0], **network} for network in one_by_one(drawn)]
     yield "Gaussian", [recalibrated(module, network, calibration) for network in gaussians]
     del drawn, gaussians
     # Of all runs: a zoo has one after the other.
@@ -129,6 +129,21 @@ def measured(
 def _loo(zoo: Zoo) -> Tensor:
     # Every population beside a large zoo is measured in it, and it takes as long as their own distances.
     return nearest_distance(points(zoo)).median()
+
+
+def accuracies_on(module: nn.Module, networks: Sequence[Checkpoint] | Checkpoint, part: Split) -> Tensor:
+    """The accuracy (N,) of networks, a list or side by side, on one part of a data set, in percent."""
+    return accuracy(predictions(module, networks, part.images), part.labels)
+
+
+def side_by_side(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+    """N networks of one architecture as one state, name -> (N, ...)."""
+    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
+
+
+def one_by_one(state: Mapping[str, Tensor]) -> Networks:
+    """The networks of a state in which N stand side by side; they share its memory."""
+    return [dict(zip(state, tensors, strict=True)) for tensors in zip(*state.values(), strict=True)]
 
 
 def learned(network: Checkpoint) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
 from experiments.adapters.settings import Setting
-from experiments.baselines import before_training, points
+from experiments.baselines import before_training, one_by_one, points
 from experiments.pipeline import thinned
 from experiments.records import plain
 from experiments.sources import code_of
@@ -200,18 +200,14 @@ def beside(originals: Adapters, runs: Tensor, generated: Tensor, n: int, seed: i
     rows, like = points(originals), originals[0]
     draw = torch.Generator().manual_seed(seed)
 
-    def made(weights: Tensor) -> Adapters:
-        stacked = unflatten(weights, like)
-        return [{name: x[k] for name, x in stacked.items()} for k in range(len(weights))]
-
     first, second = torch.triu_indices(len(runs), len(runs), offset=1)
     alike = runs[first] == runs[second]
     far = nearest_distance(generated, rows).median().item() / rows.shape[1] ** 0.5
-    found = {MEAN: made(rows.mean(0, keepdim=True)), "Gaussian": made(gaussian(rows, n, seed))}
+    found = {MEAN: _made(rows.mean(0, keepdim=True), like), "Gaussian": _made(gaussian(rows, n, seed), like)}
     for label, chosen in (("one run", alike), ("two runs", ~alike)):
         pairs = chosen.nonzero()[:, 0]
         pairs = pairs[torch.randperm(len(pairs), generator=draw)[:n]]
-        found[f"midpoint, {label}"] = made((rows[first[pairs]] + rows[second[pairs]]) / 2)
+        found[f"midpoint, {label}"] = _made((rows[first[pairs]] + rows[second[pairs]]) / 2, like)
     found["noise as far as RPG"] = [noised(originals[k % len(originals)], far, seed, number=k) for k in range(n)]
     return found
 
@@ -248,10 +244,10 @@ class Combinations(Job):
         found = {
             GENERATED: generator.generate(n, unseen, **options),
             UNTRAINED: new.generate(n, unseen, **options),
-            MEAN: _each(rows.mean(0).expand(n, -1), like),
-            "nearest": _each(nearest_task(known, rows, unseen), like),
-            "ridge": _each(ridge(known, rows, unseen), like),
-            "ridge, with pairs": _each(ridge(known, rows, unseen, order=2), like),
+            MEAN: _made(rows.mean(0).expand(n, -1), like),
+            "nearest": _made(nearest_task(known, rows, unseen), like),
+            "ridge": _made(ridge(known, rows, unseen), like),
+            "ridge, with pairs": _made(ridge(known, rows, unseen, order=2), like),
             "trained on it": [
                 train_adapter(model, tokenizer, self.mixed(b), config, start)[0][-1] for b in unseen.tolist()
             ],
@@ -295,9 +291,8 @@ def combinations(setting: Setting) -> tuple[Tensor, Tensor]:
     return seen, several[: setting.unseen]
 
 
-def _each(rows: Tensor, like: Mapping[str, Tensor]) -> Adapters:
-    stacked = unflatten(rows, like)
-    return [{name: x[k].clone() for name, x in stacked.items()} for k in range(len(rows))]
+def _made(rows: Tensor, like: Mapping[str, Tensor]) -> Adapters:
+    return one_by_one(unflatten(rows, like))
 
 
 def combined(model, sheets: Mapping[str, Sheet], group: Adapters, tasks: Tensor) -> list[float]:

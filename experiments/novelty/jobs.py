@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from experiments.baselines import CALIBRATION, Networks, arranged, learned, points
+from experiments.baselines import CALIBRATION, Networks, arranged, learned, one_by_one, points
 from experiments.novelty import measures
 from experiments.novelty.measures import Ruler, row
 from experiments.novelty.mixing import MIXTURES, averages, mixtures
-from experiments.pipeline import fit, images_of, obtain_zoo, pick, thinned, zoo_path
+from experiments.pipeline import fit, images_of, obtain_zoo, pick, retrained, thinned, zoo_path
 from experiments.profiles import Recipe
 from experiments.records import plain
 from experiments.sources import code_of
@@ -102,7 +102,7 @@ class Generated(Job):
     def compute(self, folder: Path) -> dict:
         images, device = images_of(self.recipe.images), pick(self.device)
         zoo = self.zoo()
-        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.seed))
+        recipe = retrained(self.recipe, self.seed)
         asked = None
         if self.behaviour is not None:
             asked = ClassificationBehaviour(images.train, recipe.architecture, **self.behaviour)
@@ -156,7 +156,7 @@ class Baselines(Job):
         for suffix, networks in (("", originals), (", aligned", arranged(module, originals[0], originals))):
             for kind, rows in weights.items():
                 mixed = unflatten(rows @ points(networks), learned(originals[0]))
-                found[kind + suffix] = [{**originals[0], **{k: x[i] for k, x in mixed.items()}} for i in range(n)]
+                found[kind + suffix] = [{**originals[0], **network} for network in one_by_one(mixed)]
         good = self.good(ruler)
         found = {name: [recalibrated(module, x, calibration) for x in group] for name, group in found.items()}
         return {

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from experiments.baselines import CALIBRATION, arranged, learned, points, untrained
+from experiments.baselines import CALIBRATION, arranged, learned, one_by_one, points, untrained
 from experiments.pipeline import generate, images_of
 from experiments.sources import code_of
 from experiments.sweeps.cells import Cell, run
@@ -92,8 +92,7 @@ def audit(cell: Cell, images: Images) -> dict:
     calibration = take(images.train, CALIBRATION).images
 
     def mixed(weights: Tensor, like: Mapping[str, Tensor]) -> Networks:
-        stacked = unflatten(weights, like)
-        networks = ({name: x[k] for name, x in stacked.items()} for k in range(len(weights)))
+        networks = one_by_one(unflatten(weights, like))
         return [recalibrated(module, {**originals[0], **network}, calibration) for network in networks]
 
     count = min(AVERAGED, n)

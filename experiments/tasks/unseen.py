@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments.baselines import untrained
-from experiments.pipeline import NETWORKS, fit, images_of, recorded, row, seeded, thinned
+from experiments.pipeline import NETWORKS, fit, images_of, recorded, retrained, row, seeded, thinned
 from experiments.profiles import TaskRecipe
 from experiments.records import generator_dir, plain, results_dir, storing, write_record
 from experiments.sources import code_of
@@ -60,7 +60,7 @@ class Part:
         images, device, training = images_of(self.recipe.images), pick(self.device), folder / "training"
         tasks = task_zoo.task_zoo(self.recipe, self.profile, images, device)
         # Seeds of its own, so that between splits all differs that is random, but for the zoo.
-        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.split))
+        recipe = retrained(self.recipe, self.split)
         seen, unseen = split_tasks(len(tasks.bits), self.split, recipe.seen)
         if self.count is not None:
             seen = some_pairs(seen, len(tasks.bits), self.count, self.split)
