@@ -99,8 +99,8 @@ def from_weights(
     # Of all runs: a zoo has one after the other.
     spread = [originals[k * len(originals) // n] for k in range(min(n, len(originals)))]
     yield f"noise as far as {name}", [noised(network, far, seed, number=k) for k, network in enumerate(spread)]
-    for label, pairs in _pairs(zoo.runs, n, seed).items():
-        couples = [(originals[a], originals[b]) for a, b in pairs]
+    for label, drawn in pairs(zoo.runs, n, torch.Generator().manual_seed(seed), "run").items():
+        couples = [(originals[a], originals[b]) for a, b in drawn]
         yield f"midpoint, {label}", [between(a, b, 0.5) for a, b in couples]
         if label == "two runs" and _alignable(module):
             middles = [between(a, arranged(module, a, [b])[0], 0.5) for a, b in couples]
@@ -188,14 +188,13 @@ def _alignable(module: nn.Module) -> bool:
     return True
 
 
-def _pairs(runs: Tensor, n: int, seed: int) -> Mapping[str, list[tuple[int, int]]]:
-    """At most n pairs of checkpoints of one run and of two different ones, drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    first, second = torch.triu_indices(len(runs), len(runs), offset=1)
-    alike = runs[first] == runs[second]
-    found = {}
-    for label, chosen in (("one run", alike.nonzero()[:, 0]), ("two runs", (~alike).nonzero()[:, 0])):
-        if len(chosen):
-            rows = chosen[torch.randperm(len(chosen), generator=generator)[:n]]
+def pairs(groups: Tensor, n: int, generator: torch.Generator, kind: str) -> dict[str, list[tuple[int, int]]]:
+    """At most n pairs "one <kind>", of one of the groups (N,), and "two <kind>s", drawn at random, where there are any."""
+    first, second = torch.triu_indices(len(groups), len(groups), offset=1)
+    alike, found = groups[first] == groups[second], {}
+    for label, chosen in ((f"one {kind}", alike), (f"two {kind}s", ~alike)):
+        rows = chosen.nonzero()[:, 0]
+        rows = rows[torch.randperm(len(rows), generator=generator)[:n]]
+        if len(rows):
             found[label] = list(zip(first[rows].tolist(), second[rows].tolist(), strict=True))
     return found

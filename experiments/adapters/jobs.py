@@ -18,7 +18,7 @@ from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
 from experiments.adapters.settings import Setting
-from experiments.baselines import before_training, one_by_one, points
+from experiments.baselines import before_training, one_by_one, pairs, points
 from experiments.pipeline import thinned
 from experiments.records import plain
 from experiments.sources import code_of
@@ -198,16 +198,12 @@ def measured(model, sheet: Sheet, group: Adapters, originals: Tensor, among: boo
 def beside(originals: Adapters, runs: Tensor, generated: Tensor, n: int, seed: int) -> dict[str, Adapters]:
     """What needs no generator: the mean adapter, Gaussians, midpoints of checkpoints of one and of two runs, noise."""
     rows, like = points(originals), originals[0]
-    draw = torch.Generator().manual_seed(seed)
 
-    first, second = torch.triu_indices(len(runs), len(runs), offset=1)
-    alike = runs[first] == runs[second]
     far = nearest_distance(generated, rows).median().item() / rows.shape[1] ** 0.5
     found = {MEAN: _made(rows.mean(0, keepdim=True), like), "Gaussian": _made(gaussian(rows, n, seed), like)}
-    for label, chosen in (("one run", alike), ("two runs", ~alike)):
-        pairs = chosen.nonzero()[:, 0]
-        pairs = pairs[torch.randperm(len(pairs), generator=draw)[:n]]
-        found[f"midpoint, {label}"] = _made((rows[first[pairs]] + rows[second[pairs]]) / 2, like)
+    for label, drawn in pairs(runs, n, torch.Generator().manual_seed(seed), "run").items():
+        first, second = torch.tensor(drawn).T
+        found[f"midpoint, {label}"] = _made((rows[first] + rows[second]) / 2, like)
     found["noise as far as RPG"] = [noised(originals[k % len(originals)], far, seed, number=k) for k in range(n)]
     return found
 

@@ -23,6 +23,7 @@ from experiments.pipeline import thinned
 from experiments.records import plain
 from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
+from experiments.tasks.task_zoo import some_pairs
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.baselines.tasks import mean_network, nearest_task, ridge
 from rpglib.runtime.files import save_tensors
@@ -98,9 +99,7 @@ def selections(setting: Setting) -> tuple[Tensor, Tensor]:
     A selection and its opposite are both seen, or neither is.
     """
     tasks = all_tasks(len(CLASSES[setting.source]))
-    rows = torch.randperm(len(tasks) // 2, generator=torch.Generator().manual_seed(0))[: setting.selections // 2]
-    # In counting order a selection and its opposite stand at the same distance from the two ends.
-    tasks = tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
+    tasks = tasks[some_pairs(torch.arange(len(tasks)), len(tasks), setting.selections, 0)]
     seen, unseen = split_tasks(len(tasks), 0, setting.seen)
     return tasks[seen], tasks[unseen]
 

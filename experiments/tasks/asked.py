@@ -21,7 +21,8 @@ from experiments.sources import code_of
 from experiments.sweeps.cells import run
 from experiments.tasks import task_zoo
 from experiments.tasks.measures import answers, correct, of_tasks, percent
-from experiments.tasks.unseen import facts_of_record, some_pairs
+from experiments.tasks.task_zoo import some_pairs
+from experiments.tasks.unseen import facts_of_record
 from rpglib.analysis.accuracy import summarise
 from rpglib.runtime.hardware import pick
 from rpglib.tasks import split_tasks

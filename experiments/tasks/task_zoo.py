@@ -81,11 +81,17 @@ def task_zoo(recipe: TaskRecipe, profile: str, images: Images, device: torch.dev
 def tasks_of(recipe: TaskRecipe) -> Tensor:
     """The tasks (T, bits) of a recipe in counting order."""
     tasks = all_tasks(recipe.model.task_bits)
-    if recipe.count is None:
-        return tasks
-    # A task and its opposite stand at the same distance from the two ends.
-    rows = torch.randperm(len(tasks) // 2, generator=torch.Generator().manual_seed(0))[: recipe.count // 2]
-    return tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
+    return tasks if recipe.count is None else tasks[some_pairs(torch.arange(len(tasks)), len(tasks), recipe.count, 0)]
+
+
+def some_pairs(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
+    """`count` of the seen tasks in pairs of opposites, at random; a smaller number's are among a larger one's.
+
+    They are rows of all `tasks` in counting order, where task and opposite are as far from the two ends.
+    """
+    half = seen[seen < tasks - 1 - seen]
+    chosen = half[torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))[: count // 2]]
+    return torch.cat((chosen, tasks - 1 - chosen)).sort().values
 
 
 def _rows(checkpoints: int, tasks: int, runs: int) -> Tensor:

@@ -22,7 +22,7 @@ from experiments.tasks import task_zoo
 from experiments.tasks.baselines import measure_baselines
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import answers, correct, flips, mean_diversity, of_tasks, percent
-from experiments.tasks.task_zoo import HEAD, TaskZoo
+from experiments.tasks.task_zoo import HEAD, TaskZoo, some_pairs
 from rpglib.analysis.accuracy import summarise
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import pick
@@ -77,13 +77,6 @@ class Part:
                 numbers["finetuning"] = measure_finetuning(recipe, tasks, unseen, model, images, recipe.train.seed)
         shutil.rmtree(training, ignore_errors=True)
         return {"split": self.split, "seen_tasks": len(seen), "unseen_tasks": len(unseen), **numbers}
-
-
-def some_pairs(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
-    """`count` of the seen tasks in pairs of opposites, at random; a smaller number's are among a larger one's."""
-    half = seen[seen < tasks - 1 - seen]
-    chosen = half[torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))[: count // 2]]
-    return torch.cat((chosen, tasks - 1 - chosen)).sort().values
 
 
 def _train(

@@ -18,7 +18,7 @@ from experiments.tasks import tables as task_tables
 from experiments.tasks.baselines import measure_baselines, writers
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import Answers, answers, correct, flips
-from experiments.tasks.task_zoo import HEAD, exchanged, task_zoo, tasks_of
+from experiments.tasks.task_zoo import HEAD, exchanged, some_pairs, task_zoo, tasks_of
 from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.kernel_ridge import kernel_ridge
 from rpglib.baselines.tasks import ridge
@@ -204,12 +204,12 @@ def test_generators_learn_from_the_seen_tasks_of_their_split_alone(tasks, monkey
 
 def test_a_curve_takes_nested_pairs_of_the_seen_tasks():
     seen, _ = split_tasks(1022, 0)
-    few, more = (unseen.some_pairs(seen, 1022, count, 0) for count in (32, 128))
+    few, more = (some_pairs(seen, 1022, count, 0) for count in (32, 128))
     assert len(few) == 32 and len(more) == 128
     assert torch.isin(few, more).all() and torch.isin(more, seen).all()
     assert few.equal((1021 - few).flip(0)), "pairs of opposites"
     assert torch.searchsorted(seen, few[:16]).max() > 100, "at random, not the first of them"
-    assert not few.equal(unseen.some_pairs(seen, 1022, 32, 1))
+    assert not few.equal(some_pairs(seen, 1022, 32, 1))
 
 
 def test_the_varied_zoo_is_recorded_without_a_generator(home):
