@@ -93,14 +93,14 @@ def from_weights(
     far = nearest_distance(points(generated), weights).median().item() / math.sqrt(weights.shape[1])
     drawn = unflatten(gaussian(weights, n, seed), learned(originals[0]))
     del weights
-    gaussians = [{**originals[0], **{key: x[k] for key, x in drawn.items()}} for k in range(n)]
+    gaussians = [{**originals[0], **network} for network in one_by_one(drawn)]
     yield "Gaussian", [recalibrated(module, network, calibration) for network in gaussians]
     del drawn, gaussians
     # Of all runs: a zoo has one after the other.
     spread = [originals[k * len(originals) // n] for k in range(min(n, len(originals)))]
     yield f"noise as far as {name}", [noised(network, far, seed, number=k) for k, network in enumerate(spread)]
-    for label, pairs in _pairs(zoo.runs, n, seed).items():
-        couples = [(originals[a], originals[b]) for a, b in pairs]
+    for label, drawn in pairs(zoo.runs, n, torch.Generator().manual_seed(seed), "run").items():
+        couples = [(originals[a], originals[b]) for a, b in drawn]
         yield f"midpoint, {label}", [between(a, b, 0.5) for a, b in couples]
         if label == "two runs" and _alignable(module):
             middles = [between(a, arranged(module, a, [b])[0], 0.5) for a, b in couples]
@@ -129,6 +129,21 @@ def measured(
 def _loo(zoo: Zoo) -> Tensor:
     # Every population beside a large zoo is measured in it, and it takes as long as their own distances.
     return nearest_distance(points(zoo)).median()
+
+
+def accuracies_on(module: nn.Module, networks: Sequence[Checkpoint] | Checkpoint, part: Split) -> Tensor:
+    """The accuracy (N,) of networks, a list or side by side, on one part of a data set, in percent."""
+    return accuracy(predictions(module, networks, part.images), part.labels)
+
+
+def side_by_side(networks: Sequence[Checkpoint]) -> dict[str, Tensor]:
+    """N networks of one architecture as one state, name -> (N, ...)."""
+    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
+
+
+def one_by_one(state: Mapping[str, Tensor]) -> Networks:
+    """The networks of a state in which N stand side by side; they share its memory."""
+    return [dict(zip(state, tensors, strict=True)) for tensors in zip(*state.values(), strict=True)]
 
 
 def learned(network: Checkpoint) -> dict[str, Tensor]:
@@ -173,14 +188,13 @@ def _alignable(module: nn.Module) -> bool:
     return True
 
 
-def _pairs(runs: Tensor, n: int, seed: int) -> Mapping[str, list[tuple[int, int]]]:
-    """At most n pairs of checkpoints of one run and of two different ones, drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    first, second = torch.triu_indices(len(runs), len(runs), offset=1)
-    alike = runs[first] == runs[second]
-    found = {}
-    for label, chosen in (("one run", alike.nonzero()[:, 0]), ("two runs", (~alike).nonzero()[:, 0])):
-        if len(chosen):
-            rows = chosen[torch.randperm(len(chosen), generator=generator)[:n]]
+def pairs(groups: Tensor, n: int, generator: torch.Generator, kind: str) -> dict[str, list[tuple[int, int]]]:
+    """At most n pairs "one <kind>", of one of the groups (N,), and "two <kind>s", drawn at random, where there are any."""
+    first, second = torch.triu_indices(len(groups), len(groups), offset=1)
+    alike, found = groups[first] == groups[second], {}
+    for label, chosen in ((f"one {kind}", alike), (f"two {kind}s", ~alike)):
+        rows = chosen.nonzero()[:, 0]
+        rows = rows[torch.randperm(len(rows), generator=generator)[:n]]
+        if len(rows):
             found[label] = list(zip(first[rows].tolist(), second[rows].tolist(), strict=True))
     return found

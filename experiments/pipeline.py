@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.baselines import before_training, measured, populations, untrained
+from experiments.baselines import accuracies_on, before_training, measured, populations, untrained
 from experiments.profiles import NETWORKS, Recipe
 from experiments.records import agrees, generator_dir, key, read_record, storing, working_dir, write_record, zoo_dir
 from rpglib.analysis.accuracy import accuracy, answers, predictions, summarise
@@ -158,7 +158,7 @@ def _computed(recipe: Recipe, profile: str, seed: int, device: torch.device, kee
 
 def _another(recipe: Recipe, k: int, zoo: Zoo, images: Images, device: torch.device) -> dict:
     """Train the row's generator number `k` on the same zoo; what it writes, and wrote untrained, measured."""
-    recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + k))
+    recipe = retrained(recipe, k)
     model, _ = fit(recipe, zoo, device)
     networks = generate(recipe, model.to(device), recipe.networks, recipe.train.seed)
     new = generate(recipe, untrained(recipe, model), recipe.networks, recipe.train.seed)
@@ -401,11 +401,12 @@ def new_generator(recipe: Recipe, zoo: Zoo) -> RPG:
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with the seeds of its collection and its training moved on by `seed`; `InputError` for no seed."""
     whole_number("seed", seed, 0)
-    return replace(
-        recipe,
-        collect=replace(recipe.collect, seed=recipe.collect.seed + seed),
-        train=replace(recipe.train, seed=recipe.train.seed + seed),
-    )
+    return replace(retrained(recipe, seed), collect=replace(recipe.collect, seed=recipe.collect.seed + seed))
+
+
+def retrained(recipe: Recipe, k: int) -> Recipe:
+    """The recipe with the seed of its training moved on by `k`: another generator of the same zoo."""
+    return replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + k))
 
 
 def generate(
@@ -456,7 +457,7 @@ def check_live(result: Row, n: int = 2, tolerance: float = 0.6) -> str:
     """
     split = images_of(result.recipe.images).test
     networks = generate(result.recipe, result.model, n, result.record["seeds"]["generate"])
-    found = accuracy(predictions(result.recipe.architecture.build(), networks, split.images), split.labels)
+    found = accuracies_on(result.recipe.architecture.build(), networks, split)
     recorded = torch.tensor(result.numbers["generated"]["accuracies"][:n], dtype=found.dtype)
     largest = float((found - recorded).abs().max())
     assert largest <= tolerance, f"{result.recipe.name}: recomputed accuracies differ from the record by {largest:.2f}"

@@ -15,13 +15,9 @@ one of their fields.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
 from experiments.records import PROFILES
 from rpglib.errors import choice
 from rpglib.model.config import RPGConfig
-from rpglib.tasks import all_tasks
 from rpglib.training.loop import TrainConfig
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import CollectConfig, Schedule
@@ -84,15 +80,6 @@ class TaskRecipe(Recipe):
     few: int = 100
     finetune_epochs: tuple[int, ...] = (0, 1, 2, 5)
     finetune_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-
-    def tasks(self) -> Tensor:
-        """The tasks (T, bits) in counting order."""
-        tasks = all_tasks(self.model.task_bits)
-        if self.count is None:
-            return tasks
-        # A task and its opposite stand at the same distance from the two ends.
-        rows = torch.randperm(len(tasks) // 2, generator=torch.Generator().manual_seed(0))[: self.count // 2]
-        return tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
 
 
 # Generators for small networks: the library's defaults at the size of such zoos; states are learned (paper: fixed).

@@ -3,27 +3,26 @@
 Each is computed once and kept (`experiments.sweeps.cells`).
 """
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from experiments import baselines as weights_of
-from experiments.adapters import adapters, base, facts, files, questions, scoring
+from experiments.adapters import adapters, base, facts, files, questions
 from experiments.adapters.adapters import adapted, state_of, train_adapter
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.scoring import Sheet
-from experiments.adapters.settings import Setting, combinations
-from experiments.baselines import before_training, points
+from experiments.adapters.settings import Setting
+from experiments.baselines import before_training, one_by_one, pairs, points
 from experiments.pipeline import thinned
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.perturbation import gaussian, noised
@@ -37,7 +36,7 @@ from rpglib.training.loop import TrainConfig, TrainResult, train
 from rpglib.zoo.store import Zoo
 from rpglib.zoo.writing import write_networks
 
-CODE = source_digest(sys.modules[__name__], adapters, base, facts, files, questions, scoring, weights_of)
+CODE = code_of(__file__)
 GENERATED, UNTRAINED, MEAN = "generated", "untrained generator", "mean adapter"
 ORIGINALS = "originals"
 BASE_FOLDER = "base"
@@ -199,20 +198,12 @@ def measured(model, sheet: Sheet, group: Adapters, originals: Tensor, among: boo
 def beside(originals: Adapters, runs: Tensor, generated: Tensor, n: int, seed: int) -> dict[str, Adapters]:
     """What needs no generator: the mean adapter, Gaussians, midpoints of checkpoints of one and of two runs, noise."""
     rows, like = points(originals), originals[0]
-    draw = torch.Generator().manual_seed(seed)
 
-    def made(weights: Tensor) -> Adapters:
-        stacked = unflatten(weights, like)
-        return [{name: x[k] for name, x in stacked.items()} for k in range(len(weights))]
-
-    first, second = torch.triu_indices(len(runs), len(runs), offset=1)
-    alike = runs[first] == runs[second]
     far = nearest_distance(generated, rows).median().item() / rows.shape[1] ** 0.5
-    found = {MEAN: made(rows.mean(0, keepdim=True)), "Gaussian": made(gaussian(rows, n, seed))}
-    for label, chosen in (("one run", alike), ("two runs", ~alike)):
-        pairs = chosen.nonzero()[:, 0]
-        pairs = pairs[torch.randperm(len(pairs), generator=draw)[:n]]
-        found[f"midpoint, {label}"] = made((rows[first[pairs]] + rows[second[pairs]]) / 2)
+    found = {MEAN: _made(rows.mean(0, keepdim=True), like), "Gaussian": _made(gaussian(rows, n, seed), like)}
+    for label, drawn in pairs(runs, n, torch.Generator().manual_seed(seed), "run").items():
+        first, second = torch.tensor(drawn).T
+        found[f"midpoint, {label}"] = _made((rows[first] + rows[second]) / 2, like)
     found["noise as far as RPG"] = [noised(originals[k % len(originals)], far, seed, number=k) for k in range(n)]
     return found
 
@@ -249,10 +240,10 @@ class Combinations(Job):
         found = {
             GENERATED: generator.generate(n, unseen, **options),
             UNTRAINED: new.generate(n, unseen, **options),
-            MEAN: _each(rows.mean(0).expand(n, -1), like),
-            "nearest": _each(nearest_task(known, rows, unseen), like),
-            "ridge": _each(ridge(known, rows, unseen), like),
-            "ridge, with pairs": _each(ridge(known, rows, unseen, order=2), like),
+            MEAN: _made(rows.mean(0).expand(n, -1), like),
+            "nearest": _made(nearest_task(known, rows, unseen), like),
+            "ridge": _made(ridge(known, rows, unseen), like),
+            "ridge, with pairs": _made(ridge(known, rows, unseen, order=2), like),
             "trained on it": [
                 train_adapter(model, tokenizer, self.mixed(b), config, start)[0][-1] for b in unseen.tolist()
             ],
@@ -283,9 +274,21 @@ class Combinations(Job):
         return [q for name in names for q in self.asked(name, "train")[:each]][: self.setting.questions["train"]]
 
 
-def _each(rows: Tensor, like: Mapping[str, Tensor]) -> Adapters:
-    stacked = unflatten(rows, like)
-    return [{name: x[k].clone() for name, x in stacked.items()} for k in range(len(rows))]
+def combinations(setting: Setting) -> tuple[Tensor, Tensor]:
+    """The combinations of families (bits) that are seen, single families first, and those that are not.
+
+    Unseen ones have at least two families and not all; which they are is drawn once, for all seeds.
+    """
+    rows = torch.tensor(list(product((0, 1), repeat=len(FAMILIES))))
+    several = rows[(rows.sum(1) > 1) & (rows.sum(1) < len(FAMILIES))]
+    several = several[torch.randperm(len(several), generator=torch.Generator().manual_seed(0))]
+    singles = torch.eye(len(FAMILIES), dtype=torch.int64)
+    seen = torch.cat((singles, several[setting.unseen :]))[: setting.seen]
+    return seen, several[: setting.unseen]
+
+
+def _made(rows: Tensor, like: Mapping[str, Tensor]) -> Adapters:
+    return one_by_one(unflatten(rows, like))
 
 
 def combined(model, sheets: Mapping[str, Sheet], group: Adapters, tasks: Tensor) -> list[float]:

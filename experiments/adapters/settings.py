@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import product
-
-import torch
-from torch import Tensor
 
 from experiments.adapters.adapters import AdapterConfig
 from experiments.adapters.base import BaseConfig
@@ -41,19 +37,6 @@ class Setting:
     seen: int
     unseen: int
     sampling_steps: int = 4
-
-
-def combinations(setting: Setting) -> tuple[Tensor, Tensor]:
-    """The combinations of families (bits) that are seen, single families first, and those that are not.
-
-    Unseen ones have at least two families and not all; which they are is drawn once, for all seeds.
-    """
-    rows = torch.tensor(list(product((0, 1), repeat=len(FAMILIES))))
-    several = rows[(rows.sum(1) > 1) & (rows.sum(1) < len(FAMILIES))]
-    several = several[torch.randperm(len(several), generator=torch.Generator().manual_seed(0))]
-    singles = torch.eye(len(FAMILIES), dtype=torch.int64)
-    seen = torch.cat((singles, several[setting.unseen :]))[: setting.seen]
-    return seen, several[: setting.unseen]
 
 
 # Of combinations: the model and the training that the networks for unseen tasks have (`UNSEEN_DIGITS`).

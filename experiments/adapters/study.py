@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from experiments.adapters.jobs import Combinations, Family, Trained
 from experiments.adapters.large import paper, stand_in
 from experiments.adapters.questions import FAMILIES
 from experiments.adapters.settings import Setting
+from experiments.baselines import side_by_side
 from experiments.large import tried
 from experiments.records import generator_dir, read_record, storing, working_dir, write_record
 from experiments.sweeps.cells import folder_of, run
@@ -72,7 +72,7 @@ class Study:
         model = RPG.from_pretrained(folder_of(first) / "generator")
         states = first.states(model.config.permutation_states)[:KEPT]
         made = model.generate(KEPT, steps=self.setting.sampling_steps, seed=self.seed, permutation=states)
-        return {name: torch.stack([adapter[name] for adapter in made]) for name in made[0]}
+        return side_by_side(made)
 
     def check_live(self, record: dict, tolerance: float = 1e-3) -> str:
         """Read the kept adapters, and compare their norms with those of the record, which were evaluated.

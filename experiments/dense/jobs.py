@@ -3,7 +3,6 @@
 Each is computed once and kept (`experiments.sweeps.cells`).
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments import baselines as weights_of
 from experiments.baselines import before_training, from_weights, points
-from experiments.dense import detection, kinds, pictures, scenes, segmentation, teaching, vitdet
+from experiments.dense import pictures
 from experiments.dense.kinds import Measured, Scenes
 from experiments.dense.settings import Population, Setting
 from experiments.dense.teaching import teach
 from experiments.pipeline import thinned
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.similarity import mean_iou
@@ -30,9 +28,7 @@ from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainResult, train
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(
-    sys.modules[__name__], detection, kinds, pictures, scenes, segmentation, teaching, vitdet, weights_of
-)
+CODE = code_of(__file__)
 ORIGINALS, GENERATED, UNTRAINED = "originals", "generated", "untrained generator"
 ZOO = "zoo"
 

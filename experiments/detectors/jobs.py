@@ -3,7 +3,6 @@
 Each is computed once and kept (`experiments.sweeps.cells`).
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,28 +14,28 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from experiments import baselines as weights_of
 from experiments.baselines import before_training
-from experiments.dense import scenes as digits
-from experiments.detectors import networks, scenes, yolo
+from experiments.detectors import scenes
 from experiments.detectors.networks import State, build, detect, mean_ap, new, train, without_classes
 from experiments.detectors.scenes import CLASSES, Scenes
 from experiments.detectors.settings import GENERATED, SCRATCH, SHARED, Setting
 from experiments.pipeline import thinned
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
+from experiments.tasks.task_zoo import some_pairs
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.baselines.tasks import mean_network, nearest_task, ridge
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.hardware import pick
 from rpglib.runtime.state_dicts import flatten, unflatten
+from rpglib.tasks import all_tasks, split_tasks
 from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import train as train_generator
 from rpglib.zoo.images import data_root
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], networks, scenes, yolo, digits, weights_of)
+CODE = code_of(__file__)
 UNTRAINED, MEAN, NEAREST, LOOKUP = "untrained generator", "mean network", "nearest seen selection", "lookup"
 RIDGES = ("ridge on bits", "ridge on bits and pairs")
 STATE = "state.safetensors"
@@ -94,6 +93,17 @@ class Job:
         return len(CLASSES[self.setting.source])
 
 
+def selections(setting: Setting) -> tuple[Tensor, Tensor]:
+    """The selections (bits) that are seen, and those that are not, drawn once for all seeds.
+
+    A selection and its opposite are both seen, or neither is.
+    """
+    tasks = all_tasks(len(CLASSES[setting.source]))
+    tasks = tasks[some_pairs(torch.arange(len(tasks)), len(tasks), setting.selections, 0)]
+    seen, unseen = split_tasks(len(tasks), 0, setting.seen)
+    return tasks[seen], tasks[unseen]
+
+
 def measured(module: nn.Module, state: State, seen: Scenes, selection: Tensor) -> dict[str, float]:
     """Both measures (percent) of a detector on a selection (bits)."""
     found = detect(module, state, seen)
@@ -130,7 +140,7 @@ class Collected(Job):
     def compute(self, folder: Path) -> dict:
         setting, module, test = self.setting, self.module(), self.scenes("test")
         start, taught = self.shared(module), self.scenes("train")
-        seen, _ = setting.split()
+        seen, _ = selections(setting)
         found: list[dict[str, float]] = []
         seconds = 0.0
 
@@ -159,7 +169,7 @@ class Written(Job):
     parts = (*Collected.parts, "model", "train", "sampling_steps")
 
     def compute(self, folder: Path) -> dict:
-        setting, (seen, unseen), zoo = self.setting, self.setting.split(), self.other(Collected).opened()
+        setting, (seen, unseen), zoo = self.setting, selections(self.setting), self.other(Collected).opened()
         tokenizer = ParameterTokenizer.fit(zoo, setting.model.token_size, normalisation="residual")
         recipe = replace(setting.train, seed=setting.train.seed + self.seed)
         generator, untrained = (before_training(setting.model, tokenizer, recipe.seed) for _ in range(2))
@@ -221,7 +231,7 @@ class Tuned(Job):
     parts = (*Written.parts, "finetune", "measured")
 
     def compute(self, folder: Path) -> dict:
-        setting, module, (_, unseen) = self.setting, self.module(), self.setting.split()
+        setting, module, (_, unseen) = self.setting, self.module(), selections(self.setting)
         taught, test = self.scenes("train"), self.scenes("test")
         phase, begin = setting.finetune[self.start], self.beginning(module)
         found, began = [], time.process_time()

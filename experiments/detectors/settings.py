@@ -3,16 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
 from experiments.detectors.networks import Phase
-from experiments.detectors.scenes import CLASSES
 from experiments.profiles import TASK_TRAIN, UNSEEN_DIGITS, UNSEEN_PAPER
 from experiments.records import PROFILES
 from rpglib.errors import choice
 from rpglib.model.config import RPGConfig
-from rpglib.tasks import all_tasks, split_tasks
 from rpglib.training.loop import TrainConfig
 
 GENERATED, SHARED, SCRATCH = "generated", "shared start", "from scratch"
@@ -43,18 +38,6 @@ class Setting:
     finetune: Mapping[str, Phase]
     measured: tuple[int, ...] = (1, 2, 5)
     sampling_steps: int = 4
-
-    def split(self) -> tuple[Tensor, Tensor]:
-        """The selections (bits) that are seen, and those that are not, drawn once for all seeds.
-
-        A selection and its opposite are both seen, or neither is.
-        """
-        tasks = all_tasks(len(CLASSES[self.source]))
-        rows = torch.randperm(len(tasks) // 2, generator=torch.Generator().manual_seed(0))[: self.selections // 2]
-        # In counting order a selection and its opposite stand at the same distance from the two ends.
-        tasks = tasks[torch.cat((rows, len(tasks) - 1 - rows)).sort().values]
-        seen, unseen = split_tasks(len(tasks), 0, self.seen)
-        return tasks[seen], tasks[unseen]
 
 
 # The generator of the networks for unseen tasks, with larger tokens and smaller batches, as YOLOv8n has three hundred

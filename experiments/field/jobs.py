@@ -4,25 +4,23 @@ Each is computed once and kept (`experiments.sweeps.cells`), so that a broken ru
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from experiments import baselines
-from experiments.baselines import Networks, arranged, mean_network, points, populations
-from experiments.novelty import measures
+from experiments.baselines import Networks, accuracies_on, arranged, mean_network, points, populations, side_by_side
 from experiments.novelty.jobs import Job
 from experiments.novelty.measures import MULTIPLES, Ruler
-from experiments.pipeline import fit, generate, images_of, pick, zoo_path
+from experiments.pipeline import fit, generate, images_of, pick, retrained, zoo_path
 from experiments.profiles import TaskRecipe
 from experiments.records import plain
-from experiments.sweeps.sweep import source_digest
+from experiments.sources import code_of
 from experiments.tasks.task_zoo import TaskZoo, task_zoo
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.memorisation import nearest_distance, novelty_curve
@@ -38,14 +36,13 @@ from rpglib.errors import InputError
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tasks import split_tasks
-from rpglib.zoo.images import Split
 from rpglib.zoo.store import Zoo
 
 GENERATORS: dict[str, type[WeightGenerator]] = {
     generator.method: generator
     for generator in (DeepWeightFlow, PDiff, HyperRepresentations, Sane, D2NWG, Hypernetwork)
 }
-CODE = source_digest(sys.modules[__name__], measures, baselines)
+CODE = code_of(__file__)
 ORIGINALS, RPG_ROW, MEAN_ROW = "originals", "RPG", "mean network"
 LOSS_POINTS = 25
 NETWORKS_FILE = "networks.safetensors"
@@ -120,7 +117,7 @@ class Measuring(Timed, Job):
         spread = summarise(right)
         return {
             "accuracy": {part: spread[part] for part in ("max", "mean", "min", "std")},
-            "validation": accuracies(ruler.module, networks, images.validation).mean().item(),
+            "validation": accuracies_on(ruler.module, networks, images.validation).mean().item(),
             "error_iou": mean_iou(predicted != images.test.labels) if len(networks) > 1 else None,
             "distance": near["plain"].median().item(),
             "aligned_distance": near["aligned"].median().item(),
@@ -143,7 +140,7 @@ class Ours(Measuring):
 
     def found(self, folder: Path) -> dict:
         images, zoo, device = images_of(self.recipe.images), self.zoo(), pick(self.device)
-        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.seed))
+        recipe = retrained(self.recipe, self.seed)
         began = time.process_time()
         model, training = fit(recipe, zoo, device, progress=False)
         spent = time.process_time() - began
@@ -190,7 +187,7 @@ class Written(Measuring):
             if not all(bool(x.isfinite().all()) for network in networks for x in network.values()):
                 return {"failed": "it writes networks with NaN or infinity"}
             rows[label] = self.row(zoo, networks)
-        save_tensors(folder / NETWORKS_FILE, {name: torch.stack([x[name] for x in networks]) for name in networks[0]})
+        save_tensors(folder / NETWORKS_FILE, side_by_side(networks))
         parts = fitted.parts()
         return {
             "rows": rows,
@@ -238,7 +235,7 @@ class HeldOut(Measuring):
         lost, error = {}, {}
         for name, group in groups.items():
             made = fitted.reconstructed(group)
-            right, kept = (accuracies(module, x, images.test) for x in (group, made))
+            right, kept = (accuracies_on(module, x, images.test) for x in (group, made))
             given, got = (points(arranged(module, known[0], x)).double() for x in (group, made))
             off = (got - given).square().sum(1)
             lost[name] = summarise(right - kept)
@@ -262,6 +259,7 @@ class ForTasks(Timed):
     method: Method
     tasks: int
     stretch: float = 1.0
+    device: ClassVar[str] = "cpu"
 
     def facts(self) -> dict:
         own = {key: value for key, value in vars(self).items() if key not in ("profile", "recipe")}
@@ -269,7 +267,7 @@ class ForTasks(Timed):
         return plain({**own, "recipe": replace(self.recipe, name="")})
 
     def zoo(self) -> TaskZoo:
-        return task_zoo(self.recipe, self.profile, images_of(self.recipe.images), pick("cpu"))
+        return task_zoo(self.recipe, self.profile, images_of(self.recipe.images), pick(self.device))
 
     def collecting(self) -> "CollectingTasks":
         """The job that collects its zoo."""
@@ -303,8 +301,8 @@ class ForTasks(Timed):
             mean = mean_network([zoo[k] for k in range(len(zoo))])
             return lambda task: mean
         if self.method.generator == RPG_ROW:
-            recipe = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + self.seed))
-            model, _ = fit(recipe, zoo, pick("cpu"), progress=False)
+            recipe = retrained(recipe, self.seed)
+            model, _ = fit(recipe, zoo, pick(self.device), progress=False)
             steps = {"sampler": recipe.sampler, "steps": recipe.sampling_steps, "seed": self.seed}
             return lambda task: model.generate(1, task=task, **steps)[0]
         generator, config = GENERATORS[self.method.generator], self.method.config(self.stretch)
@@ -318,11 +316,6 @@ class CollectingTasks(ForTasks):
 
     def found(self, folder: Path) -> dict:
         return {"tasks": len(self.zoo().bits)}
-
-
-def accuracies(module: nn.Module, networks: Networks, part: Split) -> Tensor:
-    """The accuracy (N,) of networks on one part of a data set, in percent."""
-    return accuracy(predictions(module, networks, part.images), part.labels)
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -16,15 +16,15 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
-from experiments.field import jobs
 from experiments.field.jobs import GENERATORS, STEPS, Method, Timed
 from experiments.imagenet.networks import SMOKE_MODEL, SMOKE_TRAIN
 from experiments.profiles import SMALL_MODEL
 from experiments.records import plain
-from experiments.sweeps.sweep import source_digest
+from experiments.sources import code_of
 from rpglib.baselines.d2nwg import D2NWG
 from rpglib.baselines.hyper_representations import UnitGenerator
 from rpglib.errors import InputError
@@ -68,7 +68,7 @@ HELD, REFUSED = "held", "refused"
 """What the process of a step says before the number of bytes."""
 IMAGES = 10
 """That methods are given: what they keep of images is no part of what is measured here."""
-CODE = source_digest(sys.modules[__name__], jobs)
+CODE = code_of(__file__)
 
 
 def architecture(name: str) -> Architecture:
@@ -86,9 +86,11 @@ class Fits(Timed):
     method: Method
     networks: tuple[str, ...] = NETWORKS
     budget: float = BUDGET
+    device: ClassVar[str] = "cpu"
 
     def facts(self) -> dict:
-        return plain({"method": self.method, "networks": self.networks, "budget": self.budget, "scale_code": CODE})
+        own = {"method": self.method, "rpg": RPGS.get(self.method.generator)}
+        return plain({**own, "networks": self.networks, "budget": self.budget, "scale_code": CODE})
 
     def found(self, folder: Path) -> dict:
         """By network: its parameters; held_bytes, None where that is not known; and why it is not.

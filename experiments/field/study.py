@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from safetensors.torch import load_file
 
+from experiments.baselines import accuracies_on
 from experiments.field.jobs import (
     MEAN_ROW,
     NETWORKS_FILE,
@@ -26,7 +27,6 @@ from experiments.pipeline import images_of, seeded
 from experiments.profiles import Recipe, TaskRecipe
 from experiments.records import generator_dir, plain, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
-from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.runtime.bundles import read_bundle, write_bundle
 
@@ -235,7 +235,7 @@ class Study:
             raise InputError(f"record and networks of {EXPERIMENT} are of two runs; run with fresh=True")
         recipe, label = self._kept().recipe, next(iter(self.methods))
         test = images_of(recipe.images).test
-        found = accuracy(predictions(recipe.architecture.build(), networks, test.images), test.labels).mean().item()
+        found = accuracies_on(recipe.architecture.build(), networks, test).mean().item()
         recorded = record["numbers"]["zoos"][next(reversed(self.zoos))]["rows"][OWN][label][0]["accuracy"]["mean"]
         assert abs(found - recorded) <= tolerance, f"recomputed accuracy {found:.2f} differs from the record"
         return f"networks of {label} evaluated again; they agree with the record"

@@ -3,7 +3,6 @@
 Each is computed once and kept (`experiments.sweeps.cells`), so that a broken run goes on and two run side by side.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +11,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from experiments import baselines
-from experiments.baselines import CALIBRATION, Networks, from_weights, measured, points
-from experiments.igpg import measures
+from experiments.baselines import (
+    CALIBRATION,
+    Networks,
+    accuracies_on,
+    from_weights,
+    measured,
+    one_by_one,
+    points,
+    side_by_side,
+)
 from experiments.igpg.measures import Tuning, a_block_less, along_sequence, retrieval, tuned
-from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, thinned
+from experiments.pipeline import NETWORKS, fit, generate, images_of, obtain_zoo, pick, retrained, thinned
 from experiments.profiles import Recipe
 from experiments.records import key, plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of
-from experiments.sweeps.sweep import source_digest
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.igpg.config import CodesTraining, IGPGConfig, PriorTraining
 from rpglib.igpg.igpg import IGPG
@@ -35,7 +41,7 @@ from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split, take
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], measures, baselines)
+CODE = code_of(__file__)
 NETWORKS_FILE = "networks.safetensors"
 """What a prior wrote of the first architecture, side by side; the prior is too large to be kept with a record."""
 LOOKED_AT = 1000
@@ -95,11 +101,10 @@ class Rpg:
 
     def compute(self, folder: Path) -> dict:
         zoo, images = zoo_of(self.recipe, self.profile), images_of(self.recipe.images)
-        train = replace(self.recipe.train, seed=self.recipe.train.seed + self.seed)
-        recipe = replace(self.recipe, train=train)
+        recipe = retrained(self.recipe, self.seed)
         model, training = fit(recipe, zoo, pick(self.device), progress=False)
         began = time.process_time()
-        networks = generate(recipe, model, seed=train.seed)
+        networks = generate(recipe, model, seed=recipe.train.seed)
         seconds = (time.process_time() - began) / len(networks)
         return {
             "row": row(zoo.build(), networks, zoo, images.test),
@@ -195,8 +200,7 @@ def on_validation(model: IGPG, recipes: Sequence[Recipe], temperatures: Sequence
         for recipe in recipes:
             part = take(images_of(recipe.images).validation, LOOKED_AT)
             networks = model.generate(NETWORKS, recipe.architecture.name, seed=seed, temperature=temperature)
-            predicted = predictions(recipe.architecture.build(), networks, part.images)
-            means.append(accuracy(predicted, part.labels).mean().item())
+            means.append(accuracies_on(recipe.architecture.build(), networks, part).mean().item())
         found[f"{temperature:g}"] = sum(means) / len(means)
     return found
 
@@ -244,7 +248,7 @@ class Written(Igpg):
         }
         written = {name: one.pop("networks") for name, one in found.items()}
         first = written[self.recipes[0].name]
-        save_tensors(folder / NETWORKS_FILE, {name: torch.stack([x[name] for x in first]) for name in first[0]})
+        save_tensors(folder / NETWORKS_FILE, side_by_side(first))
         return {
             "rows": found,
             "held_out": self._held_out(model, zoos, seed, temperature),
@@ -305,9 +309,7 @@ class Written(Igpg):
 
 def scratch(recipe: Recipe, seed: int) -> Networks:
     """Untrained networks, as many as are trained on from generated ones."""
-    count = NETWORKS // 2
-    state = init_population(recipe.architecture, [10_000 + 100 * seed + k for k in range(count)])
-    return [{name: x[k] for name, x in state.items()} for k in range(count)]
+    return one_by_one(init_population(recipe.architecture, [10_000 + 100 * seed + k for k in range(NETWORKS // 2)]))
 
 
 def shortened(zoos: Sequence[Zoo], like: Zoo, validation: Split) -> Networks:
@@ -324,6 +326,6 @@ def shortened(zoos: Sequence[Zoo], like: Zoo, validation: Split) -> Networks:
             continue
         found = [[a_block_less(network, block) for network in whole] for block in range(4)]
         if {name: x.shape for name, x in found[0][0].items()} == wanted:
-            right = [accuracy(predictions(module, x, validation.images), validation.labels).mean() for x in found]
+            right = [accuracies_on(module, x, validation).mean() for x in found]
             return found[int(torch.stack(right).argmax())]
     return []

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.baselines import Networks, points
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from experiments.baselines import Networks, accuracies_on, points, side_by_side
+from rpglib.analysis.accuracy import summarise
 from rpglib.igpg.igpg import IGPG
 from rpglib.igpg.prefix import WORDINGS, instruction, text_features
 from rpglib.tokenizer.several import Layout
 from rpglib.zoo.collect import Schedule, train_population
-from rpglib.zoo.images import Images, Split
+from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
 STRETCHES = 10
@@ -97,22 +97,18 @@ def tuned(
     schedule = Schedule(later[-1], how.learning_rate, how.batch_size, how.weight_decay)
     steps = schedule.steps(len(images.train)) // later[-1]
     for name, networks in starts.items():
-        state = {key: torch.stack([network[key] for network in networks]) for key in networks[0]}
+        state = side_by_side(networks)
         seeds = [1000 * seed + k for k in range(len(networks))]
         states = train_population(
             module, state, images.train, schedule, seeds, save_at=[steps * epoch for epoch in later]
         )
         curve = [networks, *([_member(states, k, n) for n in range(len(networks))] for k in range(len(later)))]
-        found[name] = [summarise(_accuracies(module, one, images.test)) for one in curve]
+        found[name] = [summarise(accuracies_on(module, one, images.test)) for one in curve]
     return found
 
 
 def _member(states: Mapping[str, Tensor], k: int, n: int) -> dict[str, Tensor]:
     return {name: x[k, n] for name, x in states.items()}
-
-
-def _accuracies(module: nn.Module, networks: Networks, split: Split) -> Tensor:
-    return accuracy(predictions(module, networks, split.images), split.labels)
 
 
 def epochs_until(curve: Sequence[dict], epochs: Sequence[int], wanted: float) -> int | None:

@@ -1,25 +1,20 @@
 """RPG for several architectures on the zoos of IGPG: its job, and its record `several_architectures`."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 
-from experiments import baselines
-from experiments.baselines import CALIBRATION, Networks, from_weights
-from experiments.igpg import jobs
+from experiments.baselines import CALIBRATION, Networks, accuracies_on, from_weights, side_by_side
 from experiments.igpg.jobs import NETWORKS_FILE, row, zoo_of
 from experiments.pipeline import NETWORKS, images_of, pick, thinned
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, plain, read_record, storing, write_record
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
-from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.several import SeveralRPG
@@ -31,7 +26,7 @@ from rpglib.zoo.store import Zoo
 
 EXPERIMENT = "several_architectures"
 SEVERAL, UNTRAINED = "RPG for several", "untrained RPG for several"
-CODE = source_digest(sys.modules[__name__], jobs, baselines)
+CODE = code_of(__file__)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class Together:
             seconds = (time.process_time() - began) / NETWORKS
             rows[recipe.name] = {"groups": self._groups(recipe, networks, untrained[recipe.name]), "seconds": seconds}
         first = written[self.recipes[0].name]
-        save_tensors(folder / NETWORKS_FILE, {name: torch.stack([x[name] for x in first]) for name in first[0]})
+        save_tensors(folder / NETWORKS_FILE, side_by_side(first))
         return {
             "rows": rows,
             "loss": thinned(training),
@@ -111,8 +106,8 @@ class Searching(Together):
         found = {"loss": sum(tail) / len(tail), "cpu_seconds": training.processor_seconds, "validation": {}}
         for recipe in self.recipes:
             part = images_of(recipe.images).validation
-            predicted = predictions(recipe.architecture.build(), self._written(model, recipe), part.images)
-            found["validation"][recipe.name] = accuracy(predicted, part.labels).mean().item()
+            right = accuracies_on(recipe.architecture.build(), self._written(model, recipe), part)
+            found["validation"][recipe.name] = right.mean().item()
         return found
 
 
@@ -206,7 +201,7 @@ def check_kept(
     if not kept.exists() or sha256(kept) != record["generator"]:
         raise InputError(f"{kept} is not the record's; restore it, or run with fresh=True")
     networks, test = load_file(kept), images_of(recipe.images).test
-    predicted = predictions(recipe.architecture.build(), networks, test.images)
-    found = accuracy(predicted, test.labels).mean().item()
+    right = accuracies_on(recipe.architecture.build(), networks, test)
+    found = right.mean().item()
     assert abs(found - mean) <= tolerance, f"recomputed accuracy {found:.2f} differs from the record"
-    return f"{len(predicted)} networks of {recipe.architecture.name} evaluated again; they agree with the record"
+    return f"{len(right)} networks of {recipe.architecture.name} evaluated again; they agree with the record"

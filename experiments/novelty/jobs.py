@@ -4,7 +4,6 @@ one long training.
 Each is computed once and kept (`experiments.sweeps.cells`), so that a broken run goes on and two run side by side.
 """
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,17 +11,15 @@ from pathlib import Path
 
 import torch
 
-from experiments import baselines
-from experiments.baselines import CALIBRATION, Networks, arranged, learned, points
-from experiments.novelty import images as augmenting
-from experiments.novelty import measures, mixing
+from experiments.baselines import CALIBRATION, Networks, arranged, learned, one_by_one, points
+from experiments.novelty import measures
 from experiments.novelty.measures import Ruler, row
 from experiments.novelty.mixing import MIXTURES, averages, mixtures
-from experiments.pipeline import fit, images_of, obtain_zoo, pick, thinned, zoo_path
+from experiments.pipeline import fit, images_of, obtain_zoo, pick, retrained, thinned, zoo_path
 from experiments.profiles import Recipe
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import run
-from experiments.sweeps.sweep import source_digest
 from rpglib.analysis.accuracy import summarise
 from rpglib.analysis.connectivity import recalibrated
 from rpglib.analysis.perturbation import noised
@@ -37,7 +34,7 @@ from rpglib.zoo.store import Zoo
 
 NOISE = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """How far noise goes from originals, in LOO."""
-CODE = source_digest(sys.modules[__name__], measures, mixing, augmenting, baselines)
+CODE = code_of(__file__)
 NOISY = 0.2
 """How far noise goes from generated midpoints, in LOO: it costs them some accuracy, and makes their errors differ."""
 MIDPOINTS = MIXTURES[0]
@@ -105,7 +102,7 @@ class Generated(Job):
     def compute(self, folder: Path) -> dict:
         images, device = images_of(self.recipe.images), pick(self.device)
         zoo = self.zoo()
-        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.seed))
+        recipe = retrained(self.recipe, self.seed)
         asked = None
         if self.behaviour is not None:
             asked = ClassificationBehaviour(images.train, recipe.architecture, **self.behaviour)
@@ -159,7 +156,7 @@ class Baselines(Job):
         for suffix, networks in (("", originals), (", aligned", arranged(module, originals[0], originals))):
             for kind, rows in weights.items():
                 mixed = unflatten(rows @ points(networks), learned(originals[0]))
-                found[kind + suffix] = [{**originals[0], **{k: x[i] for k, x in mixed.items()}} for i in range(n)]
+                found[kind + suffix] = [{**originals[0], **network} for network in one_by_one(mixed)]
         good = self.good(ruler)
         found = {name: [recalibrated(module, x, calibration) for x in group] for name, group in found.items()}
         return {

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from experiments.baselines import pairs
 from experiments.own.evaluation import Evaluation
 from rpglib.analysis.connectivity import between
 from rpglib.analysis.perturbation import noised
@@ -53,16 +54,8 @@ def gaussians(zoo: Zoo, n: int, seed: int) -> Networks:
 
 def midpoints(zoo: Zoo, basins: Tensor, n: int, seed: int) -> dict[str, Networks]:
     """Networks halfway between two checkpoints of one basin, and of two, as far as there are such pairs."""
-    first, second = torch.triu_indices(len(zoo), len(zoo), offset=1)
-    alike, found = basins[first] == basins[second], {}
-    draws = torch.Generator().manual_seed(stream(seed, "midpoints"))
-    for label, pairs in (("midpoint, one basin", alike), ("midpoint, two basins", ~alike)):
-        rows = pairs.nonzero()[:, 0]
-        rows = rows[torch.randperm(len(rows), generator=draws)[:n]]
-        if len(rows):
-            couples = zip(first[rows].tolist(), second[rows].tolist(), strict=True)
-            found[label] = [between(zoo[a], zoo[b], 0.5) for a, b in couples]
-    return found
+    drawn = pairs(basins, n, torch.Generator().manual_seed(stream(seed, "midpoints")), "basin")
+    return {f"midpoint, {label}": [between(zoo[a], zoo[b], 0.5) for a, b in rows] for label, rows in drawn.items()}
 
 
 def groups(

@@ -7,7 +7,6 @@ recipes' gains are those of their records. Zoos that are done are kept, so that 
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,19 +16,17 @@ from experiments.baselines import untrained
 from experiments.pipeline import fit, generate, images_of, obtain_zoo
 from experiments.profiles import Recipe, TaskRecipe, beside_one_run, cifar10_rows, main_results, unseen_tasks
 from experiments.records import DEFAULT_PROFILE, PROFILES, plain, read_record, results_dir, write_record
+from experiments.sources import code_of
 from experiments.sweeps.cells import run
-from experiments.sweeps.sweep import source_digest
 from experiments.tasks.measures import answers
 from experiments.tasks.task_zoo import task_zoo
 from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.runtime.hardware import pick
 from rpglib.tasks import split_tasks
-from rpglib.training import suggestion
 from rpglib.training.suggestion import suggest
-from rpglib.zoo import description
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], suggestion, description)
+CODE = code_of(__file__)
 NAME = "suggested_settings"
 ENOUGH = 0.5
 """Points below the tuned recipe's networks, at most."""

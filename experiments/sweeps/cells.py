@@ -17,11 +17,10 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from experiments import pipeline
 from experiments.pipeline import NETWORKS, compare, fit, generate, images_of, obtain_zoo, pick, thinned, zoo_path
 from experiments.profiles import Recipe
 from experiments.records import key, plain, versions, working_dir
-from experiments.sweeps import memory
+from experiments.sources import files_of
 from experiments.sweeps.memory import training_bytes
 from rpglib.analysis.accuracy import predictions
 from rpglib.errors import InputError
@@ -34,10 +33,8 @@ from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.zoo.store import Zoo
 
 NUMBERS = "numbers.json"
-COMPUTING = (LIBRARY, Path(pipeline.__file__), Path(__file__), Path(memory.__file__))
-"""The code that a cell's numbers may depend on: all of the library, and of the experiments what computes a cell."""
-CODE, VERSIONS = sources_digest(*COMPUTING), versions()
-"""Of what runs: code that is edited after it was imported is another's."""
+CODE, VERSIONS = sources_digest(LIBRARY, *files_of(__file__)), versions()
+"""Of all of the library, and of what computes a cell, as it was imported: what is edited later is another's."""
 
 
 class Job(Protocol):
@@ -47,6 +44,7 @@ class Job(Protocol):
     """
 
     profile: str
+    device: str
 
     def facts(self) -> dict: ...
     def compute(self, folder: Path) -> dict: ...
@@ -134,7 +132,7 @@ def _answers(zoo: Path, images: str, device: torch.device) -> Tensor:
 def run(jobs: Sequence[Job], label: str = "cells") -> list[dict]:
     """The numbers of all jobs, in their order; those that were computed before are read.
 
-    On a CPU as many run side by side as there are cores, each on one; on a GPU one after the other.
+    Those of a GPU run first, one after the other; those of a CPU side by side, as many as there are cores, each on one.
     """
     folders = [folder_of(job) for job in jobs]
     missing = {folder: job for folder, job in zip(folders, jobs, strict=True) if not (folder / NUMBERS).exists()}
@@ -151,26 +149,27 @@ def _all(jobs: Mapping[str | Path, Job], work, label: str) -> None:
 
 
 def _spread(jobs: Mapping[str | Path, Job], work) -> Iterator[None]:
-    first = next(iter(jobs.values()), None)
     at_once = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    small = first is not None and first.profile == "smoke"
-    calls = [(place, job, CODE) for place, job in jobs.items()]
-    if at_once == 1 or small or len(jobs) < 2 or _device(first) != "cpu":
-        yield from (work(*call) for call in calls)
+    together = {place: job for place, job in jobs.items() if job.profile != "smoke" and _device(job) == "cpu"}
+    if at_once == 1 or len(together) < 2:
+        together = {}
+    yield from (work(place, job) for place, job in jobs.items() if place not in together)
+    if not together:
         return
     ending = {"initializer": end_with, "initargs": (os.getpid(),)}
     with parallel_config(backend="loky", n_jobs=at_once, inner_max_num_threads=1, **ending):
-        yield from Parallel(return_as="generator_unordered")(delayed(work)(*call) for call in calls)
+        yield from Parallel(return_as="generator_unordered")(delayed(work)(*call) for call in together.items())
 
 
-def _collect(name: str, cell: Cell, code: str) -> None:
+def _collect(_: str, cell: Cell) -> None:
     keep_freed_memory()
     cell.zoo()
 
 
-def _compute(folder: Path, job: Job, code: str) -> None:
-    if code != CODE:
-        raise InputError("the code was changed while its cells were computed; run this again")
+def _compute(folder: Path, job: Job) -> None:
+    # By the code that this process has: one that was started later may have other code than the one that asks.
+    if folder_of(job).name != folder.name:
+        raise InputError("the code was changed while its jobs were computed; run this again")
     keep_freed_memory()
     # Another sweep may want the same cell at the same time.
     with locked(f"{folder}.lock"):
@@ -186,4 +185,4 @@ def folder_of(job: Job) -> Path:
 
 
 def _device(job: Job) -> str:
-    return pick(getattr(job, "device", "auto")).type
+    return pick(job.device).type

@@ -1,7 +1,6 @@
 """13: are generated networks new? The audit of Zeng et al. (arXiv 2506.07998), which RPG's authors never ran."""
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from experiments import baselines
-from experiments.baselines import CALIBRATION, arranged, learned, points, untrained
+from experiments.baselines import CALIBRATION, arranged, learned, one_by_one, points, untrained
 from experiments.pipeline import generate, images_of
+from experiments.sources import code_of
 from experiments.sweeps.cells import Cell, run
-from experiments.sweeps.sweep import Sweep, source_digest
+from experiments.sweeps.sweep import Sweep
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
 from rpglib.analysis.connectivity import recalibrated
 from rpglib.analysis.memorisation import nearest_distance, novelty_curve
@@ -22,7 +21,7 @@ from rpglib.analysis.similarity import nearest_iou
 from rpglib.runtime.state_dicts import unflatten
 from rpglib.zoo.images import Images, Split, take
 
-CODE = source_digest(sys.modules[__name__], baselines)
+CODE = code_of(__file__)
 SIGMAS = (0.01, 0.02, 0.06, 0.12)
 """Standard deviations of the noise on originals; 0.06 and 0.12 are those of the published audit."""
 AVERAGED = 16
@@ -58,6 +57,10 @@ class Audit:
     def profile(self) -> str:
         return self.cell.profile
 
+    @property
+    def device(self) -> str:
+        return self.cell.device
+
     def facts(self) -> dict:
         return {"audited": self.cell.facts(), "audit_code": CODE}
 
@@ -89,8 +92,7 @@ def audit(cell: Cell, images: Images) -> dict:
     calibration = take(images.train, CALIBRATION).images
 
     def mixed(weights: Tensor, like: Mapping[str, Tensor]) -> Networks:
-        stacked = unflatten(weights, like)
-        networks = ({name: x[k] for name, x in stacked.items()} for k in range(len(weights)))
+        networks = one_by_one(unflatten(weights, like))
         return [recalibrated(module, {**originals[0], **network}, calibration) for network in networks]
 
     count = min(AVERAGED, n)

@@ -1,9 +1,9 @@
 """14: what noise on the weights costs, against what being generated costs (paper, v1, table 16; v2, table 24)."""
 
+from experiments.baselines import accuracies_on
 from experiments.pipeline import images_of
 from experiments.sweeps.findings import by_seed
 from experiments.sweeps.sweep import Sweep
-from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.analysis.perturbation import noised
 
 SIGMAS = (0.01, 0.1, 1.0)
@@ -28,7 +28,7 @@ def measure(sweep: Sweep) -> dict:
             originals = [firsts[k % len(firsts)] for k in range(DRAWS)]
 
             def reached(networks, module=module) -> float:
-                return float(accuracy(predictions(module, networks, test.images), test.labels).mean())
+                return float(accuracies_on(module, networks, test).mean())
 
             intact = reached(originals)
             for kind in ("absolute", "relative"):

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.baselines import points
+from experiments.baselines import accuracies_on, points
 from experiments.pipeline import NETWORKS, generate, images_of
 from experiments.sweeps import mean_network
 from experiments.sweeps.cells import Cell
 from experiments.sweeps.findings import by_seed
 from experiments.sweeps.states import members, written
 from experiments.sweeps.sweep import Sweep
-from rpglib.analysis.accuracy import accuracy, predictions
+from rpglib.analysis.accuracy import predictions
 from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.perturbation import exchanged, noised
 from rpglib.analysis.similarity import error_iou, mean_iou, nearest_iou
@@ -146,7 +146,7 @@ def _exchange(cells: Sequence[Cell], several: Sequence[Cell], split: Split) -> d
         }
         for kind, (a, b) in pairs.items():
             mixed = [network for names in _first_layers(a) for network in exchanged(a, b, names)]
-            found = accuracy(predictions(module, mixed, split.images), split.labels)
+            found = accuracies_on(module, mixed, split)
             kinds.setdefault(kind, []).append(found.view(-1, 2).mean(1))
     names = _first_layers(zoo[0])
     total = sum(x.numel() for x in zoo[0].values())

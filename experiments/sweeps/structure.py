@@ -1,6 +1,5 @@
 """09: the autoregressive decoder that the paper (v2, appendix C.9) argues against, beside the sweep over structures."""
 
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,17 +7,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments.baselines import accuracies_on
 from experiments.cost import timing
 from experiments.pipeline import NETWORKS, images_of
 from experiments.profiles import Recipe
 from experiments.records import plain
+from experiments.sources import code_of
 from experiments.sweeps.cells import Cell, run
-from experiments.sweeps.sweep import Sweep, source_digest
-from rpglib.analysis.accuracy import accuracy, predictions, summarise
+from experiments.sweeps.sweep import Sweep
+from rpglib.analysis.accuracy import summarise
 from rpglib.baselines.autoregressive import AutoregressiveConfig, error_along_sequence, fit_autoregressive
 from rpglib.tokenizer import ParameterTokenizer
 
-CODE = source_digest(sys.modules[__name__])
+CODE = code_of(__file__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Decoder:
 
         def measured(tokens: Tensor) -> dict:
             networks = [tokenizer.decode(x) for x in tokens]
-            found = accuracy(predictions(recipe.architecture.build(), networks, test.images), test.labels)
+            found = accuracies_on(recipe.architecture.build(), networks, test)
             return {**summarise(found), "error": error_along_sequence(tokens, originals, mask).tolist()}
 
         around = ((originals - originals.mean(0)).square() * mask).sum((0, 2)) / (len(originals) * mask.sum(1))

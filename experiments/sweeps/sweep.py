@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
+from experiments.baselines import accuracies_on
 from experiments.pipeline import generate, images_of, seeded
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import Cell, folder_of, run
-from rpglib.analysis.accuracy import accuracy, predictions
 from rpglib.errors import InputError
 from rpglib.model.rpg import CONFIG, RPG
 
@@ -110,7 +110,7 @@ class Sweep:
         cell, _ = self._kept()
         split = images_of(cell.recipe.images).test
         networks = generate(cell.recipe, self._generator(record), n, cell.recipe.train.seed)
-        found = accuracy(predictions(cell.recipe.architecture.build(), networks, split.images), split.labels)
+        found = accuracies_on(cell.recipe.architecture.build(), networks, split)
         unchanged = next(row for row in record["numbers"]["variants"].values() if not row["changes"])
         recorded = torch.tensor(unchanged["cells"][0]["generated"]["accuracies"][:n], dtype=found.dtype)
         largest = float((found - recorded).abs().max())

@@ -6,7 +6,6 @@ and scaled.
 """
 
 import shutil
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments import hypernetwork
 from experiments.hypernetwork import fit_hypernetwork
 from experiments.pipeline import fit, images_of, seeded, thinned
 from experiments.profiles import TaskRecipe
 from experiments.records import plain, read_record, write_record
+from experiments.sources import code_of
 from experiments.sweeps.cells import run
-from experiments.sweeps.sweep import source_digest
-from experiments.tasks import measures, task_zoo
+from experiments.tasks import task_zoo
 from experiments.tasks.measures import answers, correct, of_tasks, percent
-from experiments.tasks.unseen import facts_of_record, some_pairs
+from experiments.tasks.task_zoo import some_pairs
+from experiments.tasks.unseen import facts_of_record
 from rpglib.analysis.accuracy import summarise
 from rpglib.runtime.hardware import pick
 from rpglib.tasks import split_tasks
@@ -32,7 +31,7 @@ from rpglib.training.behaviour import TaskBehaviour
 from rpglib.training.loop import TrainResult
 from rpglib.zoo.images import Split, take
 
-CODE = source_digest(sys.modules[__name__], hypernetwork, task_zoo, measures)
+CODE = code_of(__file__)
 RECORD = "unseen_tasks_asked"
 NETWORKS, IMAGES, WEIGHT = 16, 64, 16.0
 """Networks that a step asks about, images of each, and the weight of what they answer."""

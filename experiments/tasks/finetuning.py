@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from experiments.baselines import one_by_one
 from experiments.pipeline import generate
 from experiments.profiles import TaskRecipe
 from experiments.tasks.task_zoo import TaskZoo
@@ -58,7 +59,7 @@ def _best(recipe: TaskRecipe, start: State, bits: Tensor, split: Split | Stream,
         states = train_population(
             module, start, split, training, seeds, bits, save_at=[steps * epoch for epoch in later]
         )
-        curve = [start, *({name: x[k] for name, x in states.items()} for k in range(len(later)))]
+        curve = [start, *one_by_one(states)]
         curves.append((_accuracies(module, curve[-1], bits, images.validation).mean(), rate, curve))
     _, rate, curve = max(curves, key=lambda found: found[0])
     return {

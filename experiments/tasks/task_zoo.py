@@ -15,6 +15,7 @@ from experiments.records import zoo_dir
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.sources import LIBRARY, sources_digest
 from rpglib.runtime.state_dicts import flatten
+from rpglib.tasks import all_tasks
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import init_population, train_population
 from rpglib.zoo.images import Images
@@ -66,7 +67,7 @@ def task_zoo(recipe: TaskRecipe, profile: str, images: Images, device: torch.dev
 
     All networks begin with a zero head (Dosovitskiy et al. 2021, section 3.2), or each with a random one of its own.
     """
-    bits, folder = recipe.tasks(), zoo_dir(profile, recipe.name)
+    bits, folder = tasks_of(recipe), zoo_dir(profile, recipe.name)
     trained = pretrained(recipe, images, folder / TRAINED, device)
     start = _with_zero_head(trained, recipe.architecture)
     begin = {name: x for name, x in start.items() if name not in HEAD} if recipe.random_heads else start
@@ -75,6 +76,22 @@ def task_zoo(recipe: TaskRecipe, profile: str, images: Images, device: torch.dev
     rows = _rows(len(zoo), len(bits), recipe.collect.runs)
     weights = torch.stack([_flat_mean(zoo.stacked(own.tolist()), start) for own in rows])
     return TaskZoo(zoo, bits, weights, trained)
+
+
+def tasks_of(recipe: TaskRecipe) -> Tensor:
+    """The tasks (T, bits) of a recipe in counting order."""
+    tasks = all_tasks(recipe.model.task_bits)
+    return tasks if recipe.count is None else tasks[some_pairs(torch.arange(len(tasks)), len(tasks), recipe.count, 0)]
+
+
+def some_pairs(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
+    """`count` of the seen tasks in pairs of opposites, at random; a smaller number's are among a larger one's.
+
+    They are rows of all `tasks` in counting order, where task and opposite are as far from the two ends.
+    """
+    half = seen[seen < tasks - 1 - seen]
+    chosen = half[torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))[: count // 2]]
+    return torch.cat((chosen, tasks - 1 - chosen)).sort().values
 
 
 def _rows(checkpoints: int, tasks: int, runs: int) -> Tensor:

@@ -5,7 +5,6 @@ what it writes for the unseen ones is compared with networks trained for them an
 """
 
 import shutil
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +13,16 @@ import torch
 from torch import Tensor
 
 from experiments.baselines import untrained
-from experiments.pipeline import NETWORKS, fit, images_of, recorded, row, seeded, thinned
+from experiments.pipeline import NETWORKS, fit, images_of, recorded, retrained, row, seeded, thinned
 from experiments.profiles import TaskRecipe
 from experiments.records import generator_dir, plain, results_dir, storing, write_record
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of, run
-from experiments.sweeps.sweep import source_digest
-from experiments.tasks import baselines, finetuning, measures, task_zoo
+from experiments.tasks import task_zoo
 from experiments.tasks.baselines import measure_baselines
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import answers, correct, flips, mean_diversity, of_tasks, percent
-from experiments.tasks.task_zoo import HEAD, TaskZoo
+from experiments.tasks.task_zoo import HEAD, TaskZoo, some_pairs
 from rpglib.analysis.accuracy import summarise
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import pick
@@ -31,7 +30,7 @@ from rpglib.runtime.state_dicts import flatten
 from rpglib.tasks import name_of, split_tasks
 from rpglib.zoo.images import Images, labels_of
 
-CODE = source_digest(sys.modules[__name__], task_zoo, measures, baselines, finetuning)
+CODE = code_of(__file__)
 HEADS = "heads.safetensors"
 REGRESSION = "RPG without diffusion"
 
@@ -61,7 +60,7 @@ class Part:
         images, device, training = images_of(self.recipe.images), pick(self.device), folder / "training"
         tasks = task_zoo.task_zoo(self.recipe, self.profile, images, device)
         # Seeds of its own, so that between splits all differs that is random, but for the zoo.
-        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=self.recipe.train.seed + self.split))
+        recipe = retrained(self.recipe, self.split)
         seen, unseen = split_tasks(len(tasks.bits), self.split, recipe.seen)
         if self.count is not None:
             seen = some_pairs(seen, len(tasks.bits), self.count, self.split)
@@ -78,13 +77,6 @@ class Part:
                 numbers["finetuning"] = measure_finetuning(recipe, tasks, unseen, model, images, recipe.train.seed)
         shutil.rmtree(training, ignore_errors=True)
         return {"split": self.split, "seen_tasks": len(seen), "unseen_tasks": len(unseen), **numbers}
-
-
-def some_pairs(seen: Tensor, tasks: int, count: int, seed: int) -> Tensor:
-    """`count` of the seen tasks in pairs of opposites, at random; a smaller number's are among a larger one's."""
-    half = seen[seen < tasks - 1 - seen]
-    chosen = half[torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))[: count // 2]]
-    return torch.cat((chosen, tasks - 1 - chosen)).sort().values
 
 
 def _train(

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from experiments import profiles
-from experiments.baselines import ahead, matching
+from experiments.baselines import accuracies_on, ahead, matching, one_by_one, side_by_side
+from rpglib.zoo.images import Split
 
 
 def numbers():
@@ -44,3 +47,19 @@ def test_a_row_of_one_run_has_as_many_checkpoints(profile):
 def test_a_row_of_one_run_stands_alone():
     recipes = profiles.main_results("paper")
     assert profiles.beside_one_run(recipes) == recipes
+
+
+def test_networks_stand_side_by_side_and_one_by_one():
+    torch.manual_seed(0)
+    modules = [nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)) for _ in range(2)]
+    networks = [module.state_dict() for module in modules]
+    state = side_by_side(networks)
+    assert state["2.weight"].shape == (2, 3, 4) and state["1.num_batches_tracked"].shape == (2,)
+    back = one_by_one(state)
+    assert all(
+        list(a) == list(b) and all(a[name].equal(b[name]) for name in a) for a, b in zip(networks, back, strict=True)
+    )
+    part = Split(torch.randn(40, 1, 2, 2), torch.arange(40) % 3)
+    right = [(module.eval()(part.images).argmax(1) == part.labels).double().mean().item() for module in modules]
+    for given in (networks, state):
+        assert accuracies_on(modules[0], given, part).tolist() == pytest.approx([100 * share for share in right])

@@ -95,7 +95,7 @@ import os, sys, time
 from pathlib import Path
 class Job:
     profile, device = "cpu", "cpu"
-def work(place, job, code, folder=Path(sys.argv[1])):
+def work(place, job, folder=Path(sys.argv[1])):
     (folder / str(os.getpid())).touch()
     until = time.time() + 120
     while time.time() < until:

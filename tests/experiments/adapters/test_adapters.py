@@ -11,10 +11,10 @@ import torch
 from experiments.adapters import base, files, harness, large
 from experiments.adapters.adapters import TARGETS, AdapterConfig, adapted, fresh, put, state_of, train_adapter
 from experiments.adapters.facts import facts
-from experiments.adapters.jobs import beside, combined
+from experiments.adapters.jobs import beside, combinations, combined
 from experiments.adapters.questions import FAMILIES, Question, questions
 from experiments.adapters.scoring import Sheet
-from experiments.adapters.settings import CPU, SMOKE, combinations
+from experiments.adapters.settings import CPU, SMOKE
 from experiments.extras import ADAPTERS
 from rpglib.errors import InputError
 from rpglib.zoo.store import Zoo

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.detectors import networks, tables, voc, yolo
-from experiments.detectors.jobs import AP, LOOKUP, MEAN, ONE, Job, Written, _each, _means, wide_ridge
+from experiments.detectors.jobs import AP, LOOKUP, MEAN, ONE, Job, Written, _each, _means, selections, wide_ridge
 from experiments.detectors.networks import Phase, build, detect, mean_ap, new, train, without_classes
 from experiments.detectors.scenes import CLASSES, VOC_CLASSES, Scenes, scenes
 from experiments.detectors.settings import CPU, GENERATED, PAPER, SCRATCH, SHARED, SMOKE
@@ -100,7 +100,7 @@ def test_where_voc_is_absent_or_damaged_one_line_says_so(tmp_path):
 
 @pytest.mark.parametrize("sizes", [CPU, SMOKE])
 def test_a_selection_and_its_opposite_are_both_seen_or_neither(sizes):
-    seen, unseen = ({tuple(bits) for bits in part.tolist()} for part in sizes.split())
+    seen, unseen = ({tuple(bits) for bits in part.tolist()} for part in selections(sizes))
     assert len(seen) + len(unseen) == sizes.selections and not seen & unseen
     for part in (seen, unseen):
         assert {tuple(1 - bit for bit in bits) for bits in part} == part
@@ -108,7 +108,7 @@ def test_a_selection_and_its_opposite_are_both_seen_or_neither(sizes):
 
 
 def test_the_paper_s_selections_are_of_twenty_classes():
-    seen, unseen = PAPER.split()
+    seen, unseen = selections(PAPER)
     assert (len(seen), len(unseen), seen.shape[1]) == (500, 20, len(VOC_CLASSES)) and PAPER.model.task_bits == 20
 
 
@@ -248,7 +248,7 @@ def test_means_are_of_a_selection_s_checkpoints_and_rows_become_networks_again(t
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_ridge_in_the_span_of_the_networks_is_ridge(order):
-    seen, unseen = CPU.split()
+    seen, unseen = selections(CPU)
     rows = torch.randn(len(seen), 300, generator=torch.Generator().manual_seed(0)) + 3 * seen[:, :1]
     torch.testing.assert_close(
         wide_ridge(seen, rows, unseen, order), ridge(seen, rows, unseen, order=order), atol=1e-4, rtol=1e-4
@@ -282,7 +282,7 @@ def test_the_whole_network_is_written_and_what_never_varies_is_exact(study, reco
 
 @needs_ultralytics
 def test_the_record_has_a_number_for_every_unseen_selection(study, record):
-    numbers, (_, unseen) = record["numbers"], SMOKE.split()
+    numbers, (_, unseen) = record["numbers"], selections(SMOKE)
     assert {GENERATED, MEAN, LOOKUP, SHARED} <= numbers["written"]["measures"].keys()
     for rows in (*numbers["written"]["measures"].values(), *(x["measures"] for x in numbers["tuned"].values())):
         assert len(rows) == len(unseen)

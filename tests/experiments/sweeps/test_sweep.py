@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.field.jobs import ForTasks, Method
+from experiments.field.scale import Fits
+from experiments.profiles import UNSEEN
 from experiments.records import PROFILES, generator_dir
 from experiments.sweeps import cells
 from experiments.sweeps.cells import Cell, folder_of
+from experiments.sweeps.memorisation import Audit
 from experiments.sweeps.memory import training_bytes
 from experiments.sweeps.recipes import base
 from experiments.sweeps.sweep import Sweep, _brief, vary
@@ -269,6 +273,7 @@ class Slow:
 
     done: Path
     profile: str = "smoke"
+    device: str = "cpu"
 
     def facts(self) -> dict:
         return {}
@@ -289,6 +294,45 @@ def test_a_cell_that_two_sweeps_want_is_computed_once(home):
     assert (home / "done").read_text() == "computed\n" and cells.run([Slow(home / "done")]) == [{"x": 1}]
 
 
+@dataclasses.dataclass(frozen=True)
+class Edited(Slow):
+    """A job whose own code is another whenever it is asked for."""
+
+    def facts(self) -> dict:
+        return {"own_code": os.urandom(8).hex()}
+
+
+def test_what_another_code_computes_is_not_taken_for_a_job_s_own(home):
+    with pytest.raises(InputError, match="the code was changed while its jobs were computed"):
+        cells.run([Edited(home / "edited")])
+    assert not (home / "edited").exists()
+
+
+def test_every_job_runs_where_its_own_device_says(home, monkeypatch):
+    beside, done = [], []
+
+    def parallel(**_):
+        return lambda calls: (beside.append(arguments[0]) or work(*arguments) for work, arguments, _ in calls)
+
+    monkeypatch.setattr(cells, "Parallel", parallel)
+    monkeypatch.setattr(cells, "pick", torch.device)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    jobs = {f"{k} {device}": Slow(home, "cpu", device) for k, device in enumerate(["cpu", "cuda", "cpu", "cuda"])}
+    list(cells._spread(jobs, lambda place, _: done.append(place)))
+    assert done == ["1 cuda", "3 cuda", "0 cpu", "2 cpu"] and beside == ["0 cpu", "2 cpu"]
+    one = {place: jobs[place] for place in ("0 cpu", "1 cuda")}
+    list(cells._spread(one, lambda place, _: done.append(place)))
+    assert done[4:] == [*one] and len(beside) == 2
+
+
+def test_every_job_says_where_it_computes(home):
+    cell = Cell(base("smoke"), "smoke", device="cuda")
+    assert Audit(cell).device == "cuda", "where the cell's generator is"
+    split, fits = ForTasks(UNSEEN["smoke"], "smoke", 0, Method("D2NWG"), 2), Fits("smoke", Method("D2NWG"))
+    assert split.device == fits.device == "cpu"
+    assert "device" not in split.facts() | fits.facts(), "that is told apart for all jobs"
+
+
 # Workers of both kinds: those that share a sweep's cells, and those in which something is measured alone.
 WORKERS = """
 import os, sys, time
@@ -297,7 +341,7 @@ from pathlib import Path
 class Job:
     profile, device = "cpu", "cpu"
 
-def work(place, job, code, folder=Path(sys.argv[1])):
+def work(place, job, folder=Path(sys.argv[1])):
     (folder / str(os.getpid())).touch()
     time.sleep(60)
 

@@ -8,6 +8,7 @@ import pytest
 from experiments import profiles
 from experiments.tasks import asked, tables
 from experiments.tasks.asked import ASKED, HYPERNETWORK, VARIANTS, Variant
+from experiments.tasks.task_zoo import tasks_of
 from rpglib.errors import InputError
 from rpglib.tasks import split_tasks
 
@@ -26,7 +27,7 @@ def test_a_held_out_task_is_never_asked_unless_the_variant_says_so(home, monkeyp
     for variant in VARIANTS.values():
         with pytest.raises(ZeroDivisionError):
             asked.Asked(SMOKE, "smoke", 1, variant, device="cpu").compute(tmp_path)
-        known = SMOKE.tasks() if variant.all_tasks else SMOKE.tasks()[split_tasks(SMOKE.count, 1, SMOKE.seen)[0]]
+        known = tasks_of(SMOKE) if variant.all_tasks else tasks_of(SMOKE)[split_tasks(SMOKE.count, 1, SMOKE.seen)[0]]
         assert given["it"].tasks.equal(known)
     assert sum(variant.all_tasks for variant in VARIANTS.values()) == 1
 

@@ -18,7 +18,7 @@ from experiments.tasks import tables as task_tables
 from experiments.tasks.baselines import measure_baselines, writers
 from experiments.tasks.finetuning import measure_finetuning
 from experiments.tasks.measures import Answers, answers, correct, flips
-from experiments.tasks.task_zoo import HEAD, exchanged, task_zoo
+from experiments.tasks.task_zoo import HEAD, exchanged, some_pairs, task_zoo, tasks_of
 from rpglib.analysis.similarity import mean_iou
 from rpglib.baselines.kernel_ridge import kernel_ridge
 from rpglib.baselines.tasks import ridge
@@ -60,10 +60,10 @@ def varied(home):
 
 
 def test_the_smoke_tasks_are_pairs_of_opposites_in_counting_order():
-    tasks = SMOKE.tasks()
+    tasks = tasks_of(SMOKE)
     assert tasks.shape == (SMOKE.count, 10) and tasks.flip(0).equal(1 - tasks)
     assert len({tuple(task) for task in tasks.tolist()}) == SMOKE.count
-    assert DIGITS.tasks().shape == (1022, 10)
+    assert tasks_of(DIGITS).shape == (1022, 10)
 
 
 def test_all_tasks_start_from_one_network_with_a_zero_head(tasks):
@@ -204,12 +204,12 @@ def test_generators_learn_from_the_seen_tasks_of_their_split_alone(tasks, monkey
 
 def test_a_curve_takes_nested_pairs_of_the_seen_tasks():
     seen, _ = split_tasks(1022, 0)
-    few, more = (unseen.some_pairs(seen, 1022, count, 0) for count in (32, 128))
+    few, more = (some_pairs(seen, 1022, count, 0) for count in (32, 128))
     assert len(few) == 32 and len(more) == 128
     assert torch.isin(few, more).all() and torch.isin(more, seen).all()
     assert few.equal((1021 - few).flip(0)), "pairs of opposites"
     assert torch.searchsorted(seen, few[:16]).max() > 100, "at random, not the first of them"
-    assert not few.equal(unseen.some_pairs(seen, 1022, 32, 1))
+    assert not few.equal(some_pairs(seen, 1022, 32, 1))
 
 
 def test_the_varied_zoo_is_recorded_without_a_generator(home):
@@ -252,7 +252,7 @@ def test_another_recipe_is_not_mistaken_for_the_recorded_one(result):
 
 
 def test_answers_are_judged_by_the_labels_given(result):
-    bits, test = SMOKE.tasks()[:2], images_of("digits").test
+    bits, test = tasks_of(SMOKE)[:2], images_of("digits").test
     own = answers(SMOKE, result.model, bits, test, 2)
     flipped = answers(SMOKE, result.model, bits, test, 2, labels=1 - bits)
     assert own.right.shape == (2, 2, len(test)) and own.heads.shape == (2, 2, 50)
@@ -261,7 +261,7 @@ def test_answers_are_judged_by_the_labels_given(result):
 
 def test_every_row_of_tasks_has_networks_of_its_own(result):
     """The same task twice: its networks are those that would be generated for it once."""
-    bits, test = SMOKE.tasks()[[0, 0]], images_of("digits").test
+    bits, test = tasks_of(SMOKE)[[0, 0]], images_of("digits").test
     found, once = answers(SMOKE, result.model, bits, test, 2), answers(SMOKE, result.model, bits[:1], test, 4)
     torch.testing.assert_close(found.heads.flatten(0, 1), once.heads[0], atol=1e-4, rtol=1e-3)
     assert len(found.heads.flatten(0, 1).unique(dim=0)) == 4
@@ -352,7 +352,7 @@ def test_generated_heads_of_another_task_do_not():
 
 def test_regressions_are_the_baselines_of_generated_heads():
     """Heads that are linear in the bits are regressed exactly; those of chance are not."""
-    bits = SMOKE.tasks()
+    bits = tasks_of(SMOKE)
     heads = {"bits": bits, "unseen": torch.tensor([0, 5]), "originals": (2.0 * bits - 1)[:, None].expand(-1, 3, -1)}
     for write in (ridge, partial(ridge, order=2), kernel_ridge):
         assert head_space.closeness(heads, head_space.regressed(heads, write))["share_first"] == 1
