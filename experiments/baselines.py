@@ -189,7 +189,7 @@ def _alignable(module: nn.Module) -> bool:
 
 
 def pairs(groups: Tensor, n: int, generator: torch.Generator, kind: str) -> dict[str, list[tuple[int, int]]]:
-    """At most n pairs "one <kind>", of one of the groups (N,), and "two <kind>s", drawn at random, where there are any."""
+    """At most n random pairs of "one <kind>", of one of the groups (N,), and of "two <kind>s", where there are any."""
     first, second = torch.triu_indices(len(groups), len(groups), offset=1)
     alike, found = groups[first] == groups[second], {}
     for label, chosen in ((f"one {kind}", alike), (f"two {kind}s", ~alike)):

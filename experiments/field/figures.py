@@ -6,39 +6,47 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from experiments.field.study import OWN
-from experiments.field.tables import each, lower
 from experiments.report.figures import BLACK, COLOURS, GREY
 
 MARKERS = "osD^vP*X<"
 FARTHEST, NEAREST = 1000.0, 0.03
 """Distances (LOO) at the edges of the figure."""
+EVEN = 0.1
+"""Points of accuracy up to which the axis is linear, for what is about as good as the originals or better."""
+
+Points = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+"""By method the distances (LOO) and accuracies (percent) of its seeds."""
 
 
-def accuracy_against_distance(ax: plt.Axes, zoo: Mapping, names: Sequence[str], others: Sequence[str]) -> None:
-    """Draw every method's mean accuracy against its median distance (LOO), a mark per seed; `others` are grey.
+def below_originals(ax: plt.Axes, originals: float, methods: Points, others: Points) -> None:
+    """Draw by how many points methods stay below the originals, against their distances (LOO); a mark per seed.
 
-    A name that the zoo lacks keeps its mark, so that panels of several zoos agree. The distance is the lower of plain
-    and aligned, on a logarithmic scale; the originals' accuracy is a line, their distance 1.
+    Both axes are logarithmic, that of accuracy linear near zero: there the good ones are, and would lie on one another.
+    originals: their accuracy (percent). The first method lies on top; `others` are small and grey.
     """
-    for place, name in enumerate((*others, *names)):
-        if name not in zoo["rows"][OWN]:
-            continue
-        own = place >= len(others)
-        k = place - len(others)
-        # NaN, which is not drawn, where a method could not be fitted.
-        far = np.clip(np.array(each(zoo, OWN, name, lower), dtype=float), NEAREST, FARTHEST)
-        mean = np.array(each(zoo, OWN, name, lambda row: row["accuracy"]["mean"]), dtype=float)
-        colour = COLOURS[k % len(COLOURS)] if own else GREY
-        marker = MARKERS[k % len(MARKERS)] if own else MARKERS[place % len(MARKERS)]
-        # The first name lies on top.
-        above = 2 + (len(names) - k if own else 0)
-        ax.scatter(far, mean, color=colour, marker=marker, s=18 if own else 10, linewidths=0, label=name, zorder=above)
-    ax.axhline(zoo["rows"][OWN]["originals"][0]["accuracy"]["mean"], color=BLACK, linewidth=0.6, zorder=1)
+    for place, (name, points) in enumerate(others.items()):
+        _mark(ax, originals, points, marker=MARKERS[place], color=GREY, s=8, linewidths=0.5, label=name, zorder=2)
+    for place, (name, points) in enumerate(methods.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        # Where colours come again, marks are hollow.
+        faces = {"facecolors": colour if place < len(COLOURS) else "none", "edgecolors": colour}
+        above = 3 + len(methods) - place
+        _mark(ax, originals, points, marker=MARKERS[place], s=20, linewidths=0.9, label=name, zorder=above, **faces)
+    ax.axhline(0, color=BLACK, linewidth=0.6, zorder=1)
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
     ax.set_xscale("log")
     ax.set_xlim(NEAREST / 1.3, FARTHEST * 1.3)
-    ax.set_xticks([0.03, 0.1, 1, 10, 100, 1000], ["≤ .03", "", "1", "10", "100", "≥ 1,000"])
+    ax.set_xticks([0.03, 0.1, 1, 10, 100, 1000], ["≤ .03", "0.1", "1", "10", "100", "≥ 1,000"])
+    ax.set_yscale("symlog", linthresh=EVEN)
+    ax.set_ylim(100, -1.5)
+    ax.set_yticks([-1, -EVEN, 0, EVEN, 1, 10, 100], ["−1", "−0.1", "0", "0.1", "1", "10", "100"])
     ax.minorticks_off()
+
+
+def _mark(ax: plt.Axes, originals: float, points: tuple[Sequence[float], Sequence[float]], **looks) -> None:
+    # NaN, which is not drawn, where a method could not be fitted.
+    far, accuracy = (np.array(values, dtype=float) for values in points)
+    ax.scatter(np.clip(far, NEAREST, FARTHEST), originals - accuracy, **looks)
 
 
 def curves(axes: Sequence[plt.Axes], zoo: Mapping, names: Sequence[str]) -> None:

@@ -1,11 +1,12 @@
 """Figures of the experiments on unseen tasks, in the style of `experiments.report.figures`."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-from experiments.report.figures import BLACK, BLUE, COLOURS, GREY, RED
+from experiments.report.figures import BLACK, BLUE, COLOURS, GENERATED, GREY, RED
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
@@ -26,23 +27,19 @@ def methods(ax: plt.Axes, split: dict) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def curve(ax: plt.Axes, rows: Sequence[dict]) -> None:
-    """Draw mean accuracy (percent) on unseen tasks against the number of seen tasks, a line per method."""
-    counts = [row["seen_tasks"] for row in rows]
-    for order, name in enumerate(rows[-1]["methods"]):
+def curve(ax: plt.Axes, rows: Sequence[dict], names: Sequence[str]) -> None:
+    """Draw mean accuracy (percent) on unseen tasks against the number of seen tasks, a line for each of these methods.
+
+    Those of our generator are blue, strong where it is asked, and hollow without diffusion; the lookup is grey.
+    """
+    counts, others = [row["seen_tasks"] for row in rows], itertools.cycle(COLOURS[1:])
+    for marker, name in zip(MARKERS, names, strict=False):
         means = [row["methods"][name]["mean"] for row in rows]
-        strong = name == "RPG"
-        ax.plot(
-            counts,
-            means,
-            marker=MARKERS[order % len(MARKERS)],
-            markersize=4 if strong else 3,
-            linewidth=1.8 if strong else 0.9,
-            color=COLOURS[order % len(COLOURS)] if order < len(COLOURS) else GREY,
-            linestyle="-" if order < len(COLOURS) else "--",
-            label=name,
-            zorder=3 if strong else 2,
-        )
+        ours = name.startswith("RPG")
+        colour = GENERATED if ours else GREY if name == "lookup" else next(others)
+        style = {"fillstyle": "none" if "without" in name else "full", "linestyle": "-" if "asked" in name else "--"}
+        ax.plot(counts, means, marker, color=colour, markersize=4, linewidth=1.8 if "asked" in name else 0.9, **style)
+        ax.lines[-1].set_label(name)
     ax.set_xscale("log", base=2)
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.minorticks_off()
@@ -51,7 +48,10 @@ def curve(ax: plt.Axes, rows: Sequence[dict]) -> None:
 
 
 def head_weights(ax: plt.Axes, groups: Mapping[str, np.ndarray], title: str, limit: float) -> None:
-    """Draw classifier heads (networks, weights) of several groups as rows of colour on one scale of -limit to limit."""
+    """Draw classifier heads (networks, weights) of several groups as rows of colour on one scale of -limit to limit.
+
+    The colour bar is pointed where weights lie beyond it.
+    """
     heads = np.concatenate(list(groups.values()))
     image = ax.imshow(heads, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     edge, places = 0, []
@@ -64,7 +64,8 @@ def head_weights(ax: plt.Axes, groups: Mapping[str, np.ndarray], title: str, lim
     ax.set(title=title, xlabel=f"the {heads.shape[1]} weights of the head")
     ax.set_xticks([])
     ax.grid(visible=False)
-    ax.figure.colorbar(image, ax=ax, label="weight", fraction=0.05, pad=0.02)
+    extend = "both" if np.abs(heads).max() > limit else "neither"
+    ax.figure.colorbar(image, ax=ax, label="weight", extend=extend, fraction=0.05, pad=0.02)
 
 
 def all_tasks(ax: plt.Axes, points: np.ndarray, selected: np.ndarray, explained: Sequence[float]) -> None:

@@ -1,6 +1,7 @@
 """Published generators beside RPG: what their jobs find, what fits into memory, and a record that can be read."""
 
 import copy
+import math
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -231,8 +232,11 @@ def test_tables_and_figures_show_the_numbers(record):
     ]  # fmt: skip
     assert tables.failed(record["numbers"]["zoos"]).empty
     figure, axes = plt.subplots(1, 3)
-    figures.accuracy_against_distance(axes[0], zoo, [RPG_ROW, "hypernetwork"], ["another zoo's", "Gaussian"])
+    points = dict.fromkeys((RPG_ROW, "hypernetwork"), ([0.5, 2.0], [90.0, math.nan]))
+    figures.below_originals(axes[0], 92.0, points, {"Gaussian": ([5000.0], [91.5])})
     assert axes[0].get_legend_handles_labels()[1] == ["Gaussian", RPG_ROW, "hypernetwork"]
+    assert axes[0].collections[0].get_offsets().tolist() == [[figures.FARTHEST, 0.5]], "points below the originals"
+    assert axes[0].collections[1].get_offsets()[0, 1] == 2.0 and axes[0].get_ylim()[0] > axes[0].get_ylim()[1]
     figures.curves(axes[1:], zoo, [RPG_ROW, "hypernetwork"])
     assert len(axes[2].lines[0].get_xdata()) == len(zoo["cost"][OWN]["hypernetwork"]["loss"]["images"])
     figure.canvas.draw()

@@ -31,9 +31,9 @@ def test_methods_have_a_row_each_and_print_their_mean(axes):
 
 
 def test_the_curve_has_a_line_per_method(axes):
-    names = ["RPG", *(f"baseline {k}" for k in range(7))]
+    names = ["RPG, asked", "RPG", "RPG without diffusion", "lookup", *(f"baseline {k}" for k in range(4))]
     rows = [{"seen_tasks": n, "methods": {name: {"mean": 50 + n} for name in names}} for n in (16, 64)]
-    task_figures.curve(axes[0], rows)
+    task_figures.curve(axes[0], rows, names)
     assert [line.get_label() for line in axes[0].lines] == names
     assert all(list(line.get_xdata()) == [16, 64] for line in axes[0].lines)
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes[0].lines}
