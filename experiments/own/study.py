@@ -41,6 +41,10 @@ MOST_SHOWN = 200
 """Checkpoints whose distances are kept; of more, evenly spaced ones."""
 
 
+READING = ("table", "key", "include", "exclude")
+"""Parameters that `Zoo.read` takes."""
+
+
 @dataclass(frozen=True)
 class Study:
     """The notebook's parameters, checked.
@@ -61,16 +65,21 @@ class Study:
     fresh: bool
     seed: int
     device: str
+    table: str = ""
+    key: str = ""
+    include: str = ""
+    exclude: str = ""
 
     def __post_init__(self):
-        for name in ("checkpoints", "evaluate", "out"):
+        for name in ("checkpoints", "evaluate", "out", *READING):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"parameter {name} takes text, not {shown(getattr(self, name))}")
         whole_number("parameter steps", self.steps, 0)
         whole_number("parameter states", self.states, -1)
         whole_number("parameter n", self.n, 2, 1000)
-        if self.demonstration and self.evaluate:
-            raise InputError("parameter evaluate is for checkpoints of your own; name those, too")
+        for name in ("evaluate", *READING):
+            if self.demonstration and getattr(self, name):
+                raise InputError(f"parameter {name} is for checkpoints of your own; name those, too")
         _ = self.evaluation  # refuses what cannot be imported before anything is computed
 
     @property
@@ -86,6 +95,12 @@ class Study:
         if not os.path.exists(self.checkpoints) and (os.path.exists(there) or glob.glob(there, recursive=True)):
             return there
         return self.checkpoints
+
+    @property
+    def reading(self) -> dict:
+        """What `Zoo.read` is told beside the source."""
+        given = {name: getattr(self, name) for name in READING if getattr(self, name)}
+        return given | {name: given[name].split(",") for name in ("include", "exclude") if name in given}
 
     @property
     def folder(self) -> Path:
@@ -137,7 +152,8 @@ class Study:
         else:
             files = [[x.label, [version(path) for path in x.files]] for x in find(self.source)]
         code = "" if self.evaluation is None else self.evaluation.code
-        return own | {"files": key(plain(files)), "training_steps": self.training_steps, "evaluation": key(code)}
+        own |= {"files": key(plain(files)), "training_steps": self.training_steps, "evaluation": key(code)}
+        return own | {"reading": self.reading}
 
     def result(self, compute: Callable[[], dict]) -> dict:
         """The numbers: those that are kept, or what `compute` finds, which is then kept.
@@ -254,7 +270,7 @@ class Study:
         """
         model = RPG.from_pretrained(self.generator_folder)
         steps = numbers["suggestion"]["sampling_steps"]
-        zoo = None if self.demonstration else Zoo.read(self.source)
+        zoo = None if self.demonstration else Zoo.read(self.source, **self.reading)
         networks = self.generate(model, zoo, steps, count)
         recorded = numbers["groups"][measures.GENERATED]["scores"]
         if recorded is None:

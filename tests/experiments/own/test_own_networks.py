@@ -90,6 +90,21 @@ def test_from_checkpoints_to_files_and_back(folder, evaluate):
         dataclasses.replace(own, steps=0, profile="cpu").result(never)
 
 
+def test_of_checkpoints_a_part_may_be_meant_and_a_table_tells_of_them(folder):
+    for i in range(3):
+        state = module(i).state_dict()
+        torch.save({"model": state, "ema": {k: x + 1 for k, x in state.items()}}, folder / "zoo" / f"{i}.pt")
+    (folder / "runs.csv").write_text("file,run,accuracy\n0.pt,a,50\n1.pt,b,60\n2.pt,b,70\n")
+    own = Study(**GOOD | {"checkpoints": str(folder / "zoo"), "out": "mine"})
+    with pytest.raises(InputError, match="holds 2 state dicts"):
+        Zoo.read(own.source, **own.reading)
+    own = dataclasses.replace(own, key="ema", include="0.*,2.bias", exclude="0.bias", table=str(folder / "runs.csv"))
+    zoo = Zoo.read(own.source, **own.reading)
+    assert [*zoo[0]] == ["0.weight", "2.bias"] and zoo[0]["2.bias"].equal(module(0)[2].bias.detach() + 1)
+    assert zoo.runs.tolist() == [0, 1, 1] and zoo.accuracies.tolist() == [50, 60, 70]
+    assert own.config != dataclasses.replace(own, exclude="").config, "the result of another part is another"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -98,6 +113,8 @@ def test_from_checkpoints_to_files_and_back(folder, evaluate):
         ({"n": 1}, "parameter n takes a whole number from 2"),
         ({"checkpoints": 3}, "parameter checkpoints takes text"),
         ({"evaluate": "own_score:score"}, "name those, too"),
+        ({"table": "runs.csv"}, "parameter table is for checkpoints of your own"),
+        ({"checkpoints": "zoo", "key": 3}, "parameter key takes text"),
         ({"checkpoints": "zoo", "evaluate": "score"}, "evaluate takes"),
         ({"checkpoints": "zoo", "evaluate": "own score:a"}, "evaluate takes"),
         ({"checkpoints": "zoo", "evaluate": "own_absent:score"}, "cannot be imported"),
