@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
-from experiments.report.figures import BLACK, COLOURS, GREY
+from experiments.report.figures import BLACK, COLOURS, GENERATED, GREEN, GREY, ORIGINAL, RED, SKY
 from experiments.sweeps.evaluations import on_the_way
-from experiments.sweeps.findings import accuracies, alikeness, gap, standard_error
+from experiments.sweeps.findings import accuracies, alikeness, gap
 from experiments.sweeps.findings import token_sizes as sizes_of
+from rpglib.analysis.accuracy import summarise
 
 
 def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, labels: Sequence[str] = ()) -> None:
@@ -25,16 +26,16 @@ def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, la
         offsets = (np.arange(len(cells)) - (len(cells) - 1) / 2) * room
         for offset, cell in zip(offsets, cells, strict=True):
             values = cell["generated"]["accuracies"]
-            ax.scatter(np.full(len(values), place + offset), values, s=7, alpha=0.5, linewidths=0, color=COLOURS[0])
-            middle, half = cell["generated"]["mean"], 0.36 * room
-            ax.hlines(middle, place + offset - half, place + offset + half, color=COLOURS[1], linewidth=1.4, zorder=3)
+            ax.scatter(np.full(len(values), place + offset), values, s=7, alpha=0.4, linewidths=0, color=GENERATED)
+            middle, half = cell["generated"]["mean"], 0.4 * room
+            ax.hlines(middle, place + offset - half, place + offset + half, color=GENERATED, linewidth=1.4, zorder=3)
         ax.scatter(
             place + offsets,
             accuracies(numbers, name, "original"),
             s=14,
             marker="D",
             facecolors="none",
-            edgecolors=BLACK,
+            edgecolors=ORIGINAL,
             linewidths=0.7,
             zorder=4,
         )
@@ -46,11 +47,11 @@ def variants(ax: plt.Axes, numbers: dict, names: Sequence[str] | None = None, la
 
 def legend_of_variants(figure: plt.Figure) -> None:
     """Say once, below all panels, what `variants` draws."""
-    dot = {"linestyle": "", "color": COLOURS[0], "alpha": 0.6}
-    hollow = {"linestyle": "", "color": BLACK, "fillstyle": "none"}
+    dot = {"linestyle": "", "color": GENERATED, "alpha": 0.4, "markeredgewidth": 0}
+    hollow = {"linestyle": "", "color": ORIGINAL, "fillstyle": "none", "markeredgewidth": 0.7}
     handles = [
         plt.Line2D([], [], marker="o", markersize=3, label="generated network", **dot),
-        plt.Line2D([], [], color=COLOURS[1], linewidth=1.4, label="mean of a seed"),
+        plt.Line2D([], [], color=GENERATED, linewidth=1.4, label="their mean, by seed"),
         plt.Line2D([], [], marker="D", markersize=4, label="originals' mean", **hollow),
     ]
     figure.legend(
@@ -61,7 +62,7 @@ def legend_of_variants(figure: plt.Figure) -> None:
 def by_runs(ax: plt.Axes, numbers: dict) -> None:
     """Draw accuracy against the number of independent runs, a line per kind of state; bars span the seeds.
 
-    Dashed: the mean network of as many runs; dotted: the originals.
+    Dashed: the mean network of as many runs; dotted: the originals. The legend names the lines from above.
     """
     kinds: dict[str, list[tuple[int, str]]] = {}
     for name in numbers["variants"]:
@@ -71,13 +72,17 @@ def by_runs(ax: plt.Axes, numbers: dict) -> None:
     for place, (kind, found) in enumerate(kinds.items()):
         values = np.array([accuracies(numbers, name) for _, name in sorted(found)])
         middle = values.mean(1)
+        colour, marker, line = LINES[place]
         ax.errorbar(
-            [runs * 1.05 ** (place - 1.5) for runs, _ in sorted(found)],
+            [runs * 1.1 ** (place - 1.5) for runs, _ in sorted(found)],
             middle,
             [middle - values.min(1), values.max(1) - middle],
-            marker="os^D"[place],
-            markersize=4,
-            capsize=2,
+            color=colour,
+            marker=marker,
+            linestyle=line,
+            markersize=3.5,
+            linewidth=1,
+            capsize=1.5,
             elinewidth=0.8,
             label=labels.get(kind, f"{kind} state"),
         )
@@ -85,137 +90,164 @@ def by_runs(ax: plt.Axes, numbers: dict) -> None:
     means = [numbers["mean_network"][str(runs)]["accuracy"]["mean"] for runs in found]
     ax.plot(list(found), means, color=GREY, linestyle="--", marker="x", markersize=4, linewidth=1, label="mean network")
     originals = [np.mean(accuracies(numbers, name, "original")) for name in found.values()]
-    ax.plot(list(found), originals, color=BLACK, linestyle=":", linewidth=1, label="originals")
-    ax.set(xscale="log", xlabel="independent runs in the zoo", ylabel="test accuracy (%)", ylim=(0, 102))
+    ax.plot(list(found), originals, color=ORIGINAL, linestyle=":", linewidth=1, label="originals")
+    ax.set(xscale="log", xlabel="independent runs in the zoo", ylabel="test accuracy (%)")
     ax.set_xticks(list(found), [str(runs) for runs in found])
-    ax.minorticks_off()
-    ax.legend(loc="center right")
+    _accuracy_axis(ax)
+    handles = ax.get_legend_handles_labels()[0]
+    lines = {handle: handle[0] if isinstance(handle, tuple) else handle for handle in handles}
+    handles.sort(key=lambda handle: -np.mean(lines[handle].get_ydata()))
+    ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=2.8)
+
+
+BROKEN = {
+    "original, two basins": "original, one basin",
+    "generated, two basins, two states": "generated, two basins, one state",
+    "generated, ten basins, two runs": "generated, ten basins, one run",
+}
+"""Of 11: pairs of networks from two basins, and the pairs from one that stand beside them."""
 
 
 def lines_between(axes: Sequence[plt.Axes], numbers: dict) -> None:
-    """Draw accuracy along the line between two networks, a panel per kind of pair, a line per treatment."""
-    styles = ("-", "--", "-.", ":")
-    for ax, (kind, row) in zip(axes, numbers["pairs"].items(), strict=True):
-        for place, (treatment, found) in enumerate(row.items()):
+    """Draw accuracy along the line between networks of two basins, a panel per kind of pair, a line per treatment.
+
+    Grey: networks of one basin, as they are.
+    """
+    weights, pairs = numbers["weights"], numbers["pairs"]
+    for ax, (kind, connected) in zip(axes, BROKEN.items(), strict=True):
+        beside = pairs[connected]["as they are"]["curve"]
+        ax.plot(weights, beside, color=GREY, linewidth=1.8, alpha=0.6, label="within one basin")
+        for place, (treatment, found) in enumerate(pairs[kind].items()):
+            colour, _, line = LINES[place]
             curves = np.array(found["curves"])
-            ax.plot(
-                numbers["weights"], found["curve"], styles[place], color=COLOURS[place], label=treatment, linewidth=1.1
-            )
-            ax.fill_between(
-                numbers["weights"], curves.min(0), curves.max(0), color=COLOURS[place], alpha=0.15, linewidth=0
-            )
-        ax.set_title(kind.replace(", ", ",\n"))
-        ax.set(xlim=(0, 1), ylim=(0, 102), xticks=(0, 0.5, 1))
+            ax.plot(weights, found["curve"], color=colour, linestyle=line, label=treatment, linewidth=1.1)
+            ax.fill_between(weights, curves.min(0), curves.max(0), color=colour, alpha=0.15, linewidth=0)
+        ax.set(title=kind, xlim=(0, 1), ylim=(0, 102), xticks=(0, 0.5, 1))
         ax.set_xticklabels(["A", "middle", "B"])
 
 
 def accuracy_against_similarity(ax: plt.Axes, scatter: dict, lowest: float = 84) -> None:
     """Draw each network's accuracy against its highest error-IoU with an original (paper, v1, figure 9; v2, figure 3).
 
-    Networks below the accuracy `lowest` (percent) are left out: what noise leaves of them needs no telling apart.
+    Noise is the darker, the more of it. Networks below the accuracy `lowest` (percent) are left out: what noise leaves
+    of them needs no telling apart.
     """
     noise = [kind for kind in scatter if kind.startswith("noise")]
-    greys = np.linspace(0.3, 0.75, len(noise))
-    for place, (grey, kind) in enumerate(zip(greys, noise, strict=True)):
-        alike, right = (np.array(scatter[kind][key]) for key in ("similarity", "accuracy"))
-        ax.scatter(alike, right, s=8, marker="x", linewidths=0.6, color=str(grey))
-        if right.mean() > lowest:
-            ax.annotate(
-                kind.removeprefix("noise "),
-                (alike.mean(), right.mean()),
-                # Below and above in turn: the smallest noises lie close together.
-                xytext=(0, 16 if place % 2 else -20),
-                textcoords="offset points",
-                fontsize=6,
-                ha="center",
-                arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": str(grey)},
-            )
-    for kind, colour, marker in (("original", COLOURS[0], "o"), ("generated", COLOURS[1], "^")):
-        points = scatter[kind]
+    shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 1, len(noise)))
+    groups = [("original", ORIGINAL, "o", 20), ("generated", GENERATED, "^", 8)]
+    groups += [(kind, shades[place], "+x1234"[place], 10) for place, kind in enumerate(noise)]
+    for front, (kind, colour, marker, size) in enumerate(groups):
+        # Generated networks lie inside the originals' circles where both are at one place.
+        paint = {"facecolors": "none", "edgecolors": colour} if kind == "original" else {"color": colour}
         ax.scatter(
-            points["similarity"],
-            points["accuracy"],
-            s=12,
+            scatter[kind]["similarity"],
+            scatter[kind]["accuracy"],
+            s=size,
             marker=marker,
-            color=colour,
-            alpha=0.6,
-            linewidths=0,
+            linewidths=0.6,
             label=kind,
-            zorder=4,
+            zorder=3 - front / 10,
+            **paint,
         )
-    ax.scatter([], [], s=8, marker="x", linewidths=0.6, color=GREY, label="original + noise")
-    ax.set(xlabel="highest error-IoU with an original", ylabel="test accuracy (%)", ylim=(lowest, 100))
-    ax.set(xlim=(0, 1.04))
-    ax.legend(loc="lower right")
+    ax.set(xlabel="highest error-IoU with an original", ylabel="test accuracy (%)", ylim=(lowest, 100), xlim=(0, 1.04))
+    ax.legend(loc="lower right", labelspacing=0.3, handletextpad=0.2)
 
 
 def by_checkpoints(ax: plt.Axes, numbers: dict) -> None:
     """Draw similarity against the number of checkpoints that a generator learns from (paper, v2, table 25)."""
     counts = sorted((name for name in numbers["variants"] if name.isdigit()), key=int)
     keys = {
-        "among generated": "among_generated",
-        "to nearest original": "to_nearest_original",
-        "among originals": "among_originals",
+        "to nearest original": ("to_nearest_original", GENERATED, "s", "--"),
+        "among generated": ("among_generated", GENERATED, "o", "-"),
+        "among originals": ("among_originals", ORIGINAL, "^", "-."),
     }
-    for place, (label, key) in enumerate(keys.items()):
+    for place, (label, (key, colour, marker, line)) in enumerate(keys.items()):
         found = {int(name): alikeness(numbers, name, key) for name in counts}
         found = {count: values for count, values in found.items() if None not in values}
         middle = np.array([np.mean(values) for values in found.values()])
         low, high = (np.array([f(values) for values in found.values()]) for f in (min, max))
         ax.errorbar(
-            list(found),
+            np.array(list(found)) * 1.08 ** (place - 1),
             middle,
             [middle - low, high - middle],
-            marker="os^"[place],
+            color=colour,
+            marker=marker,
+            linestyle=line,
             markersize=4,
+            markerfacecolor="white" if marker == "s" else colour,
             capsize=2,
             elinewidth=0.8,
             label=label,
         )
     means = [numbers["mean_network"][name]["similarity"]["mean"] for name in counts]
-    style = {"color": GREY, "linestyle": "--", "marker": "x", "markersize": 4, "linewidth": 1}
+    style = {"color": GREY, "linestyle": ":", "marker": "x", "markersize": 4, "linewidth": 1}
     ax.plot([int(name) for name in counts], means, label="mean network", **style)
     ax.set(xscale="log", xlabel="checkpoints", ylabel="error-IoU", ylim=(0, 1.02))
-    # A count less than three times the one before it would run into that one's label.
-    shown = [name for before, name in zip(["0", *counts], counts, strict=False) if int(name) >= 3 * int(before)]
+    # The last count has a label; one less than three times the count before it would run into that one's.
+    shown = counts[-1:]
+    for name in reversed(counts):
+        if 3 * int(name) <= int(shown[-1]):
+            shown.append(name)
     ax.set_xticks([int(name) for name in shown], shown)
     ax.minorticks_off()
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", handlelength=2.8)
 
 
 def exchanged_parts(ax: plt.Axes, exchange: dict) -> None:
     """Draw accuracy against the share of exchanged weights, for three kinds of pairs (paper, v1, figure 2)."""
-    for place, (kind, row) in enumerate(exchange.items()):
+    shown = {
+        "two checkpoints of one run": ("one run", {"color": ORIGINAL, "marker": "o", "markerfacecolor": "none"}, 5.5),
+        "two generated networks": ("generated", {"color": GENERATED, "marker": "^", "linestyle": "-."}, 3),
+        "two independent runs": ("independent runs", {"color": RED, "marker": "s", "linestyle": "--"}, 3.5),
+    }
+    for kind, (label, style, size) in shown.items():
+        row = exchange[kind]
         share = 100 * np.array(row["share"])
         middle, spread = np.array(row["accuracy"]), np.array(row["std"])
-        ax.plot(share, middle, marker="os^"[place], markersize=3.5, label=kind.removeprefix("two "))
-        ax.fill_between(share, middle - spread, middle + spread, alpha=0.15, linewidth=0)
+        ax.plot(share, middle, markersize=size, label=label, **style)
+        ax.fill_between(share, middle - spread, middle + spread, color=style["color"], alpha=0.15, linewidth=0)
     ax.set(xlabel="weights exchanged (%)", ylabel="test accuracy (%)", ylim=(0, 102))
-    ax.legend(loc="center")
+    ax.legend(loc="center", bbox_to_anchor=(0.48, 0.6), handlelength=2.8)
 
 
 def noise_against_generation(axes: Sequence[plt.Axes], numbers: dict) -> None:
     """Draw what absolute and relative noise costs networks of several sizes, and, third, relative noise of 0.1 against
-    generation."""
+    generation.
+
+    Bars are one standard deviation over seeds. Losses stand on a scale that is linear up to a point and logarithmic
+    above.
+    """
     *kinds, right = axes
     for place, (name, row) in enumerate(numbers["noise"].items()):
+        colour, marker, line = LINES[place]
         parameters = numbers["variants"][name]["cells"][0]["parameters"]
-        style = {"marker": "os^"[place], "markersize": 4, "capsize": 2, "elinewidth": 0.8, "color": COLOURS[place]}
+        style = {"color": colour, "marker": marker, "markersize": 4, "capsize": 2, "elinewidth": 0.8}
         for ax, by_sigma in zip(kinds, row.values(), strict=True):
             found = list(by_sigma.values())
             ax.errorbar(
-                np.array([float(sigma) for sigma in by_sigma]) * 1.06 ** (place - 1),
+                np.array([float(sigma) for sigma in by_sigma]) * 1.1 ** (place - 1),
                 [f["mean"] for f in found],
                 [f["std"] for f in found],
-                label=f"{name} ({parameters:,})",
+                linestyle=line,
+                label=f"{name} ({parameters:,} values)",
                 **style,
             )
-        noise, lost = row["relative"]["0.1"], -gap(numbers, name)
-        right.errorbar(noise["mean"], lost.mean(), standard_error(lost), noise["std"], **style)
+        noise, lost = row["relative"]["0.1"], summarise(-gap(numbers, name))
+        right.errorbar(noise["mean"], lost["mean"], lost["std"], noise["std"], **style)
+    sigmas = list(by_sigma)
+    units = {"absolute": "absolute noise (units of the weights)", "relative": "relative noise (std of a tensor)"}
     for ax, kind in zip(kinds, row, strict=True):
-        ax.set(xscale="log", xlabel=f"{kind} noise", ylabel="lost to noise (points)")
-    right.axhline(0, color=GREY, linewidth=0.6)
-    right.set(xlabel="lost to relative noise of 0.1", ylabel="lost to generation (points)")
+        ax.set(xscale="log", xlabel=units[kind])
+        ax.set_xticks([float(sigma) for sigma in sigmas], sigmas)
+        ax.minorticks_off()
+    ticks = (0, 0.5, 1, 2, 5, 10, 20, 50, 100)
+    for ax, most in zip(axes, (100, 100, 20), strict=True):
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.set_yscale("symlog", linthresh=1)
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_ylim(-0.35, 1.1 * most)
+    kinds[0].set_ylabel("lost to noise (points)")
+    right.set(xlabel="lost to noise of 0.1 (points)", ylabel="lost to generation (points)", xlim=(0, None))
 
 
 def cost(ax: plt.Axes, values: dict[str, Sequence[float]], ylabel: str) -> None:
@@ -260,9 +292,9 @@ def along_sequence(ax: plt.Axes, decoders: Sequence[dict]) -> None:
         "teacher-forced": [d["forced"]["error"] for d in decoders],
         "originals' spread": [d["spread"] for d in decoders],
     }
-    styles = ((COLOURS[1], "-"), (COLOURS[0], "-"), (GREY, (0, (4, 1.5))))
+    styles = ((RED, "-"), (GREEN, "-."), (ORIGINAL, (0, (4, 1.5))))
     place = np.arange(1, len(decoders[0]["spread"]) + 1)
-    ax.axhline(1, color=BLACK, linestyle=":", linewidth=1, label="noise")
+    ax.axhline(1, color=GREY, linestyle=":", linewidth=1.2, label="tokens of zeros")
     for (label, errors), (colour, dashes) in zip(rows.items(), styles, strict=True):
         errors = np.asarray(errors)
         if label != "originals' spread" and len(errors) > 1:
@@ -281,9 +313,9 @@ FAILS = 5
 NOVELTY = {
     "training networks": ("original", BLACK, "+", "-"),
     "RPG": ("RPG", COLOURS[0], "o", "-"),
-    "untrained RPG": ("untrained", COLOURS[1], "v", (0, (1, 1))),
-    "noise": ("noise", GREY, "x", "--"),
-    "mean network": ("mean network", COLOURS[5], "P", "--"),
+    "untrained RPG": ("untrained", SKY, "v", (0, (1, 1))),
+    "noise": ("noise", RED, "x", "--"),
+    "mean network": ("mean network", GREY, "P", "--"),
     "averages": ("average of", COLOURS[2], "s", "-."),
     "interpolation": ("interpolation", COLOURS[3], "^", ":"),
     "Gaussian": ("Gaussian", COLOURS[4], "D", (0, (4, 1, 1, 1, 1, 1))),
@@ -315,8 +347,9 @@ def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
     for label, (start, colour, marker, _) in NOVELTY.items():
         points = np.array([point for name in _kind(groups, start) for point in groups[name]["points"]])
         filled = {"linewidths": 0.8} if marker in "+x" else {"linewidths": 0.5, "edgecolors": "white"}
-        front = 2.4 if label == "RPG" else 2.2
-        ax.scatter(*points.T, s=11, color=colour, marker=marker, label=label, alpha=0.8, zorder=front, **filled)
+        # A single network would be lost among the groups' fifty.
+        size, front = (28, 2.6) if len(points) == 1 else (11, 2.4 if label == "RPG" else 2.2)
+        ax.scatter(*points.T, s=size, color=colour, marker=marker, label=label, alpha=0.8, zorder=front, **filled)
     ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
     if audit["between_runs"] is not None:
         ax.axvline(audit["between_runs"]["lower"], color=BLACK, linewidth=0.6, linestyle="--", zorder=1)
@@ -327,22 +360,26 @@ def accuracy_and_novelty(ax: plt.Axes, numbers: dict, variant: str) -> None:
 def new_and_good(ax: plt.Axes, numbers: dict, variant: str) -> None:
     """Draw the share of new and good networks against the distance that counts as new, means over seeds.
 
-    Of the sizes of noise the one that does best at each distance.
+    Of the sizes of noise the one that does best at each distance. At 0, left of the logarithmic axis, all good networks
+    count; the axis ends at the latest where nothing is left.
     """
     audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
-    multiples = np.array(numbers["multiples"])
-    shown = multiples > 0
-    for label, (start, colour, marker, line) in NOVELTY.items():
-        shares = np.array(
-            [[groups[name]["new_and_good"] for groups in audits] for name in _kind(audits[0], start)], dtype=float
-        )
-        best = 100 * shares.mean(1).max(0)[shown]
+    best = {}
+    for label, (start, *_) in NOVELTY.items():
+        names = _kind(audits[0], start)
+        shares = np.array([[groups[name]["new_and_good"] for groups in audits] for name in names], dtype=float)
+        best[label] = 100 * shares.mean(1).max(0)
+    zero, *multiples = numbers["multiples"]
+    left = np.array(list(best.values())).max(0) > 0
+    count = min(len(left), int(left.sum()) + 1)
+    places = [multiples[0] / 2, *multiples][:count]
+    for label, (_, colour, marker, line) in NOVELTY.items():
         front = 2.4 if label == "RPG" else 2.2
         style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.2, "zorder": front}
-        ax.plot(multiples[shown], best, label=label, **style)
+        ax.plot(places, best[label][:count], label=label, **style)
     ax.set(xscale="log", xlabel="counts as new from (LOO)", ylim=(-4, 104))
-    ticks = [tick for tick in (0.5, 1, 2, 4, 8, 16, 32, 64, 128) if tick <= multiples.max()]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    powers = [tick for tick in multiples[: count - 1] if math.log2(tick).is_integer()]
+    ax.set_xticks([places[0], *powers], [f"{tick:g}" for tick in (zero, *powers)])
     ax.minorticks_off()
 
 
@@ -355,6 +392,8 @@ LINES = (
     (COLOURS[3], "D", ":"),
     (COLOURS[4], "v", "-"),
 )
+NO_RECURRENCE = LINES[3]
+"""Whatever stands beside it, so that notebooks agree."""
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -375,8 +414,8 @@ def learning_alike(ax: plt.Axes, numbers: dict, names: Mapping[str, str]) -> Non
     """Draw error-IoU among generated networks as `learning` draws accuracy; hollow markers where the networks fail."""
     _learning(ax, numbers, names, 2)
     originals = np.mean([value for name in names.values() for value in accuracies(numbers, name, "original")])
-    for place, name in enumerate(names.values()):
-        colour, marker, _ = LINES[place]
+    for place, (label, name) in enumerate(names.items()):
+        colour, marker, _ = _line(label, place)
         failed = [found for found in on_the_way(numbers, name) if np.mean(found[1]) < originals - FAILS]
         places = [found[0] for found in failed], [np.mean(found[2]) for found in failed]
         ax.plot(*places, color=colour, marker=marker, linestyle="", markersize=3.2, markerfacecolor="white")
@@ -385,10 +424,14 @@ def learning_alike(ax: plt.Axes, numbers: dict, names: Mapping[str, str]) -> Non
     ax.set(ylabel="error-IoU among generated", ylim=(0, 1.02))
 
 
+def _line(label: str, place: int) -> tuple[str, str, str]:
+    return NO_RECURRENCE if label == "no recurrence" else LINES[place]
+
+
 def _learning(ax: plt.Axes, numbers: dict, names: Mapping[str, str], index: int, seconds=None) -> None:
     every: set[float] = set()
     for place, (label, name) in enumerate(names.items()):
-        colour, marker, line = LINES[place]
+        colour, marker, line = _line(label, place)
         evaluations = on_the_way(numbers, name)
         places = np.array([found[0] for found in evaluations]) * (seconds[name] if seconds else 1)
         values = np.array([found[index] for found in evaluations])

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments.sweeps.evaluations import on_the_way
@@ -27,11 +28,11 @@ def accuracy(numbers: dict) -> pd.DataFrame:
             "median": f"{statistics.median(a for cell in cells for a in cell['generated']['accuracies']):.2f}",
             "worst": f"{min(cell['generated']['min'] for cell in cells):.2f}",
             "best": f"{max(cell['generated']['max'] for cell in cells):.2f}",
-            "generated - original": f"{gap(numbers, name).mean():+.2f} ± {standard_error(gap(numbers, name)):.2f}",
+            "generated - original": f"{gap(numbers, name).mean():+z.2f} ± {standard_error(gap(numbers, name)):.2f}",
             "n": f"{len(cells)} x {cells[0]['generated']['n']}",
         }
 
-    return _by_variant(numbers, row)
+    return _by_variant(numbers, row, "accuracy (%)")
 
 
 def diversity(numbers: dict) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def diversity(numbers: dict) -> pd.DataFrame:
     def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
         return {label: over_seeds(alikeness(numbers, name, key)) for label, key in labels.items()}
 
-    return _by_variant(numbers, row)
+    return _by_variant(numbers, row, "error-IoU")
 
 
 def cost(numbers: dict) -> pd.DataFrame:
@@ -71,12 +72,13 @@ def over_seeds(values: Sequence[float | None], digits: int = 2) -> str:
         return "-"
     moved = max(values) - min(values) > 1e-9 * max(map(abs, values))
     spread = f" ± {statistics.stdev(values):.{digits}f}" if moved else ""
-    return f"{mean(values):.{digits}f}{spread}"
+    return f"{mean(values):z.{digits}f}{spread}"
 
 
-def _by_variant(numbers: dict, row) -> pd.DataFrame:
+def _by_variant(numbers: dict, row, measure: str | None = None) -> pd.DataFrame:
+    """A row per variant; measure: what the columns hold, in the corner of the table."""
     rows = {name: row(name, variant["cells"]) for name, variant in numbers["variants"].items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=measure)
 
 
 def barriers(numbers: dict) -> pd.DataFrame:
@@ -86,7 +88,7 @@ def barriers(numbers: dict) -> pd.DataFrame:
         | {"n": f"{row['as they are']['barrier']['n']} x {row['as they are']['pairs']}"}
         for kind, row in numbers["pairs"].items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index").fillna("-")
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("-").rename_axis(columns="barrier (points)")
 
 
 def noise(numbers: dict) -> pd.DataFrame:
@@ -95,12 +97,12 @@ def noise(numbers: dict) -> pd.DataFrame:
     for name, variant in numbers["variants"].items():
         rows[name] = {
             "parameters": f"{variant['cells'][0]['parameters']:,}",
-            "original": over_seeds(accuracies(numbers, name, "original")),
-            "generated": over_seeds(-gap(numbers, name)),
+            "original (%)": over_seeds(accuracies(numbers, name, "original")),
+            "generated (points)": over_seeds(-gap(numbers, name)),
         }
         for kind, by_sigma in numbers["noise"][name].items():
             for sigma, found in by_sigma.items():
-                rows[name][f"{kind} {sigma}"] = f"{found['mean']:.2f} ± {found['std']:.2f}"
+                rows[name][f"{kind} {sigma} (points)"] = f"{found['mean']:z.2f} ± {found['std']:.2f}"
     return pd.DataFrame.from_dict(rows, orient="index").T
 
 
@@ -114,8 +116,8 @@ def diffusion(numbers: dict) -> pd.DataFrame:
                 "IoU, originals' vote": over_seeds(row["ensemble"]["values"]),
                 "IoU, among generated": over_seeds(alikeness(numbers, name, "among_generated")),
                 "IoU, within a state": over_seeds(row["one_state"]["values"]),
-                "distance to original": over_seeds(row["distance"]["values"]),
-                "apart within a state": over_seeds(row["apart"]["values"]),
+                "distance to original (LOO)": over_seeds(row["distance"]["values"]),
+                "apart within a state (LOO)": over_seeds(row["apart"]["values"]),
             }
             for name, row in numbers["diffusion"].items()
         },
@@ -129,9 +131,9 @@ def beside_the_mean(numbers: dict) -> pd.DataFrame:
         {
             name: {
                 "accuracy (%): generated": over_seeds(accuracies(numbers, name)),
-                "mean network": over_seeds(row["accuracy"]["values"]),
+                "accuracy (%): mean network": over_seeds(row["accuracy"]["values"]),
                 "IoU, nearest original: generated": over_seeds(alikeness(numbers, name)),
-                "of the mean network": over_seeds(row["similarity"]["values"]),
+                "IoU, nearest original: mean network": over_seeds(row["similarity"]["values"]),
             }
             for name, row in numbers["mean_network"].items()
         },
@@ -146,7 +148,7 @@ def decoder(numbers: dict) -> pd.DataFrame:
         names = ("first fifth", "second", "third", "fourth", "last fifth")
         columns = zip(*map(fifths, errors), strict=True)
         return {name: over_seeds(c, 3) for name, c in zip(names, columns, strict=True)} | {
-            "accuracy": over_seeds(accuracy)
+            "accuracy (%)": over_seeds(accuracy)
         }
 
     found = numbers["decoder"]
@@ -167,9 +169,9 @@ def rulers(numbers: dict) -> pd.DataFrame:
     def row(audits: Sequence[dict]) -> dict[str, str]:
         between = [audit["between_runs"] or dict.fromkeys(audit["unit"]) for audit in audits]
         return (
-            {"good from": over_seeds([audit["good"] for audit in audits])}
+            {"good from (%)": over_seeds([audit["good"] for audit in audits])}
             | {f"1 LOO, {kind}": over_seeds([audit["unit"][kind] for audit in audits], 3) for kind in audits[0]["unit"]}
-            | {f"between runs, {kind}": over_seeds([found[kind] for found in between], 1) for kind in between[0]}
+            | {f"between runs, {kind} (LOO)": over_seeds([found[kind] for found in between], 1) for kind in between[0]}
         )
 
     rows = {name: row(found["seeds"]) for name, found in numbers["audit"].items()}
@@ -181,16 +183,17 @@ def novelty(numbers: dict, variant: str) -> pd.DataFrame:
     audits = [seed["groups"] for seed in numbers["audit"][variant]["seeds"]]
 
     def over(group: str, key: str, statistic: str) -> str:
-        return over_seeds([groups[group][key] and groups[group][key][statistic] for groups in audits])
+        values = [groups[group][key] and groups[group][key][statistic] for groups in audits]
+        return over_seeds(values, 2 if None in values or mean(values) < 100 else 0)
 
     rows = {
         group: {
-            "accuracy": over(group, "accuracy", "mean"),
+            "accuracy (%)": over(group, "accuracy", "mean"),
             "error-IoU, nearest original": over(group, "similarity", "mean"),
-            "plain distance": over(group, "plain_distance", "median"),
-            "aligned distance": over(group, "aligned_distance", "median"),
-            "distance": over(group, "distance", "median"),
-            "apart": over(group, "apart", "median"),
+            "plain distance (LOO)": over(group, "plain_distance", "median"),
+            "aligned distance (LOO)": over(group, "aligned_distance", "median"),
+            "distance (LOO)": over(group, "distance", "median"),
+            "apart (LOO)": over(group, "apart", "median"),
         }
         for group in audits[0]
     }
@@ -216,9 +219,9 @@ def convergence(numbers: dict) -> pd.DataFrame:
 
     def row(name: str, cells: Sequence[dict]) -> dict[str, str]:
         return {
-            f"step {step}": f"{mean(reached):.1f} / {mean(alike):.2f}"
+            f"step {step}": f"{np.mean(reached):.1f} / {mean(alike):.2f}"
             for step, reached, alike in on_the_way(numbers, name)
         }
 
-    found = _by_variant(numbers, row).fillna("")
+    found = _by_variant(numbers, row, "accuracy (%) / error-IoU").fillna("")
     return found[sorted(found, key=lambda column: int(column.split()[1]))]

@@ -39,6 +39,12 @@ def test_the_median_is_that_of_all_networks():
     assert (row["median"], row["worst"], row["best"], row["n"]) == ("80.00", "10.00", "95.00", "3 x 3")
 
 
+def test_no_table_prints_a_zero_with_a_minus():
+    found = numbers([cell([90.0], original=90.001)])
+    assert tables.accuracy(found).loc["base", "generated - original"] == "+0.00 ± 0.00"
+    assert tables.over_seeds([-0.001, -0.001]) == "0.00"
+
+
 def test_excess_is_paired_by_seed():
     found = numbers([cell([90.0], alike=0.9), cell([90.0], alike=0.5)])
     assert excess_iou(found, "base") == pytest.approx([0.3, -0.1])
@@ -88,4 +94,4 @@ def test_table_of_the_decoder():
     table = tables.decoder(numbers(originals) | {"decoder": [decoder] * 3})
     assert table.loc["free-running", "last fifth"] == "1.300"
     assert table.loc["teacher-forced", "second"] == "0.200"
-    assert table.loc["spread of originals", "accuracy"] == "90.10 ± 0.10"
+    assert table.loc["spread of originals", "accuracy (%)"] == "90.10 ± 0.10"

@@ -122,10 +122,15 @@ def audited(*distances: float) -> dict:
 def test_tables_of_13():
     numbers = audited(2.0, 4.0)
     table = tables.novelty(numbers, "one run")
-    assert table.loc["RPG", "distance"] == "3.00 ± 1.41" and table.loc["RPG", "plain distance"] == "9.00 ± 4.24"
-    assert (table.loc["RPG", "apart"], table.loc["mean network", "apart"]) == ("1.00", "-")
+    assert table.loc["RPG", ["distance (LOO)", "plain distance (LOO)"]].tolist() == ["3.00 ± 1.41", "9.00 ± 4.24"]
+    assert table["apart (LOO)"].to_dict() == {"original": "1.00", "RPG": "1.00", "mean network": "-"}
     shares = tables.new_and_good(numbers, "one run")
     assert shares.loc["RPG"].to_dict() == {">= 0": "100", ">= 1": "50", ">= 2": "0"}
+
+
+def test_large_distances_are_rounded_to_whole_units():
+    table = tables.novelty(audited(1650.25, 1750.75), "one run")
+    assert table.loc["RPG", "distance (LOO)"] == "1700 ± 71"
 
 
 def test_rulers_name_the_distance_between_runs_where_there_are_several():
@@ -133,5 +138,5 @@ def test_rulers_name_the_distance_between_runs_where_there_are_several():
     several = copy.deepcopy(numbers["audit"]["one run"])
     several["seeds"][0]["between_runs"] = {"plain": 100.0, "aligned": 60.0, "lower": 50.0}
     table = tables.rulers({"audit": numbers["audit"] | {"ten runs": several}})
-    assert table["between runs, lower"].to_dict() == {"one run": "-", "ten runs": "50.0"}
-    assert table.loc["one run", ["good from", "1 LOO, plain"]].tolist() == ["96.00", "0.040"]
+    assert table["between runs, lower (LOO)"].to_dict() == {"one run": "-", "ten runs": "50.0"}
+    assert table.loc["one run", ["good from (%)", "1 LOO, plain"]].tolist() == ["96.00", "0.040"]
