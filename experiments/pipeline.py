@@ -130,7 +130,7 @@ def _computed(recipe: Recipe, profile: str, seed: int, device: torch.device, kee
     numbers["generator_parameters"] = sum(p.numel() for p in model.parameters())
     numbers["tokens"] = model.tokenizer.num_tokens
     numbers["precision"] = training.precision
-    numbers["loss"] = thinned(training)
+    numbers["loss"] = thinned(training.losses)
     numbers["seconds"] = {
         "collect": collected - start,
         "train": training.seconds,  # earlier parts of an interrupted one included
@@ -464,9 +464,8 @@ def check_live(result: Row, n: int = 2, tolerance: float = 0.6) -> str:
     return f"{result.recipe.name}: {n} networks generated and evaluated again; they agree with the record"
 
 
-def thinned(training: TrainResult) -> dict[str, list]:
+def thinned(losses: Sequence[float]) -> dict[str, list]:
     """The loss curve in at most `LOSS_POINTS` means of equal stretches: what a record keeps of it."""
-    losses = torch.tensor(training.losses, dtype=torch.float64)
-    stretches = losses.tensor_split(min(LOSS_POINTS, len(losses)))
+    stretches = torch.tensor(losses, dtype=torch.float64).tensor_split(min(LOSS_POINTS, len(losses)))
     ends = torch.tensor([len(s) for s in stretches]).cumsum(0)
     return {"steps": ends.tolist(), "losses": [round(float(s.mean()), 6) for s in stretches]}

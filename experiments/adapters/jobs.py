@@ -94,7 +94,7 @@ class Trained(Job):
             part.save_pretrained(folder / BASE_FOLDER)
         return {
             "parameters": sum(x.numel() for x in model.parameters()),
-            "loss": thinned(TrainResult(told["losses"])),
+            "loss": thinned(told["losses"]),
             "cpu_seconds": told["cpu_seconds"],
             "accuracy": {name: Sheet(tokenizer, self.asked(name, "test")).accuracy(model) for name in FAMILIES},
             "source": facts.facts().source,
@@ -140,7 +140,7 @@ class Family(Job):
             "tokens": generator.tokenizer.num_tokens,
             "generator_parameters": sum(x.numel() for x in generator.parameters()),
             "norms": [x.norm().item() for x in points(generated)],
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "cpu_seconds": {
                 "adapters": trained - began,
                 "generator": learned - trained,
@@ -263,7 +263,7 @@ class Combinations(Job):
                 GENERATED: combined(model, sheets, again, own[0]),
             },
             "values": rows.shape[1],
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "cpu_seconds": {"adapters": trained - began, "generator": learned - trained},
         }
 

@@ -25,7 +25,7 @@ from rpglib.analysis.memorisation import nearest_distance
 from rpglib.analysis.similarity import mean_iou
 from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.loop import TrainResult, train
+from rpglib.training.loop import train
 from rpglib.zoo.store import Zoo
 
 CODE = code_of(__file__)
@@ -54,7 +54,7 @@ class Run:
         taught = Scenes.composed("train", setting.taught, setting.size, self.seed)
         kept, told = teach(setting.kind, taught, setting.teaching, 100 * self.seed + self.number, self.device)
         Zoo.write(folder / ZOO, kept, runs=[self.number] * len(kept), accuracies=None)
-        return {"loss": thinned(TrainResult(told["losses"])), "cpu_seconds": told["cpu_seconds"]}
+        return {"loss": thinned(told["losses"]), "cpu_seconds": told["cpu_seconds"]}
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Row:
             "tokens": generator.tokenizer.num_tokens,
             "generator_parameters": sum(x.numel() for x in generator.parameters()),
             "checkpoints": len(zoo),
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "shown": pictures.shown(setting.kind, measuring.model, asked, [zoo[states[0]], generated[0]]),
             "cpu_seconds": {"generator": learned - began, "network": (written - learned) / n},
         }

@@ -205,7 +205,7 @@ class Written(Job):
             "tokens": tokenizer.num_tokens,
             "tokenised": tokenizer.num_parameters,
             "generator_parameters": sum(x.numel() for x in generator.parameters()),
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "cpu_seconds": {"generator": learned - began, "network": (written - learned) / len(unseen)},
         }
 

@@ -36,7 +36,6 @@ from rpglib.igpg.training import new_igpg, train_codes, train_prior
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.state_dicts import Checkpoint
 from rpglib.tokenizer.several import Layout
-from rpglib.training.loop import TrainResult
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split, take
 from rpglib.zoo.store import Zoo
@@ -167,7 +166,7 @@ class Codes(Igpg):
         return {
             "rows": rows,
             "usage": trained.usage,
-            "loss": thinned(TrainResult(trained.losses)),
+            "loss": thinned(trained.losses),
             "parameters": sum(p.numel() for p in model.codes.parameters()),
             "cpu_seconds": trained.processor_seconds,
         }
@@ -255,7 +254,7 @@ class Written(Igpg):
             "tuning": self._tuned(written, seed),
             "temperatures": tried,
             "temperature": temperature,
-            "loss": thinned(TrainResult(trained.losses)),
+            "loss": thinned(trained.losses),
             "parameters": sum(p.numel() for p in model.prior.parameters()),
             "cpu_seconds": {"train": trained.processor_seconds, "step": trained.processor_seconds / training.steps},
         }

@@ -72,7 +72,7 @@ class Together:
         save_tensors(folder / NETWORKS_FILE, side_by_side(first))
         return {
             "rows": rows,
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "parameters": sum(p.numel() for p in model.parameters()),
             "cpu_seconds": training.processor_seconds,
         }

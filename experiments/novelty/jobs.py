@@ -28,7 +28,6 @@ from rpglib.model.rpg import RPG
 from rpglib.runtime.files import read_json, write_json
 from rpglib.runtime.state_dicts import unflatten
 from rpglib.training.behaviour import ClassificationBehaviour
-from rpglib.training.loop import TrainResult
 from rpglib.zoo.images import take
 from rpglib.zoo.store import Zoo
 
@@ -118,7 +117,7 @@ class Generated(Job):
         return {
             "rows": rows,
             "generator_parameters": sum(p.numel() for p in model.parameters()),
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "cpu_seconds": {
                 "train": training.processor_seconds,
                 "step": training.processor_seconds / recipe.train.steps,
@@ -191,7 +190,7 @@ class Flow(Job):
         return {
             "rows": {self.method: row(ruler, networks, images.test, self.good(ruler))},
             "generator_parameters": sum(p.numel() for p in flow.parameters()),
-            "loss": thinned(TrainResult(flow.losses["flow"])),
+            "loss": thinned(flow.losses["flow"]),
             "cpu_seconds": {
                 "train": fitted - began,
                 "step": (fitted - began) / config.steps,

@@ -3,7 +3,6 @@
 Each is computed once and kept (`experiments.sweeps.cells`), so that a broken run goes on and two run side by side.
 """
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,30 +13,37 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from experiments import hypernetwork
 from experiments.hypernetwork import fit_hypernetwork
-from experiments.ondemand import baselines, behaviour, family, networks
 from experiments.ondemand.baselines import WRITERS
 from experiments.ondemand.behaviour import UnderCircumstances
 from experiments.ondemand.family import CIRCUMSTANCES, KINDS, draw
-from experiments.ondemand.networks import accuracies, alike, generalist, plain, specialists, told, turned_back
+from experiments.ondemand.networks import (
+    TOGETHER,
+    accuracies,
+    alike,
+    generalist,
+    plain,
+    specialists,
+    told,
+    turned_back,
+)
 from experiments.pipeline import images_of, pick, thinned
 from experiments.records import plain as as_json
+from experiments.sources import code_of
 from experiments.sweeps.cells import folder_of
-from experiments.sweeps.sweep import source_digest
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.files import save_tensors
 from rpglib.runtime.randomness import stream
 from rpglib.tasks.conditions import features
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.loop import TrainConfig, TrainResult, train
+from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.architectures import Architecture, cnn_digits
 from rpglib.zoo.collect import Schedule, init_population
 from rpglib.zoo.images import Images
 from rpglib.zoo.store import Zoo
 
-CODE = source_digest(sys.modules[__name__], baselines, behaviour, family, hypernetwork, networks)
+CODE = code_of(__file__)
 NETWORKS = "networks.safetensors"
 VIEWS = {"plain": plain, "told": told, "turned back": turned_back}
 ALONE = 5
@@ -75,7 +81,7 @@ class Plan:
     @property
     def together(self) -> int:
         """Networks that are trained in one pass, and in one job."""
-        return networks.TOGETHER if self.architecture.batched else 1
+        return TOGETHER if self.architecture.batched else 1
 
     def rows(self, seed: int) -> Tensor:
         """What is asked for (U, 3): held-out rows by kind, then seen ranges."""
@@ -114,15 +120,19 @@ class Job:
         rows = self.plan.rows(self.zoo_seed) if rows is None else rows
         return _rounded(accuracies(self.module(), state, rows, self.data.test, self.zoo_seed))
 
+    def other(self, kind: type["Job"], seed: int, **own) -> "Job":
+        """Another job of the same plan, zoo and device."""
+        return kind(self.plan, self.profile, self.zoo_seed, seed, self.device, **own)
+
     def start(self) -> dict[str, Tensor]:
         """The generalist that the zoo's specialists start from, side by side with none: (1, ...)."""
-        return load_file(folder_of(Generalist(self.plan, self.profile, self.zoo_seed, self.zoo_seed)) / NETWORKS)
+        return load_file(folder_of(self.other(Generalist, self.zoo_seed)) / NETWORKS)
 
     def zoo(self, size: int) -> Zoo:
         """So many of the zoo's specialists with their circumstances: all of them, or some at random by the seed."""
         plan = self.plan
         count = -(-plan.networks // plan.together)
-        parts = [Collected(plan, self.profile, self.zoo_seed, self.zoo_seed, part=k) for k in range(count)]
+        parts = [self.other(Collected, self.zoo_seed, part=k) for k in range(count)]
         found = [load_file(folder_of(part) / NETWORKS) for part in parts]
         rows = torch.cat([part.rows() for part in parts])
         checkpoints = [
@@ -256,7 +266,7 @@ class Generated(Job):
             "accuracy": self.measured(found),
             "weights": _weights(found),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "loss": thinned(result),
+            "loss": thinned(result.losses),
             "cpu_seconds": {"train": result.processor_seconds, "network": median(seconds)},
         }
 
@@ -333,7 +343,7 @@ class Plainly(Job):
             "accuracy": self.measured(found),
             "weights": _weights(found),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "loss": thinned(TrainResult(losses)),
+            "loss": thinned(losses),
             "cpu_seconds": {"train": seconds, "network": each},
         }
 
@@ -350,7 +360,7 @@ class FineTuned(Job):
         return [k for kind in KINDS for k in [i for i, x in enumerate(known) if x == kind][: self.plan.finetuned]]
 
     def compute(self, folder: Path) -> dict:
-        start = load_file(folder_of(Generalist(self.plan, self.profile, self.zoo_seed, self.seed)) / NETWORKS)
+        start = load_file(folder_of(self.other(Generalist, self.seed)) / NETWORKS)
         rows, split = self.plan.rows(self.zoo_seed)[self.places()], self.data.train
         schedule, seed = self.plan.finetuning[self.name], stream(self.seed, "fine-tuning")
         together = self.plan.together

@@ -242,7 +242,7 @@ class Study:
             "tokens": model.tokenizer.num_tokens,
             "token_size": model.tokenizer.token_size,
             "generator_parameters": sum(p.numel() for p in model.parameters()),
-            "loss": pipeline.thinned(training),
+            "loss": pipeline.thinned(training.losses),
             "seconds": training.seconds,
             "groups": {measures.CHECKPOINTS: originals} | several,
             "layers": measures.layers(zoo, generated),

@@ -112,7 +112,7 @@ class Cell:
             "padding": 1 - model.tokenizer.mask.double().mean().item(),
             "generator_parameters": sum(p.numel() for p in model.parameters()),
             "training_bytes": training_bytes(model, recipe.train, device),
-            "loss": thinned(training),
+            "loss": thinned(training.losses),
             "seconds": {"train": trained - began, "evaluate": evaluating, "generate": time.perf_counter() - trained},
         }
 

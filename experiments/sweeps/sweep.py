@@ -1,8 +1,6 @@
 """Sweeps: variants of one recipe, each with several seeds, and the record of what they found."""
 
 import dataclasses
-import hashlib
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -150,14 +148,6 @@ def vary(recipe: Any, changes: Mapping[str, Any]) -> Any:
             raise InputError(f"{name} is {value!r} in the base already; drop it from the variant")
         recipe = replace(recipe, **{first: vary(old, {rest: value}) if rest else value})
     return recipe
-
-
-def source_digest(*parts: Any) -> str:
-    """A fingerprint of the source of modules, for jobs whose code is not among that of all cells.
-
-    To be taken when these are imported: what is edited later does not run.
-    """
-    return hashlib.sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:16]
 
 
 def _brief(numbers: dict) -> dict:

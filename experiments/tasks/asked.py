@@ -129,7 +129,7 @@ class Asked:
             "accuracy": of_tasks(test),
             "validation": summarise(validation),
             "generator_parameters": sum(p.numel() for p in model.parameters()),
-            "loss": thinned(found),
+            "loss": thinned(found.losses),
             "cpu_seconds": trained,
         }
 

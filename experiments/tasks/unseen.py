@@ -101,7 +101,7 @@ def _train(
     facts = {
         "generator_parameters": sum(p.numel() for p in model.parameters()),
         "precision": training.precision,
-        "loss": thinned(training),
+        "loss": thinned(training.losses),
         "cpu_seconds": {"train": trained - began, "train_regression": time.process_time() - trained},
     }
     found = {}

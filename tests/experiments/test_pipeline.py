@@ -26,7 +26,6 @@ from rpglib.runtime.files import save_tensors, sha256, write_json
 from rpglib.runtime.locks import locked
 from rpglib.tasks import all_tasks
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.training.loop import TrainResult
 from rpglib.zoo.architectures import Architecture
 from rpglib.zoo.collect import init_population
 from rpglib.zoo.images import Split
@@ -564,7 +563,7 @@ def test_networks_are_those_of_the_row_s_seed(fresh, home, monkeypatch):
 @pytest.mark.parametrize("steps", [1, 5, LOSS_POINTS, LOSS_POINTS + 1, 1000, 4000])
 def test_thinned_keeps_the_mean_of_the_losses(steps):
     losses = torch.rand(steps, generator=torch.Generator().manual_seed(steps), dtype=torch.float64)
-    curve = pipeline.thinned(TrainResult(losses=losses.tolist()))
+    curve = pipeline.thinned(losses.tolist())
     assert len(curve["losses"]) == len(curve["steps"]) == min(steps, LOSS_POINTS)
     assert curve["steps"][-1] == steps
     lengths = torch.tensor(curve["steps"]).diff(prepend=torch.tensor([0]))

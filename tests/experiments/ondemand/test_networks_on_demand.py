@@ -31,6 +31,8 @@ from experiments.ondemand.jobs import Plan
 from experiments.ondemand.networks import accuracies, generalist, specialists, told, turned_back
 from experiments.ondemand.setting import at_hand
 from experiments.ondemand.study import COMPANION, GENERALIST, HYPERNETWORK, SPECIALISTS, Study
+from experiments.report.figures import GENERATED
+from experiments.sweeps.cells import folder_of
 from rpglib import RPG, ParameterTokenizer, RPGConfig, TrainConfig
 from rpglib.errors import InputError
 from rpglib.zoo.architectures import Architecture
@@ -277,6 +279,14 @@ def test_a_record_of_other_settings_is_refused(study, record, change):
         replace(study, **change).record(fresh=False)
 
 
+def test_jobs_find_each_other_on_the_device_that_was_chosen(study, record, monkeypatch):
+    """Elsewhere than on a GPU that is there, too: what was computed by the processor is read again."""
+    monkeypatch.setattr("experiments.sweeps.cells._device", lambda job: "cuda" if job.device == "auto" else job.device)
+    job = study._job(jobs.FromZoo, size=2)
+    assert (folder_of(job.other(jobs.Generalist, 0)) / "numbers.json").exists()
+    assert len(job.zoo(2)) == 2 and job.start()
+
+
 def test_it_is_checked_live_and_the_check_can_fail(study, record):
     assert "agree with the record" in study.check_live(record)
     other = copy.deepcopy(record)
@@ -300,12 +310,14 @@ def test_tables_and_figures_show_the_numbers(record, digits, home):
     assert tables.against(numbers, "ours", "fine-tuned") == pytest.approx(expected)
     assert tables.curve(numbers, (2, 4)).columns.tolist() == [2, 4]
     figure, axes = plt.subplots(1, 3)
-    figures.over_zoo(axes[0], numbers, (2, 4), ("zoo",), {"ours": "ours"})
-    figures.accuracy_against_seconds(axes[1], numbers, ["ours", SPECIALISTS])
-    figures.circumstances(axes[2:], digits.validation, [(40, 0.4, 0.1)])
-    assert axes[0].get_legend_handles_labels()[1] == ["zoo", "ours"]
-    assert axes[1].get_legend_handles_labels()[1] == ["ours", SPECIALISTS]
-    assert axes[0].lines[0].get_xdata().tolist() == [2, 4]
+    figures.over_zoo(axes[0], numbers, (2, 4), ("zoo",), (SPECIALISTS,))
+    figures.accuracy_against_seconds(axes[1], numbers, {"ours": "behaviour", SPECIALISTS: SPECIALISTS})
+    figures.circumstances(axes[2:], digits.validation, [(-40, 0.4, 0.1)])
+    figures.legend(figure, {"zoo", "behaviour", SPECIALISTS})
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == [SPECIALISTS, "ours (behaviour)", "zoo"]
+    assert axes[0].lines[0].get_xdata().tolist() == [2, 4] and axes[1].lines[0].get_color() == GENERATED
+    assert axes[2].get_title() == "−40°\nblur 0.4 px\nnoise 0.1"
     figure.canvas.draw()
     plt.close(figure)
 
