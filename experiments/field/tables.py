@@ -1,12 +1,13 @@
-"""The tables of `24_baselines`, from the numbers of its record; accuracies are in percent, distances in LOO."""
+"""The tables of `24_baselines`, from the numbers of its record."""
 
 from collections.abc import Callable, Mapping
+from statistics import mean
 
 import pandas as pd
 
 from experiments.field.jobs import RPG_ROW
 from experiments.field.study import EQUAL, OWN
-from experiments.sweeps.tables import over_seeds
+from experiments.sweeps.tables import over_seeds, three_digits
 
 MB, GB = 1e6, 1e9
 
@@ -14,6 +15,21 @@ MB, GB = 1e6, 1e9
 def lower(row: Mapping) -> float:
     """The lower of a group's median plain and aligned distances."""
     return min(row["distance"], row["aligned_distance"])
+
+
+def accuracy(row: Mapping) -> float:
+    """The mean accuracy of a group."""
+    return row["accuracy"]["mean"]
+
+
+def better(zoo: Mapping, method: str) -> str:
+    """The length at which a method's networks are more accurate on validation images; its own where it has no other."""
+
+    def validation(length: str) -> float:
+        found = [x for x in each(zoo, length, method, lambda row: row["validation"]) if x is not None]
+        return mean(found) if found else -1
+
+    return max((OWN, EQUAL), key=validation)
 
 
 def each(zoo: Mapping, length: str, method: str, value: Callable[[Mapping], float | None]) -> list:
@@ -25,26 +41,45 @@ def each(zoo: Mapping, length: str, method: str, value: Callable[[Mapping], floa
     return [row and value(row) for row in rows]
 
 
-def methods(zoo: Mapping, multiples: list[float], length: str = OWN) -> pd.DataFrame:
-    """Table 8's format: best, mean, worst, deviation, error-IoU, distance, share of new and good, cost; over seeds.
+def methods(zoo: Mapping, multiples: list[float]) -> pd.DataFrame:
+    """Mean accuracy, error-IoU, distance, share of new and good, at both lengths; over seeds.
 
     New is what is at least 1 LOO from every original, by the lower of plain and aligned distance.
     """
     new = multiples.index(1)
-    columns = {
-        "best": lambda row: row["accuracy"]["max"],
-        "mean": lambda row: row["accuracy"]["mean"],
-        "worst": lambda row: row["accuracy"]["min"],
-        "deviation": lambda row: row["accuracy"]["std"],
-        "error-IoU": lambda row: row["error_iou"],
-        "distance": lower,
-        "new and good (%)": lambda row: 100 * row["new_and_good"][new],
+    return _at_both_lengths(
+        zoo,
+        {
+            "mean accuracy (%)": (accuracy, over_seeds),
+            "error-IoU": (lambda row: row["error_iou"], over_seeds),
+            "distance (LOO)": (lower, three_digits),
+            "new and good (%)": (lambda row: 100 * row["new_and_good"][new], lambda values: over_seeds(values, 0)),
+        },
+    )
+
+
+def extremes(zoo: Mapping) -> pd.DataFrame:
+    """What table 8's format has beside the mean: best, worst and deviation of accuracy, at both lengths; over seeds."""
+    labels = {"best (%)": "max", "worst (%)": "min", "deviation (points)": "std"}
+    return _at_both_lengths(
+        zoo, {label: (lambda row, key=key: row["accuracy"][key], over_seeds) for label, key in labels.items()}
+    )
+
+
+def _at_both_lengths(zoo: Mapping, columns: Mapping[str, tuple[Callable, Callable]]) -> pd.DataFrame:
+    """A row for each method, {label: (number of a row, text of its values)} at its own length and at RPG's time.
+
+    What has one length stands once, at its own.
+    """
+    table = {
+        (label, length): {
+            name: text(each(zoo, length, name, value)) if length == OWN or name in zoo["rows"][EQUAL] else ""
+            for name in zoo["rows"][OWN]
+        }
+        for label, (value, text) in columns.items()
+        for length in (OWN, EQUAL)
     }
-    names = list(zoo["rows"][OWN]) if length == OWN else [RPG_ROW, *zoo["rows"][length]]
-    rows = {
-        name: {label: over_seeds(each(zoo, length, name, value)) for label, value in columns.items()} for name in names
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame(table)
 
 
 def cost(zoo: Mapping) -> pd.DataFrame:
@@ -56,13 +91,14 @@ def cost(zoo: Mapping) -> pd.DataFrame:
     for name, found in zoo["cost"][OWN].items():
         # RPG has one length.
         equal = found if name == RPG_ROW else zoo["cost"][EQUAL].get(name)
+        milliseconds = 1e3 * found["network"]["mean"]
         rows[name] = {
             "parameters": f"{found['generator_parameters']:,}",
             "weights (MB)": f"{found['generator_bytes']['weights'] / MB:.1f}",
             "images (MB)": f"{found['generator_bytes']['images'] / MB:.1f}",
             "fit, own length (s)": f"{found['fit']['mean']:.0f}",
             "fit, RPG's time (s)": f"{equal['fit']['mean']:.0f}" if equal else "-",
-            "a network (ms)": f"{1e3 * found['network']['mean']:.0f}",
+            "a network (ms)": f"{milliseconds:.0f}" if milliseconds >= 1 else "< 1",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -116,7 +152,7 @@ def memory(scale: Mapping) -> pd.DataFrame:
         return "slow" if one["too_slow"] else f"> {one['more_than'] / GB:,.0f}"
 
     rows = {method: {name: cell(one) for name, one in found.items()} for method, found in scale.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="memory (GB)")
 
 
 def aspects(gaps: Mapping, most: Mapping[str, int], tasks: Mapping[str, str]) -> pd.DataFrame:

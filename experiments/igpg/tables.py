@@ -1,4 +1,4 @@
-"""The tables of `25_igpg`, from the numbers of its record; accuracies are in percent, distances in LOO."""
+"""The tables of `25_igpg`, from the numbers of its record."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.igpg.jobs import GENERATED, ORIGINALS
 from experiments.igpg.several import SEVERAL
-from experiments.sweeps.tables import over_seeds
+from experiments.sweeps.tables import over_seeds, three_digits
 
 RPG = "RPG of its own"
 
@@ -35,11 +35,11 @@ def accuracy(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
             "images": one["images"],
             "weights": f"{one['parameters']:,}",
             "chunks": str(one["decoded"]["chunks"]),
-            "originals": f"{one[ORIGINALS]['mean']:.2f}",
-            "decoded": f"{one['decoded']['mean']:.2f}",
-            "IGPG": over_seeds(each(numbers, name, GENERATED, mean)),
-            "difference": over_seeds(difference),
-            RPG: over_seeds(each(numbers, name, RPG, mean)),
+            "originals (%)": f"{one[ORIGINALS]['mean']:.2f}",
+            "decoded (%)": f"{one['decoded']['mean']:.2f}",
+            "IGPG (%)": over_seeds(each(numbers, name, GENERATED, mean)),
+            "difference (points)": over_seeds(difference),
+            f"{RPG} (%)": over_seeds(each(numbers, name, RPG, mean)),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -56,10 +56,10 @@ def _groups(found: Mapping[str, Callable]) -> pd.DataFrame:
     for group, of in found.items():
         lone = of(lambda row: row["error_iou"])[0] is None
         rows[group] = {
-            "accuracy": over_seeds(of(mean)),
-            "worst": over_seeds(of(lambda row: row["min"])),
+            "accuracy (%)": over_seeds(of(mean)),
+            "worst (%)": over_seeds(of(lambda row: row["min"])),
             "error-IoU": "-" if lone else over_seeds(of(lambda row: row["error_iou"])),
-            "distance": over_seeds(of(lambda row: row["distance"]["median"])),
+            "distance (LOO)": three_digits(of(lambda row: row["distance"]["median"])),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -72,7 +72,7 @@ def retrieved(numbers: dict, names: Iterable[str]) -> pd.DataFrame:
         found = [row["retrieval"] for row in one["rows"]]
         rows[one["name"]] = {how: over_seeds([x[how] for x in found], 0) for how in found[0] if how != "chance"}
         rows[one["name"]]["chance"] = f"{found[0]['chance']:.0f}"
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="of that run (%)")
 
 
 def tuning(numbers: dict, name: str, epochs: Sequence[int]) -> pd.DataFrame:
@@ -88,11 +88,12 @@ def tuning(numbers: dict, name: str, epochs: Sequence[int]) -> pd.DataFrame:
 def settings(numbers: dict) -> pd.DataFrame:
     """What was tried: priors by their loss (nats), temperatures by accuracy on validation images (percent)."""
     rows = [
-        {"tried": f"{name}, {x['steps']:,} steps", "loss": f"{x['loss']:.3f}"} for name, x in numbers["search"].items()
+        {"tried": f"{name}, {x['steps']:,} steps", "loss (nats)": f"{x['loss']:.3f}"}
+        for name, x in numbers["search"].items()
     ]
     for temperature in numbers["tried"][0]:
         values = [tried[temperature] for tried in numbers["tried"]]
-        rows.append({"tried": f"temperature {temperature}", "accuracy": over_seeds(values)})
+        rows.append({"tried": f"temperature {temperature}", "accuracy (%)": over_seeds(values)})
     return pd.DataFrame(rows).set_index("tried").fillna("-")
 
 
@@ -126,11 +127,11 @@ def together(numbers: dict, several: dict, names: Iterable[str]) -> pd.DataFrame
         one = numbers["architectures"][name]
         ours = several_each(several, name, SEVERAL, mean)
         rows[one["name"]] = {
-            "originals": f"{one[ORIGINALS]['mean']:.2f}",
-            SEVERAL: over_seeds(ours),
-            "difference": over_seeds([x - one[ORIGINALS]["mean"] for x in ours]),
-            "IGPG": over_seeds(each(numbers, name, GENERATED, mean)),
-            RPG: over_seeds(each(numbers, name, RPG, mean)),
+            "originals (%)": f"{one[ORIGINALS]['mean']:.2f}",
+            f"{SEVERAL} (%)": over_seeds(ours),
+            "difference (points)": over_seeds([x - one[ORIGINALS]["mean"] for x in ours]),
+            "IGPG (%)": over_seeds(each(numbers, name, GENERATED, mean)),
+            f"{RPG} (%)": over_seeds(each(numbers, name, RPG, mean)),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -150,7 +151,7 @@ def searched(several: dict) -> pd.DataFrame:
     """What was tried in short trainings: the loss, and accuracy on validation images (percent) by architecture."""
     rows = {
         variant: {"loss": f"{one['loss']:.3f}"}
-        | {several["architectures"][name]["name"]: f"{x:.1f}" for name, x in one["validation"].items()}
+        | {f"{several['architectures'][name]['name']} (%)": f"{x:.1f}" for name, x in one["validation"].items()}
         for variant, one in several["searched"].items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -75,6 +75,20 @@ def over_seeds(values: Sequence[float | None], digits: int = 2) -> str:
     return f"{mean(values):z.{digits}f}{spread}"
 
 
+def three_digits(values: Sequence[float | None]) -> str:
+    """As `over_seeds`, with about three digits of what may be hundredths or thousands, such as distances.
+
+    One or two more where a spread would be written as 0.
+    """
+    if None in values:
+        return "-"
+    size, spread = abs(mean(values)), statistics.stdev(values) if len(values) > 1 else 0
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2
+    while digits < 2 and 0 < spread < 0.5 / 10**digits:
+        digits += 1
+    return over_seeds(values, digits)
+
+
 def _by_variant(numbers: dict, row, measure: str | None = None) -> pd.DataFrame:
     """A row per variant; measure: what the columns hold, in the corner of the table."""
     rows = {name: row(name, variant["cells"]) for name, variant in numbers["variants"].items()}

@@ -223,21 +223,44 @@ def test_it_is_checked_live_and_the_check_can_fail(study, record):
 def test_tables_and_figures_show_the_numbers(record):
     zoo = record["numbers"]["zoos"]["three runs"]
     table = tables.methods(zoo, list(MULTIPLES))
-    rows = zoo["rows"][OWN]["hypernetwork"]
-    assert table.loc["hypernetwork", "mean"].startswith(f"{rows[0]['accuracy']['mean']:.2f}")
-    assert tables.methods(zoo, list(MULTIPLES), EQUAL).index[0] == RPG_ROW
+    for length in (OWN, EQUAL):
+        row = zoo["rows"][length]["hypernetwork"][0]
+        assert table.loc["hypernetwork", ("mean accuracy (%)", length)] == f"{tables.accuracy(row):.2f}"
+        worst = tables.extremes(zoo).loc["hypernetwork", ("worst (%)", length)]
+        assert worst == f"{row['accuracy']['min']:.2f}"
+    assert table.loc[RPG_ROW, ("mean accuracy (%)", OWN)] and not table.loc[RPG_ROW, ("mean accuracy (%)", EQUAL)]
     assert tables.cost(zoo).loc[RPG_ROW, "parameters"].replace(",", "").isdigit()
     assert list(tables.held_out(record["numbers"]["zoos"]).columns) == [
         "points lost, seen", "points lost, held out", "error, seen", "error, held out", "nearer to another (%)"
     ]  # fmt: skip
     assert tables.failed(record["numbers"]["zoos"]).empty
-    figure, axes = plt.subplots(1, 3)
-    points = dict.fromkeys((RPG_ROW, "hypernetwork"), ([0.5, 2.0], [90.0, math.nan]))
-    figures.below_originals(axes[0], 92.0, points, {"Gaussian": ([5000.0], [91.5])})
-    assert axes[0].get_legend_handles_labels()[1] == ["Gaussian", RPG_ROW, "hypernetwork"]
-    assert axes[0].collections[0].get_offsets().tolist() == [[figures.FARTHEST, 0.5]], "points below the originals"
-    assert axes[0].collections[1].get_offsets()[0, 1] == 2.0 and axes[0].get_ylim()[0] > axes[0].get_ylim()[1]
-    figures.curves(axes[1:], zoo, [RPG_ROW, "hypernetwork"])
-    assert len(axes[2].lines[0].get_xdata()) == len(zoo["cost"][OWN]["hypernetwork"]["loss"]["images"])
+    figure, axes = plt.subplots(1, 2)
+    figures.curves(axes, zoo, {RPG_ROW: "squared error", "hypernetwork": "cross-entropy"})
+    assert len(axes[1].lines[0].get_xdata()) == len(zoo["cost"][OWN]["hypernetwork"]["loss"]["images"])
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_compared_is_the_length_that_is_better_on_validation_images():
+    def row(accuracy, validation):
+        return {"accuracy": {"mean": accuracy}, "validation": validation, "distance": 3.0, "aligned_distance": 2.0}
+
+    zoo = {
+        "rows": {
+            OWN: {"originals": [row(90, 90)], "RPG": [row(89, 89)], "a": [row(60, 60)], "b": [None], "c": [row(9, 9)]},
+            EQUAL: {"a": [row(80, 80)], "b": [row(70, 70)]},
+        }
+    }
+    assert [tables.better(zoo, name) for name in ("RPG", "a", "b", "c")] == [OWN, EQUAL, EQUAL, OWN]
+    figure, (above, below) = plt.subplots(2)
+    figures.gaps([above], {"zoo": zoo}, ["RPG", "a", "b"], ["c", "another zoo's"])
+    assert above.get_xlim() == (-130, 2)
+    figures.distances([below], {"zoo": zoo}, ["RPG", "a", "b"], ["c", "another zoo's"])
+    marks = [line for line in above.lines if line.get_marker() in "oDs"]
+    filled = [float(x.get_xdata()[0]) for x in marks if x.get_fillstyle() == "full"]
+    hollow = [float(x.get_xdata()[0]) for x in marks if x.get_fillstyle() == "none"]
+    assert filled == [-1, -10, -20, -81] and hollow[0] == -30 and math.isnan(hollow[1])
+    assert {float(x.get_xdata()[0]) for x in below.lines if x.get_marker() == "s"} == {2}
+    assert [label.get_text() for label in above.get_yticklabels()] == ["RPG", "a", "b", "c", "another zoo's"]
     figure.canvas.draw()
     plt.close(figure)

@@ -90,11 +90,12 @@ def test_tables_and_figures_show_every_architecture(study, record):
     assert {"identity", "instruction", "unseen wording", "chance"} <= {*tables.retrieved(numbers, names).columns}
     assert tables.tuning(numbers, study.held_out.name, EPOCHS).shape[1] == len(EPOCHS)
     assert len(tables.settings(numbers)) == 4 and len(tables.cost(numbers, names)) == 2
-    figure, axis = plt.subplots()
-    figures.along_sequence(axis, numbers, names, "teacher forcing, unknown")
-    assert len(axis.get_lines()) == len(names)
-    figures.tuning(axis, numbers, study.held_out.name, EPOCHS, {"IGPG": GENERATED, "random": SCRATCH, "no": "other"})
-    assert len(axis.get_lines()) == len(names) + 3  # two starts and the originals
+    figure, axes = plt.subplots(1, len(names) + 1)
+    figures.along_sequence(axes[:-1], numbers, names, "teacher forcing, unknown")
+    assert all(len(axis.get_lines()) == len(axis.collections) == 1 for axis in axes[:-1])  # a mean and a range
+    figures.tuning(axes[-1], numbers, study.held_out.name, EPOCHS)
+    shown = axes[-1].get_legend_handles_labels()[1]
+    assert {GENERATED, SCRATCH, "originals"} <= {*shown} and len(axes[-1].collections) == len(shown) - 1
     plt.close(figure)
 
 

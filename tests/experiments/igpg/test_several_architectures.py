@@ -79,6 +79,6 @@ def test_tables_show_every_architecture(study, record):
         for name, one in numbers["architectures"].items()
     }
     found = tables.together({"architectures": beside}, numbers, numbers["architectures"])
-    assert len(found) == 3 and set(found["originals"]) == {"90.00"}
+    assert len(found) == 3 and set(found["originals (%)"]) == {"90.00"}
     assert [*tables.several_groups(numbers, names[0]).index][:2] == [SEVERAL, UNTRAINED]
     assert tables.searched(numbers).shape == (2, 3) and tables.several_cost(numbers).shape == (1, 5)

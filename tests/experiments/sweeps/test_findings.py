@@ -94,4 +94,11 @@ def test_table_of_the_decoder():
     table = tables.decoder(numbers(originals) | {"decoder": [decoder] * 3})
     assert table.loc["free-running", "last fifth"] == "1.300"
     assert table.loc["teacher-forced", "second"] == "0.200"
-    assert table.loc["spread of originals", "accuracy (%)"] == "90.10 ± 0.10"
+    assert table.loc["spread of originals", "accuracy"] == "90.10 ± 0.10"
+
+
+def test_a_table_tells_a_small_spread_from_none_and_has_no_negative_zero():
+    assert tables.over_seeds([-0.001, -0.001]) == "0.00" and tables.over_seeds([-0.3, 0.299]) == "0.00 ± 0.42"
+    assert tables.three_digits([1650.0, 1750.0]) == "1700 ± 71" and tables.three_digits([0.5, 0.7]) == "0.60 ± 0.14"
+    assert tables.three_digits([278.0, 278.2]) == "278.1 ± 0.1" and tables.three_digits([43.2]) == "43.2"
+    assert tables.three_digits([1.0, None]) == "-"
