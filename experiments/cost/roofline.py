@@ -70,10 +70,6 @@ class Work:
         """Floating point operations of these kinds, by default of all."""
         return sum(count * call[1] for call, count in self.calls.items() if call[0] in (kinds or KINDS))
 
-    def moved(self) -> int:
-        """Bytes that are read and written, where nothing stays in a cache between two operations."""
-        return sum(count * call[2] for call, count in self.calls.items())
-
     def seconds(self, rates: Rates) -> float:
         """At a machine's rates."""
         return sum(count * rates.seconds(*call) for call, count in self.calls.items())
