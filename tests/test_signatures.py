@@ -242,7 +242,6 @@ def cases() -> dict[str, tuple]:
     sampling = {"predict": lambda x, t: x, "x": BATCH, "schedule": schedule, "steps": 2, "prediction": "sample"}
     noise = partial(torch.randn, 2, 6)
     forward = {"x0": BATCH, "noise": BATCH, "t": torch.tensor([0, 19])}
-    back = {"output": BATCH, "x_t": BATCH, "t": torch.tensor([0, 19]), "prediction": "velocity"}
     generation = {"n": 2, "task": [0, 1, 1], "permutation": [0, 2], "sampler": "ddim", "steps": 1, "seed": 0,
                   "inference": "partial", "part": 4, "first": 0, "precision": "fp32", "kernel": "auto",
                   "distributed": False}  # fmt: skip
@@ -380,8 +379,6 @@ def cases() -> dict[str, tuple]:
         "rpglib.model.diffusion.NoiseSchedule.rates": (schedule.rates, {"t": forward["t"], "like": BATCH}),
         "rpglib.model.diffusion.NoiseSchedule.add_noise": (schedule.add_noise, forward),
         "rpglib.model.diffusion.NoiseSchedule.target": (schedule.target, forward | {"prediction": "velocity"}),
-        "rpglib.model.diffusion.NoiseSchedule.to_sample": (schedule.to_sample, back),
-        "rpglib.model.diffusion.NoiseSchedule.to_epsilon": (schedule.to_epsilon, back),
         "rpglib.model.diffusion.NoiseSchedule.output_of_zero": (schedule.output_of_zero, {"x_t": BATCH, "t": 3,
             "prediction": "velocity"}),
         "rpglib.model.diffusion.sample_weights": (diffusion.sample_weights, {"prediction": "epsilon",
@@ -453,9 +450,6 @@ def cases() -> dict[str, tuple]:
             "tokenizer": tokenizer, "config": it["decoder_config"], "progress": False}),
         "rpglib.baselines.autoregressive.nearest_original": (autoregressive.nearest_original, compared),
         "rpglib.baselines.autoregressive.error_along_sequence": (autoregressive.error_along_sequence, compared),
-        "rpglib.baselines.autoregressive.teacher_forced_error": (autoregressive.teacher_forced_error,
-            {"decoder": decoder, "generated": tokens[:2], "originals": tokens, "permutation": torch.tensor([0, 2]),
-            "seed": 0, "temperature": 1.0}),
         "rpglib.baselines.deep_weight_flow.DeepWeightFlowConfig": (deep_weight_flow.DeepWeightFlowConfig,
             fields(it["flow_config"])),
         "rpglib.baselines.p_diff.PDiffConfig": (p_diff.PDiffConfig, fields(p_diff.PDiffConfig())),

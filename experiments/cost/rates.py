@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from experiments.cost.roofline import Counted, Rates, step_loss, training_step
+from experiments.cost.roofline import Counted, Rates, training_step
+from experiments.sweeps.memory import step_loss
 from rpglib.model.config import RPGConfig
 from rpglib.model.denoiser import Denoiser
 from rpglib.model.folded import folded
@@ -76,7 +77,7 @@ def _call(device: str) -> float:
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def step() -> None:
-        step_loss(model, train, 1, tokens, 1).backward()
+        step_loss(model, train, 1, 1, device).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), train.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from experiments.sweeps.memory import training_bytes
+from experiments.sweeps.memory import step_loss, training_bytes
 from rpglib.errors import InputError
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
@@ -69,10 +69,6 @@ class Work:
     def operations(self, *kinds: str) -> int:
         """Floating point operations of these kinds, by default of all."""
         return sum(count * call[1] for call, count in self.calls.items() if call[0] in (kinds or KINDS))
-
-    def moved(self) -> int:
-        """Bytes that are read and written, where nothing stays in a cache between two operations."""
-        return sum(count * call[2] for call, count in self.calls.items())
 
     def seconds(self, rates: Rates) -> float:
         """At a machine's rates."""
@@ -150,29 +146,11 @@ def training_step(config: RPGConfig, tokens: int, train: TrainConfig, devices: i
     with _imagined(config):
         model = _generator(config, tokens).train()
         with Counted() as counted, torch.autocast("cpu", torch.bfloat16, train.precision == "bf16"):
-            loss = step_loss(model, train, n, tokens, count)
+            loss = step_loss(model, train, n, count)
         with counted:
             loss.backward()
         weights = weight_bytes(model)
     return counted.work + Work(Counter({("pass", 0, (ADAM_PASSES + CLIP_PASSES) * weights): 1}))
-
-
-def step_loss(model: RPG, train: TrainConfig, n: int, tokens: int, count: int) -> Tensor:
-    """The loss of `n` networks of so many tokens, all zeros, of which `count` pass the denoiser."""
-    config, device = model.config, model.device
-    with torch.device(device):
-        return model(
-            torch.zeros(n, tokens, config.token_size),
-            torch.ones(tokens, config.token_size, dtype=torch.bool),
-            torch.zeros(n, dtype=torch.int64) if config.permutation_states else None,
-            torch.zeros(n, config.told) if config.told else None,
-            t=torch.zeros(count, dtype=torch.int64),
-            noise=torch.zeros(count, config.token_size),
-            chosen=torch.zeros(count, dtype=torch.int64),
-            weighting=train.weighting,
-            prototype_loss=train.prototype_loss,
-            recompute=train.gradient_checkpointing,
-        )
 
 
 def weight_bytes(model: RPG) -> int:

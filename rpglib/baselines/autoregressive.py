@@ -179,24 +179,6 @@ def error_along_sequence(generated: Tensor, originals: Tensor, mask: Tensor) -> 
     return _along_sequence(generated, originals[nearest_original(generated, originals, mask)], mask)
 
 
-@takes(decoder=of(AutoregressiveDecoder), originals=tensor("N+ L D", "float"))
-def teacher_forced_error(
-    decoder: AutoregressiveDecoder,
-    generated: Tensor,
-    originals: Tensor,
-    permutation: Tensor,
-    seed: int = 0,
-    temperature: float = 1.0,
-) -> Tensor:
-    """`error_along_sequence` (L,) of the same networks, had each token followed those of the nearest original.
-
-    permutation (n,), seed and temperature are those of `generated` (n, L, D): what the error along the sequence has
-    beyond this one has come of the decoder reading its own output.
-    """
-    given = originals[nearest_original(generated, originals, decoder.mask)]
-    return _along_sequence(decoder.teacher_forced(given, permutation, seed, temperature), given, decoder.mask)
-
-
 def _along_sequence(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
     """Root mean squared difference (L,) of the real values of a and b, both (N, L, D)."""
     a, b = (x.double() if x.dtype == torch.float64 else x.float() for x in (a, b))

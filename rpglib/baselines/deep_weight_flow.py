@@ -119,7 +119,7 @@ class DeepWeightFlow(WeightGenerator):
 
 
 def fit_flow(
-    network: FlowNetwork, points: Tensor, config: DeepWeightFlowConfig, seed: int = 0, progress: bool = False
+    network: FlowNetwork, points: Tensor, config: DeepWeightFlowConfig, seed: int, progress: bool
 ) -> list[float]:
     """Train on points (N, D), returning the loss of every step.
 

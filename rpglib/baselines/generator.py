@@ -394,6 +394,6 @@ def denoised(denoise: Denoiser, shape: Sequence[int], schedule: NoiseSchedule, s
     return ddpm(predict, draw(), schedule, steps=steps, prediction="epsilon", draw_noise=draw)
 
 
-def labelled(part, count: int | None = None) -> Split:
-    """One part of a data set in memory; of one that is read as it is needed, `count` images."""
-    return part if isinstance(part, Split) else take(part, count or CALIBRATION)
+def labelled(part) -> Split:
+    """One part of a data set in memory; of one that is read as it is needed, `CALIBRATION` images."""
+    return part if isinstance(part, Split) else take(part, CALIBRATION)

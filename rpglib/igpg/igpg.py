@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from rpglib.errors import InputError, choice, shown
 from rpglib.igpg.codes import Codes
 from rpglib.igpg.config import IGPGConfig
-from rpglib.igpg.prefix import image_features, instruction, text_features
+from rpglib.igpg.prefix import image_features, text_features
+from rpglib.igpg.prefix import instruction as sentence_for
 from rpglib.igpg.prior import Prior
 from rpglib.runtime.arguments import flag, number, of, path, takes, tensor, whole
 from rpglib.runtime.bundles import Bundle, intact, read_bundle, write_bundle
@@ -140,7 +141,7 @@ class IGPG(nn.Module):
         dataset = self._dataset(layout.images if images is None else images)
         if instruction is None:
             asked = images.name if isinstance(images, Images) else images
-            instruction = _sentence(layout, None, images=asked)
+            instruction = sentence_for(layout.name, asked or layout.images)
         text = text_features([instruction], self.config.text, self.config.text_features).expand(n, -1)
         identity = None
         if run is not None or anonymous:
@@ -193,7 +194,3 @@ class IGPG(nn.Module):
                 model = cls(IGPGConfig.from_dict(said["config"]), layouts, said["identities"], datasets)
             model.load_state_dict(load_file(bundle.file(WEIGHTS)))
         return model.eval()
-
-
-def _sentence(layout: Layout, run: int | None, which: int = 0, images: str | None = None) -> str:
-    return instruction(layout.name, images or layout.images, run, which)

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
 from rpglib.model.diffusion import MOST_STEPS, PREDICTIONS, NoiseSchedule
-from rpglib.model.recurrent import CONDITIONINGS, RECURRENCES
 from rpglib.model.samplers import SAMPLERS
 from rpglib.runtime.arguments import of, path, takes, tensor, whole
 from rpglib.tasks.conditions import MOST_ROWS, Condition, described, features
 
+RECURRENCES = ("mamba2", "lstm", "transformer", "none")
 POSITIONS = ("2d", "1d", "learned")
 PERMUTATIONS = ("learned", "fixed", "gated")
+CONDITIONINGS = ("all", "head", "sequence")
 MOST_LAYERS, MOST_SIZE = 1000, 2**24
 """Layers and the size of anything at most, also where a file names them."""
 YOUNGER = ("conditions", "condition_dropout", "prototype_gate", "sampler", "sampling_steps")

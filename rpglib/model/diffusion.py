@@ -105,12 +105,6 @@ class NoiseSchedule:
         signal_rate, noise_rate = self.rates(t, x0)
         return signal_rate * noise - noise_rate * x0
 
-    @takes(output=FLOATS, x_t=FLOATS)
-    def to_sample(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
-        """Return the clean x0 (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
-        of_x, of_output = sample_weights(prediction, *self.rates(t, x_t))
-        return of_x * x_t + of_output * output
-
     @takes(x_t=FLOATS)
     def output_of_zero(self, x_t: Tensor, t: int, prediction: str) -> Tensor:
         """Return the output (B, ...) that means a clean x0 of zero at x_t; `InputError` as `target`."""
@@ -119,12 +113,6 @@ class NoiseSchedule:
         if choice("prediction", prediction, PREDICTIONS) == "sample":
             return torch.zeros_like(x_t)
         return x_t / noise_rate * (1.0 if prediction == "epsilon" else signal_rate)
-
-    @takes(output=FLOATS, x_t=FLOATS)
-    def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor | int, prediction: str) -> Tensor:
-        """Return the noise (B, ...) that the denoiser's output at x_t implies; `InputError` as `target`."""
-        of_x, of_output = epsilon_weights(prediction, *self.rates(t, x_t))
-        return of_x * x_t + of_output * output
 
 
 def _check_rates(**rates) -> None:

@@ -7,16 +7,15 @@ Shapes: N networks, L tokens, H width (of the first layer in, of the last layer 
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rpglib.model.config import RPGConfig
 from rpglib.model.mamba2 import Carried, Mamba2, fused_kernels
 from rpglib.model.recompute import call
-
-RECURRENCES = ("mamba2", "lstm", "transformer", "none")
-CONDITIONINGS = ("all", "head", "sequence")
 
 # The released code gates the task to this many tokens at the end of the sequence.
 HEAD_TOKENS = 8
@@ -30,55 +29,26 @@ class RecurrentModel(nn.Module):
 
     As in the released code the layers follow each other without residual connection or normalisation. (The text of the
     paper, v1, section 2.3, puts an MLP behind Mamba; neither its table 12 nor the released files have one.)
-    `position` (L, H) is a buffer, or a parameter where `learned_position`. Where `gated_permutation` a state reaches
-    every token through a gate of that token, as a task does by `TaskToAll`; where `gated_prototype` each token has one
-    on its prototype, too. `recurrence="none"` replaces every layer by a token-wise MLP of the same expansion: no
-    information passes between tokens (paper v1, table 4a, which takes the state transition alone out of the layer).
+    `position` (L, H) is a parameter where the configuration's is "learned", else a buffer. "gated" permutation states
+    reach every token through a gate of that token, as a task does by `TaskToAll`.
     """
 
-    def __init__(
-        self,
-        position: Tensor,
-        widths: tuple[int, ...],
-        recurrence: str = "mamba2",
-        d_state: int = 128,
-        d_conv: int = 4,
-        expand: int = 2,
-        headdim: int = 64,
-        learned_position: bool = False,
-        permutation_states: int = 0,
-        learned_permutation: bool = False,
-        gated_permutation: bool = False,
-        task_bits: int = 0,
-        task_width: int = 32,
-        conditioning: str = "all",
-        gated_prototype: bool = False,
-    ):
+    def __init__(self, position: Tensor, config: RPGConfig):
         super().__init__()
-        if learned_position:
+        if config.position == "learned":
             self.position = nn.Parameter(position.clone())
         else:
             self.register_buffer("position", position.clone())
-        width = widths[0]
+        states, told, length, width = config.permutation_states, config.told, len(position), config.widths[0]
         self.permutation = None
-        if permutation_states and gated_permutation:
-            self.permutation = TaskToAll(permutation_states, task_width, len(position), width)
-        elif permutation_states:
-            self.permutation = nn.Embedding(permutation_states, width).requires_grad_(learned_permutation)
-        task = {"all": TaskToAll, "head": TaskToHead, "sequence": TaskToSequence}[conditioning]
-        self.task = task(task_bits, task_width, len(position), width) if task_bits else None
-
-        def layer(width: int, out: int) -> nn.Module:
-            if recurrence == "mamba2":
-                return Mamba2(width, d_state, d_conv, expand, headdim, out_width=out)
-            if recurrence == "lstm":
-                return LSTMLayer(width, expand * width, out)
-            if recurrence == "transformer":
-                return CausalAttentionLayer(width, expand * width, out, headdim)
-            return nn.Sequential(nn.Linear(width, expand * width), nn.SiLU(), nn.Linear(expand * width, out))
-
-        self.layers = nn.ModuleList(layer(w, out) for w, out in zip(widths, (*widths[1:], widths[-1]), strict=True))
-        self.gate = nn.Parameter(torch.randn(len(position), widths[-1])) if gated_prototype else None
+        if states and config.permutation == "gated":
+            self.permutation = TaskToAll(states, config.task_width, length, width)
+        elif states:
+            self.permutation = nn.Embedding(states, width).requires_grad_(config.permutation == "learned")
+        task = {"all": TaskToAll, "head": TaskToHead, "sequence": TaskToSequence}[config.conditioning]
+        self.task = task(told, config.task_width, length, width) if told else None
+        self.layers = nn.ModuleList(_layer(config, *sizes) for sizes in pairwise((*config.widths, config.widths[-1])))
+        self.gate = nn.Parameter(torch.randn(length, config.widths[-1])) if config.prototype_gate else None
 
     def forward(
         self, n: int, permutation: Tensor | None = None, task: Tensor | None = None, recompute: bool = False
@@ -136,6 +106,21 @@ class RecurrentModel(nn.Module):
             x = x * self.gate[rows]
         # With neither state nor task all networks have the same prototypes, computed once.
         return x.expand(n, -1, -1)
+
+
+def _layer(config: RPGConfig, width: int, out: int) -> nn.Module:
+    """One recurrent layer; of "none" a token-wise MLP of the same expansion: no information passes between tokens.
+
+    (Paper v1, table 4a, takes the state transition alone out of the layer.)
+    """
+    hidden = config.expand * width
+    if config.recurrence == "mamba2":
+        return Mamba2(width, config.d_state, config.d_conv, config.expand, config.headdim, out_width=out)
+    if config.recurrence == "lstm":
+        return LSTMLayer(width, hidden, out)
+    if config.recurrence == "transformer":
+        return CausalAttentionLayer(width, hidden, out, config.headdim)
+    return nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, out))
 
 
 class TaskToAll(nn.Module):

@@ -110,23 +110,7 @@ class RPG(nn.Module):
             raise InputError(TOO_LARGE) from None
 
     def _build_parts(self, config: RPGConfig, position: Tensor) -> None:
-        self.recurrent = RecurrentModel(
-            position,
-            config.widths,
-            config.recurrence,
-            config.d_state,
-            config.d_conv,
-            config.expand,
-            config.headdim,
-            learned_position=config.position == "learned",
-            permutation_states=config.permutation_states,
-            learned_permutation=config.permutation != "fixed",
-            gated_permutation=config.permutation == "gated",
-            task_bits=config.told,
-            task_width=config.task_width,
-            conditioning=config.conditioning,
-            gated_prototype=config.prototype_gate,
-        )
+        self.recurrent = RecurrentModel(position, config)
         self.denoiser = Denoiser(config.token_size, config.widths[-1], config.channels, config.kernel_size)
         self.skip = nn.Linear(config.widths[-1], config.token_size) if config.prototype_skip else None
         if self.skip is not None:

@@ -13,7 +13,6 @@ from rpglib.baselines.autoregressive import (
     error_along_sequence,
     fit_autoregressive,
     nearest_original,
-    teacher_forced_error,
 )
 from rpglib.errors import InputError
 from rpglib.tokenizer import ParameterTokenizer
@@ -197,16 +196,6 @@ def test_the_nearest_original_is_found_among_large_networks_that_hardly_differ()
     originals = base + 1e-3 * random(30, 3000, 1, seed=1)
     found = nearest_original(originals.clone(), originals, torch.ones(3000, 1, dtype=torch.bool))
     assert found.equal(torch.arange(30))
-
-
-def test_the_teacher_forced_error_follows_the_nearest_original(untrained, fitted):
-    states, mask = torch.tensor([2, 0]), fitted.tokenizer.mask
-    generated = fitted.originals[[1, 2]] + 0.01
-    found = teacher_forced_error(untrained, generated, fitted.originals, states, seed=3, temperature=0.5)
-    given = fitted.originals[[1, 2]]
-    forced = untrained.teacher_forced(given, states, seed=3, temperature=0.5)
-    expected = [(forced - given)[:, place, real].square().mean().sqrt() for place, real in enumerate(mask)]
-    torch.testing.assert_close(found, torch.stack(expected))
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"layers": 0}, {"width": 36}])

@@ -193,7 +193,7 @@ def test_a_flow_reproduces_a_mixture_in_the_plane():
     config = replace(LEARNING, steps=2000, batch_size=64, sigma=1.0)
     torch.manual_seed(0)
     network = FlowNetwork(2, config)
-    fit_flow(network, points, config)
+    fit_flow(network, points, config, 0, False)
     with torch.no_grad():
         written = followed(network.eval(), torch.randn(400, 2), 40)
     assert energy(written.double(), mixture(400, 1).double()) < 0.05 < energy(torch.randn(400, 2), points)

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from safetensors.torch import load_file
 
 from rpglib.errors import InputError
-from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule, sample_weights
+from rpglib.model.diffusion import PREDICTIONS, NoiseSchedule, epsilon_weights, sample_weights
 
 SCHEDULE = NoiseSchedule()
 EDGES = torch.tensor([0, 1, 400, 998, 999])
@@ -75,8 +75,9 @@ def test_targets_differ_by_prediction(pair):
 def test_a_right_answer_gives_back_sample_and_noise(pair, prediction, t):
     clean, noise = pair
     noisy, answer = SCHEDULE.add_noise(clean, noise, t), SCHEDULE.target(clean, noise, t, prediction)
-    torch.testing.assert_close(SCHEDULE.to_sample(answer, noisy, t, prediction), clean, atol=1e-9, rtol=0)
-    torch.testing.assert_close(SCHEDULE.to_epsilon(answer, noisy, t, prediction), noise, atol=1e-9, rtol=0)
+    for weights, wanted in ((sample_weights, clean), (epsilon_weights, noise)):
+        of_x, of_output = weights(prediction, *SCHEDULE.rates(t, noisy))
+        torch.testing.assert_close(of_x * noisy + of_output * answer, wanted, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -91,8 +92,7 @@ def test_tables_first_used_while_generating_serve_training_later():
     with torch.inference_mode():
         schedule.add_noise(clean, clean, torch.tensor([3]))
     output = torch.ones(1, 2, requires_grad=True)
-    sample = schedule.to_sample(output, clean, torch.tensor([3]), "epsilon")
-    (sample * schedule.alpha_bar[3]).sum().backward()
+    schedule.add_noise(output, clean, torch.tensor([3])).sum().backward()
     assert output.grad.isfinite().all()
 
 
@@ -120,8 +120,8 @@ def test_pickled_schedule_is_small_and_equal():
         (lambda x: SCHEDULE.add_noise(x, x, 1000), r"1000 lies outside 0\.\.999"),
         (lambda x: SCHEDULE.add_noise(x, x, -1), "-1 lies outside"),
         (lambda x: SCHEDULE.target(x, x, 5, "noise"), "unknown prediction 'noise'; known: epsilon, sample, velocity"),
-        (lambda x: SCHEDULE.to_sample(x, x, 5, "x0"), "unknown prediction"),
-        (lambda x: SCHEDULE.to_epsilon(x, x, 5, "x0"), "unknown prediction"),
+        (lambda x: sample_weights("x0", 0.6, 0.8), "unknown prediction"),
+        (lambda x: epsilon_weights("x0", 0.6, 0.8), "unknown prediction"),
     ],
 )
 def test_mistakes_are_one_clear_line(mistake, words):

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from rpglib.model import mamba2
+from rpglib.model.config import RPGConfig
 from rpglib.model.mamba2 import Carried, Mamba2, ssd_chunked
 from rpglib.model.recurrent import RecurrentModel
 
@@ -159,8 +160,8 @@ def test_states_carried_between_pieces_are_the_kernel_s(pieces):
 
 def test_prototypes_of_a_recurrent_model_are_those_of_the_plain_path():
     torch.manual_seed(0)
-    options = {"d_state": 8, "headdim": 16, "permutation_states": 2}
-    model = changed(RecurrentModel(torch.randn(10, 32), (32, 16), **options))
+    config = RPGConfig(widths=(32, 16), d_state=8, headdim=16, permutation_states=2)
+    model = changed(RecurrentModel(torch.randn(10, 32), config))
     state = torch.tensor([0, 1])
     with torch.no_grad():
         plain = model(2, state)

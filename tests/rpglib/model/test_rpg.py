@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from rpglib.errors import InputError
 from rpglib.model import recompute, rpg
-from rpglib.model.config import PRESETS, RPGConfig
+from rpglib.model.config import PRESETS, RECURRENCES, RPGConfig
 from rpglib.model.diffusion import PREDICTIONS
-from rpglib.model.recurrent import RECURRENCES, RecurrentModel
+from rpglib.model.recurrent import RecurrentModel
 from rpglib.model.rpg import RPG
 from rpglib.model.samplers import SAMPLERS
 from rpglib.runtime.files import save_tensors, sha256, write_json
