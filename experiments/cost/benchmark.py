@@ -2,13 +2,13 @@
 
 import argparse
 import statistics
-import threading
 import time
 from collections.abc import Callable
 
 import torch
 
 from experiments.cost import gpu_cost
+from experiments.cost.meters import held
 from experiments.imagenet import networks as large_networks
 from experiments.records import write_record
 from rpglib.errors import choice
@@ -46,7 +46,11 @@ def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeat
             work()
             if repeat:
                 seconds[kind].append(time.perf_counter() - start)
-    peak = {kind: (_peak(work) - others) / size for kind, work in kinds.items() if kind != "copy"}
+    peak = {}
+    for kind in ("encode_decode", "encode_decode_reuse"):
+        with held() as samples:
+            kinds[kind]()
+        peak[kind] = (max(samples) - others) / size
     medians = {kind: statistics.median(values) for kind, values in seconds.items()}
     return {
         "network": name,
@@ -56,24 +60,6 @@ def tokenizer_cost(name: str = "convnext_large", token_size: int = 16384, repeat
         "ratio_reuse": medians["encode_decode_reuse"] / medians["copy"],
         "peak_in_checkpoints": peak,
     }
-
-
-def _peak(work: Callable) -> int:
-    """Highest resident memory while `work` runs, by sampling every two milliseconds."""
-    samples, done = [resident()], threading.Event()
-
-    def watch():
-        while not done.wait(0.002):
-            samples.append(resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        work()
-    finally:
-        done.set()
-        watcher.join()
-    return max(samples)
 
 
 COSTS = {

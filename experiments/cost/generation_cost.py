@@ -1,7 +1,6 @@
 """19: what generation costs, in time, memory and accuracy: ours against the plain path, samplers, modes, and growth."""
 
 import functools
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -11,7 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from experiments.cost.meters import held
 from experiments.cost.plain_generation import OPTIMISATIONS, generate_plain
+from experiments.cost.tokenizers import one_layer, tokenizer_of
 from experiments.cost.workers import worker
 from experiments.pipeline import ORIGINAL, images_of, pick, recorded, row
 from experiments.profiles import NETWORKS, Recipe, main_results, unseen_tasks
@@ -23,9 +24,7 @@ from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import INFERENCES, RPG
 from rpglib.runtime.allocator import keep_freed_memory
 from rpglib.runtime.hardware import has_bf16
-from rpglib.runtime.resident import resident
 from rpglib.tokenizer import ParameterTokenizer
-from rpglib.tokenizer.layout import Layer
 from rpglib.zoo.architectures import Architecture
 
 EXPERIMENT = "generation_cost"
@@ -300,11 +299,8 @@ def mode_cost(architecture: Architecture, mode: str, device: str) -> dict:
     """One row of `modes`."""
     keep_freed_memory()
     config = RPGConfig.preset("tiny")
-    with torch.device("meta"):
-        shapes = architecture.build().state_dict()
-    state = {key: torch.ones(x.shape, dtype=x.dtype) for key, x in shapes.items()}
-    model = _untrained(config, ParameterTokenizer.fit([state], config.token_size), device)
-    tokenizer = model.tokenizer
+    tokenizer = tokenizer_of(architecture, config.token_size)
+    model = _untrained(config, tokenizer, device)
     return {
         "network": architecture.name,
         "parameters": tokenizer.num_parameters,
@@ -330,9 +326,7 @@ def growth(smoke: bool, device: str = "cpu") -> list[dict]:
 def growth_cost(size: int, rounds: int, device: str) -> dict:
     """One row of `growth`."""
     keep_freed_memory()
-    layer = Layer("weight", (size,), torch.float32, log=False)
-    one = [torch.ones(1)]
-    tokenizer = ParameterTokenizer([layer], [torch.zeros(1)], one, [0.0], {}, {}, ["weight"], GROWTH.token_size)
+    tokenizer = one_layer(size, GROWTH.token_size)
     model = _untrained(GROWTH, tokenizer, device)
     costs = [_cost(model, GROWTH_STEPS) for _ in range(rounds)]
     return {
@@ -363,25 +357,12 @@ def _cost(model: RPG, steps: int, **options) -> dict:
         before = torch.cuda.memory_allocated()
         seconds, _ = timed(work, "cuda")
         return {"seconds": seconds, "beyond": torch.cuda.max_memory_allocated() - before}
-    before, samples, done = resident(), [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            samples.append(resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with held() as samples:
         seconds, tokens = timed(work, "cpu")
-    finally:
-        done.set()
-        watcher.join()
-    return {"seconds": seconds, "beyond": max(0, max(samples) - before - tokens.nbytes)}
+    return {"seconds": seconds, "beyond": max(0, max(samples) - samples[0] - tokens.nbytes)}
 
 
 def _warm(model: RPG, steps: int) -> None:
-    layer = Layer("weight", (model.config.token_size,), torch.float32, log=False)
-    one = [torch.ones(1)]
-    tokenizer = ParameterTokenizer([layer], [torch.zeros(1)], one, [0.0], {}, {}, ["weight"], model.config.token_size)
-    small = _untrained(model.config, tokenizer, model.device.type)
+    size = model.config.token_size
+    small = _untrained(model.config, one_layer(size, size), model.device.type)
     list(small.generate_tokens(1, steps=steps))

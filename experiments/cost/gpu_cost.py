@@ -5,21 +5,20 @@ Neither depends on what the weights are, so generators and networks are as they 
 
 import contextlib
 import gc
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 
 import torch
 
+from experiments.cost.meters import Clock
+from experiments.cost.tokenizers import tokenizer_of
 from rpglib.errors import InputError
 from rpglib.model import mamba2
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
 from rpglib.runtime.hardware import has_bf16, pick
-from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training import loop
 from rpglib.training.loop import TrainConfig, train
 from rpglib.zoo.architectures import Architecture
@@ -65,8 +64,8 @@ def generation(network: str, preset: str, counts: Sequence[int], device: str) ->
     Seconds from prototypes to state dict, after a network that does not count; bytes: the most that the device held.
     In bf16, in parts of 256 tokens.
     """
-    tokenizer = _tokenizer(network, preset)
     config = replace(RPGConfig.preset(preset), permutation_states=1)
+    tokenizer = tokenizer_of(_network(network), config.token_size)
     with _clean():
         model = RPG(config, tokenizer).to(device).eval()
         model.generate(1, steps=2, precision="auto")
@@ -99,18 +98,19 @@ def training(network: str, preset: str, config: TrainConfig, device: str, steps:
 
     Once as `train` does it, and once with its kernels told one by one instead of as a CUDA graph.
     """
-    tokenizer, zoo = _tokenizer(network, preset), _zoo(network)
+    zoo = _zoo(network)
+    model_config = replace(RPGConfig.preset(preset), permutation_states=len(zoo))
+    tokenizer = tokenizer_of(_network(network), model_config.token_size)
     rows, graphed = [], loop.graphed
     for graph in (True, False):
         with _clean():
-            ends: list[float] = []
+            clock = Clock()
             loop.graphed = graphed if graph else _told
             try:
-                model = RPG(replace(RPGConfig.preset(preset), permutation_states=len(zoo)), tokenizer)
+                model = RPG(model_config, tokenizer)
                 torch.cuda.reset_peak_memory_stats()
                 few = replace(config, steps=steps)
-                note = lambda *_, ends=ends: ends.append(time.perf_counter())  # noqa: E731
-                result = train(model, zoo, few, None, device, False, note)
+                result = train(model, zoo, few, None, device, False, clock)
             finally:
                 loop.graphed = graphed
             rows.append(
@@ -122,7 +122,7 @@ def training(network: str, preset: str, config: TrainConfig, device: str, steps:
                     "diffusion_batch": config.diffusion_batch,
                     "graph": graph,
                     "precision": result.precision,
-                    "seconds": statistics.median(b - a for a, b in pairwise(ends[steps // 3 :])),
+                    "seconds": clock.median(steps // 3 + 1),
                     "bytes": torch.cuda.max_memory_allocated(),
                 }
             )
@@ -137,14 +137,6 @@ def _told(model, _batch, options, _autocast):
 
 def _network(name: str) -> Architecture:
     return Architecture(name, 10, 3, 32) if name == "cnn_s" else Architecture(name, 1000, 3, 224)
-
-
-def _tokenizer(network: str, preset: str) -> ParameterTokenizer:
-    with torch.device("meta"):
-        shapes = _network(network).build().state_dict()
-    state = {name: torch.ones(x.shape, dtype=x.dtype) for name, x in shapes.items()}
-    other = {name: x + 1 for name, x in state.items()}
-    return ParameterTokenizer.fit([state, other], RPGConfig.preset(preset).token_size)
 
 
 def _zoo(network: str) -> Zoo:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from experiments.baselines import mean_network, measured
 from experiments.cost.measures import step_seconds
+from experiments.cost.meters import Clock
 from experiments.cost.training_cost import CHECKPOINTS, untrained_zoo
 from experiments.pipeline import fit, fit_until, generate, images_of, new_generator, obtain_zoo, seeded
 from experiments.profiles import CNN_S, SMOKE_MODEL, Recipe, cifar10_rows, one_run, paper_recipe
@@ -238,11 +238,11 @@ def check_live(recipes: Recipes, record: dict, seed: int = 0, factor: float = 3.
     with one_thread(), tempfile.TemporaryDirectory() as scratch:
         zoo = Zoo.open(untrained_zoo(pair["ours"], Path(scratch), seed))
         for kind, recipe in pair.items():
-            ends: list[float] = []
+            clock = Clock(time.process_time)
             model = replace(recipe.model, permutation_states=CHECKPOINTS)
             few = replace(recipe, model=model, train=replace(recipe.train, steps=5))
-            fit(few, zoo, "cpu", progress=False, on_step=lambda *_, ends=ends: ends.append(time.process_time()))
-            found[kind] = statistics.median(b - a for a, b in pairwise(ends[1:]))
+            fit(few, zoo, "cpu", progress=False, on_step=clock)
+            found[kind] = clock.median(warm=2)
     course = record["numbers"][name]
     wanted, ratio = step_seconds(course["paper"]) / step_seconds(course["ours"]), found["paper"] / found["ours"]
     assert abs(math.log(ratio / wanted)) < math.log(factor), f"a step costs {ratio:.1f} times ours, not {wanted:.1f}"

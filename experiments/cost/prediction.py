@@ -10,6 +10,7 @@ import torch
 
 from experiments.cost import rates
 from experiments.cost.roofline import Rates, sampling, training_memory, training_seconds, training_step
+from experiments.cost.tokenizers import tokenizer_of
 from experiments.cost.training_cost import preset_cost, recipes_of
 from experiments.cost.workers import worker
 from experiments.imagenet.networks import NETWORKS
@@ -17,7 +18,6 @@ from experiments.profiles import Recipe
 from experiments.records import read_record, write_record
 from rpglib.model.config import RPGConfig
 from rpglib.model.rpg import RPG
-from rpglib.tokenizer import ParameterTokenizer
 from rpglib.training.loop import TrainConfig
 from rpglib.zoo.architectures import Architecture
 
@@ -104,8 +104,7 @@ def noise_rate() -> float:
 
 def bound(recipe: Recipe, own: Rates) -> dict:
     """What a training step must take on this machine: {"seconds", "shares": by kind of operation}."""
-    state = recipe.architecture.build().state_dict()
-    tokens = ParameterTokenizer.fit([state], recipe.model.token_size).num_tokens
+    tokens = tokenizer_of(recipe.architecture, recipe.model.token_size).num_tokens
     work = training_step(recipe.model, tokens, recipe.train)
     return {"seconds": work.seconds(own), "shares": work.shares(own)}
 
@@ -135,7 +134,7 @@ def predictions(
     for name in networks:
         preset = NETWORKS[name][0]
         config = replace(RPGConfig.preset(preset), permutation_states=50)
-        tokens = _tokens(name, config.token_size)
+        tokens = tokenizer_of(Architecture(name, 1000, 3, 224), config.token_size).num_tokens
         hours_on = {n: train.steps * training_seconds(config, tokens, train, device, n) / 3600 for n in counts}
         noisy = min(train.diffusion_batch, train.batch_size * tokens)
         found.append(
@@ -151,13 +150,6 @@ def predictions(
             }
         )
     return found
-
-
-def _tokens(network: str, token_size: int) -> int:
-    with torch.device("meta"):
-        shapes = Architecture(network, 1000, 3, 224).build().state_dict()
-    state = {name: torch.ones(x.shape, dtype=x.dtype) for name, x in shapes.items()}
-    return ParameterTokenizer.fit([state, {name: x + 1 for name, x in state.items()}], token_size).num_tokens
 
 
 def within(rows: Sequence[dict], share: float = 0.25) -> list[str]:

@@ -1,11 +1,8 @@
 """What a training step takes, measured side by side: variant after variant, round after round, in one process."""
 
-import functools
-import statistics
-import time
 from dataclasses import replace
-from itertools import pairwise
 
+from experiments.cost.meters import Clock
 from experiments.pipeline import fit, pick
 from experiments.sweeps.sweep import Sweep
 
@@ -24,15 +21,10 @@ def measure(sweep: Sweep) -> dict:
     warm, timed, rounds = (1, 2, 1) if sweep.profile == "smoke" else (WARM, TIMED, ROUNDS)
     for count in range(rounds + 1):
         for name, cell in cells.items():
-            ends: list[float] = []
+            clock = Clock()
             recipe = replace(cell.recipe, train=replace(cell.recipe.train, steps=warm + timed))
-            note = functools.partial(_note, ends)
-            fit(recipe, cell.zoo(), pick(sweep.device), progress=False, on_step=note)
+            fit(recipe, cell.zoo(), pick(sweep.device), progress=False, on_step=clock)
             # The first round finds the process cold, whatever variant comes first.
             if count:
-                found[name].append(statistics.median(b - a for a, b in pairwise(ends[warm - 1 :])))
+                found[name].append(clock.median(warm))
     return {"step_seconds": found}
-
-
-def _note(ends: list[float], *_) -> None:
-    ends.append(time.perf_counter())

@@ -3,18 +3,17 @@
 The zoos hold untrained networks with random tasks: what a step takes does not depend on what the weights are.
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Collection
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 
 from experiments.cost.measures import ratio
+from experiments.cost.meters import Clock
 from experiments.cost.plain_training import OPTIMISATIONS, train_plain
 from experiments.cost.workers import worker
 from experiments.pipeline import new_generator
@@ -69,11 +68,10 @@ def measure(profile: str, seed: int = 0) -> dict:
                 for arm, optimised in (("off", off), ("on", on)):
                     pool = keeping if "memory" in optimised else leaving
                     job = Job(recipes[name], zoos[name], tuple(optimised), warm + timed)
-                    ends, losses = pool.submit(run, job).result()
+                    clock, losses = pool.submit(run, job).result()
                     # The first round finds the process cold.
                     if count or smoke:
-                        steps = [b - a for a, b in pairwise(ends[warm - 1 :])]
-                        found[arm].append((statistics.median(steps), losses))
+                        found[arm].append((clock.median(warm), losses))
             seconds = {arm: [median for median, _ in runs] for arm, runs in found.items()}
             pairs = zip(found["off"][0][1], found["on"][0][1], strict=True)
             return seconds | {
@@ -112,18 +110,11 @@ def recipes_of(profile: str, seed: int = 0) -> dict[str, Recipe]:
     return found
 
 
-def run(job: Job) -> tuple[list[float], list[float]]:
-    """The clock (seconds) after each step of a job, and the losses."""
-    recipe, zoo, ends = job.recipe, Zoo.open(job.zoo), []
-    losses = train_plain(
-        new_generator(recipe, zoo),
-        zoo,
-        recipe.train,
-        job.steps,
-        job.optimised,
-        lambda *_: ends.append(time.perf_counter()),
-    )
-    return ends, losses
+def run(job: Job) -> tuple[Clock, list[float]]:
+    """The clock of a job's steps, and the losses."""
+    recipe, zoo, clock = job.recipe, Zoo.open(job.zoo), Clock()
+    losses = train_plain(new_generator(recipe, zoo), zoo, recipe.train, job.steps, job.optimised, clock)
+    return clock, losses
 
 
 def waiting(recipe: Recipe, zoo: Path, steps: int) -> dict[str, float]:
@@ -175,11 +166,11 @@ def preset_cost(name: str, steps: int, alone: bool = False) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         other = {name: x + 1 for name, x in state.items()}
         zoo = Zoo.write(folder, [state, other], architecture=recipe.architecture, runs=[0, 1], accuracies=[0.0] * 2)
-        recipe, ends = replace(recipe, model=model, train=train), []
+        recipe, clock = replace(recipe, model=model, train=train), Clock()
         generator = new_generator(recipe, zoo)
         row["counted_bytes"] = training_bytes(generator, train)
-        train_plain(generator, zoo, train, steps, OPTIMISATIONS, lambda *_: ends.append(time.perf_counter()))
-    row["seconds"] = statistics.median(b - a for a, b in pairwise(ends))
+        train_plain(generator, zoo, train, steps, OPTIMISATIONS, clock)
+    row["seconds"] = clock.median()
     return row | {"resident_bytes": resident(HIGHEST)}
 
 

@@ -1,0 +1,22 @@
+"""The clock of steps by hand, and memory that is held for a moment only."""
+
+import time
+
+import torch
+
+from experiments.cost.meters import Clock, held
+
+
+def test_steps_in_the_median_without_those_that_warm_up():
+    clock = Clock(iter([0.0, 9.0, 10.0, 12.0, 15.0]).__next__)
+    for step in range(5):
+        clock(step, None)
+    assert (clock.median(), clock.median(warm=2), clock.median(warm=3)) == (2.5, 2.0, 2.5)
+
+
+def test_memory_that_is_given_back_was_held():
+    with held() as samples:
+        block = torch.ones(2**24)
+        time.sleep(0.05)
+        del block
+    assert max(samples) - samples[0] > 0.9 * 2**26
