@@ -466,7 +466,10 @@ def _chunks(count: int, size: int) -> list[range]:
 
 
 def _seed(config: CollectConfig, *parts: int) -> int:
-    """Return a seed of its own for every (run, task, phase), the same on every machine."""
+    """Return the seed of a (run, task, phase), or of a run's start, the same on every machine.
+
+    No two of a zoo share one but a run's start and its first task's phase 0: zeros behind the parts change nothing.
+    """
     return int(np.random.SeedSequence([config.seed, *parts]).generate_state(1)[0])
 
 
