@@ -412,7 +412,7 @@ def cases() -> dict[str, tuple]:
         "rpglib.zoo.images.Split.batches": (partial(first_of, small.train.batches), {"size": 5}),
         "rpglib.zoo.images.Stream": (images.Stream, {"count": 3, "shape": (1, 8, 8), "loader": small.train.batches}),
         "rpglib.zoo.images.Stream.batches": (partial(first_of, images.Stream(12, (1, 8, 8),
-            small.train.batches).batches), {"size": 5}),
+            small.train.batches).batches), {"size": 5, "seed": 0}),
         "rpglib.zoo.images.labels_of": (images.labels_of, {"part": small.train}),
         "rpglib.zoo.images.take": (images.take, {"part": small.train, "count": 3, "seed": 0}),
         "rpglib.zoo.images.Images": (images.Images, fields(small)),

@@ -17,7 +17,8 @@ QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "f
 def module(name: str) -> ModuleType:
     """Import ultralytics.`name`; raises `InputError` where a package of the extra is absent.
 
-    What ultralytics writes about itself goes into the project's folder for unfinished work, not into the user's home.
+    What ultralytics writes about itself goes into the project's folder for unfinished work, not into the user's home:
+    into that of "cpu" whatever the profile, as its settings are none of a profile.
     """
     settings = working_dir("cpu", "ultralytics")
     settings.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ WORDINGS = (
     "{architecture}, trained on {images}",
     "a network of the architecture {architecture} that tells the classes of {images} apart",
 )
-"""Instructions that a generator learns from; `{{run}}` of the zoo may follow."""
+"""Instructions that a generator learns from; `OF_RUN` may follow."""
 UNSEEN_WORDING = "please generate weights of {architecture} that work well on {images}"
 """One that it does not learn from."""
 OF_RUN = ", like training run {run}"

@@ -19,7 +19,7 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rpglib.errors import InputError, check_types, choice, shown, warn, whole_number
@@ -208,6 +208,76 @@ def _train(
     on_step: Callable[[int, RPG], None] | None,
     behaviour: Behaviour | None,
 ) -> TrainResult:
+    place = _placed(config, device)
+    learner = _Learner(model, config, place, behaviour)
+    accelerator = place.accelerator
+    # With the behaviour alone nothing is learned from the zoo's weights.
+    learns = behaviour is None or behaviour.reconstruction > 0
+    own = {"process": accelerator.process_index, "device": place.device}
+    batches = batches_of(model, zoo, config, **own) if learns else None
+    result, state, start = TrainResult(precision=place.precision), None, 0
+    if folder is not None:
+        identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour, kept)
+        state = _State(Path(folder) / STATE, identity, learner.parts, result, place)
+        start = state.resume(config.steps)
+    steps = range(start, config.steps)
+    learner.begin()
+
+    began = time.perf_counter() - result.seconds
+    computed = time.process_time() - result.processor_seconds
+    bar = tqdm(
+        steps,
+        desc="train generator",
+        initial=start,
+        total=config.steps,
+        disable=not (progress and accelerator.is_main_process),
+        mininterval=1.0,
+    )
+    loss_of = learner.loss_of(batches, steps)
+    with closing(_loaded(batches, steps, place.device)) as loaded:
+        for step, batch in zip(bar, loaded, strict=True):
+            if behaviour is not None:
+                batch["step"] = step
+            with place.autocast():
+                loss = loss_of(**batch)
+            result.losses.append(learner.update(loss, step))
+            if step % 20 == 0:
+                bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
+            result.seconds = time.perf_counter() - began
+            result.processor_seconds = time.process_time() - computed
+            if state is not None and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
+                state.save(step + 1)
+            if on_step is not None:
+                learner.hand_over(model, "model")
+                on_step(step, model)
+    learner.hand_over(model, "averaged" if config.ema else "model")
+    return result
+
+
+def _loaded(batches: Batches | None, steps: range, device: torch.device) -> Iterator[dict]:
+    """The batch of each step; an empty one where nothing is learned from the zoo."""
+    if batches is None:
+        return ({} for _ in steps)
+    # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
+    threaded = device.type == "cuda" or batches.kept is None
+    return ahead(batches, steps) if threaded else (batches(step) for step in steps)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a training computes: its device and precision, alone or with other processes, sharded or not."""
+
+    accelerator: "Accelerator"
+    device: torch.device
+    precision: str
+    alone: bool
+    sharded: bool
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _placed(config: TrainConfig, device: str | torch.device | None) -> _Place:
     # Imported where it is used: whoever only reads a generator or a recipe does not wait for it.
     from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, PartialState
 
@@ -221,8 +291,7 @@ def _train(
     # Accelerate keeps the device and the precision of a process's first training, but each training chooses its own:
     # one process is its own device's master, and autocast is ours. In shards, weights are therefore gathered in fp32.
     device = chosen if alone else state.device
-    use_bf16 = uses_bf16(config.precision, device)
-    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=use_bf16)
+    precision = "bf16" if uses_bf16(config.precision, device) else "fp32"
     try:
         accelerator = Accelerator(
             mixed_precision="no",
@@ -237,125 +306,133 @@ def _train(
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and not accelerator.is_fsdp2:
         raise InputError("sharded training is FSDP 2's; launch with --fsdp_version 2")
-    learner = model
-    if sharded:
-        # Not needed, and therefore not waited for, by any other training.
-        from rpglib.training.sharding import Whole, WholeOptimizer, copy_of_first
+    return _Place(accelerator, device, precision, alone, sharded)
 
-        learner = copy_of_first(model, device)
-        # Accelerate's way of loading on one process alone loses buffers, of which these models have some.
-        accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
-    elif alone:
-        model.to(device)
-    # A denoiser that stays at zero need not be computed.
-    denoises = config.diffusion or not learner.denoiser.at_zero
-    asked = learner
-    if behaviour is not None:
-        if sharded:
-            raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
-        asked = WithBehaviour(learner, behaviour, config.seed, accelerator.process_index, denoises)
-    # With the behaviour alone nothing is learned from the zoo's weights.
-    learns = behaviour is None or behaviour.reconstruction > 0
-    batches = batches_of(model, zoo, config, process=accelerator.process_index, device=device) if learns else None
-    optimizer = optimizer_of(learner, config)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config.steps, config.warmup))
-    wrapped, optimizer = accelerator.prepare(asked, optimizer)
-    averaged = Averages(learner, config.ema) if config.ema else None
 
-    result = TrainResult(precision="bf16" if use_bf16 else "fp32")
-    parts = {"model": learner, "optimizer": optimizer}
-    if averaged is not None:
-        parts["averaged"] = averaged
-    if sharded:
-        parts = {name: (WholeOptimizer if name == "optimizer" else Whole)(part) for name, part in parts.items()}
-    parts["scheduler"] = scheduler
-    file = Path(folder) / STATE if folder is not None else None
-    identity = {}
-    if file is not None:
-        identity = _identity(model, zoo, config, result.precision, accelerator.num_processes, behaviour, kept)
-        if accelerator.is_main_process:
-            _take_up(file, identity)
+class _Learner:
+    """What learns, `model` or a sharded copy of it, and what it learns by: optimiser, rate and averages.
+
+    parts: by name, all whose state a training goes on from; of a sharded training their states are whole.
+    """
+
+    def __init__(self, model: RPG, config: TrainConfig, place: _Place, behaviour: Behaviour | None):
+        self.config, self.place, self.model = config, place, model
+        accelerator = place.accelerator
+        if place.sharded:
+            # Not needed, and therefore not waited for, by any other training.
+            from rpglib.training.sharding import Whole, WholeOptimizer, copy_of_first
+
+            self.model = copy_of_first(model, place.device)
+            # Accelerate's way of loading on one process alone loses buffers, of which these models have some.
+            accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False
+        elif place.alone:
+            model.to(place.device)
+        # A denoiser that stays at zero need not be computed.
+        self.denoises = config.diffusion or not self.model.denoiser.at_zero
+        asked = self.model
+        if behaviour is not None:
+            if place.sharded:
+                raise InputError("behaviour is not for sharded training; train without FSDP, or without behaviour")
+            asked = WithBehaviour(asked, behaviour, config.seed, accelerator.process_index, self.denoises)
+        # Only steps of one process that are alike, and keep what they compute, can be captured.
+        captured = place.device.type == "cuda" and place.alone and behaviour is None
+        self.captured = captured and not config.gradient_checkpointing
+        optimizer = optimizer_of(self.model, config)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: rate(k, config.steps, config.warmup))
+        self.asked, self.optimizer = accelerator.prepare(asked, optimizer)
+        self.averages = Averages(self.model, config.ema) if config.ema else None
+        self.parts = {"model": self.model, "optimizer": self.optimizer}
+        if self.averages is not None:
+            self.parts["averaged"] = self.averages
+        if place.sharded:
+            kinds = {"optimizer": WholeOptimizer}
+            self.parts = {name: kinds.get(name, Whole)(part) for name, part in self.parts.items()}
+        self.parts["scheduler"] = self.scheduler
+
+    def begin(self) -> None:
+        # An interrupted step, or a part that is frozen now, may have left some.
+        self.model.zero_grad()
+        learn(self.asked)
+
+    def loss_of(self, batches: Batches | None, steps: range) -> Callable[..., Tensor]:
+        """What gives the loss of a batch; on a GPU as a graph, captured with the first one."""
+        options = {
+            "mask": self.model.tokenizer.mask.to(self.place.device),
+            "weighting": self.config.weighting,
+            "prototype_loss": self.config.prototype_loss,
+            "diffusion": self.denoises,
+            "recompute": self.config.gradient_checkpointing,
+        }
+        if self.captured and steps:
+            return graphed(self.asked, batches(steps.start), options, self.place.autocast)
+        return partial(self.asked, **options)
+
+    def update(self, loss: Tensor, step: int) -> float:
+        """Take a step down the loss, whose value is returned; raises `InputError` where it is not finite."""
+        accelerator = self.place.accelerator
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        norm = norm.full_tensor() if self.place.sharded else norm
+        # Read together: each reading waits for the device.
+        value, size = torch.stack((loss.detach(), norm)).tolist()
+        # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
+        if not (math.isfinite(value) and math.isfinite(size)):
+            raise InputError(
+                f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
+            )
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        if not self.place.alone:
+            _average_statistics(self.model, accelerator)
+        if self.averages is not None:
+            self.averages.update(step)
+        return value
+
+    def hand_over(self, model: RPG, part: str) -> None:
+        """Give the caller's model the weights of a part, "model" or "averaged", where it has not got them already."""
+        if self.place.sharded:
+            self.parts[part].copy_to(model)
+        elif part == "averaged":
+            model.load_state_dict(self.averages.state_dict())
+
+
+@dataclass(frozen=True)
+class _State:
+    """The file of a training's state: that of `parts`, the result so far, and whose they are."""
+
+    file: Path
+    identity: dict
+    parts: dict
+    result: TrainResult
+    place: _Place
+
+    def resume(self, steps: int) -> int:
+        """Load what was saved into parts and result; returns the step to go on with, 0 where there is nothing.
+
+        Raises `InputError` where the processes find different states, or the file cannot be written.
+        """
+        accelerator, main = self.place.accelerator, self.place.accelerator.is_main_process
+        if main:
+            _take_up(self.file, self.identity)
         accelerator.wait_for_everyone()
-    start = _resume(file, parts, result, identity)
-    if not alone and len({*accelerator.gather(torch.tensor([start], device=device)).tolist()}) > 1:
-        raise InputError(
-            f"the processes find different states in {folder}; give all of them one folder that they share"
-        )
-    if file is not None and start < config.steps and accelerator.is_main_process:
-        check_writable(file)
-    # An interrupted step, or a part that is frozen now, may have left some.
-    learner.zero_grad()
-
-    learn(wrapped)
-    began = time.perf_counter() - result.seconds
-    computed = time.process_time() - result.processor_seconds
-    bar = tqdm(
-        range(start, config.steps),
-        desc="train generator",
-        initial=start,
-        total=config.steps,
-        disable=not (progress and accelerator.is_main_process),
-        mininterval=1.0,
-    )
-    steps = range(start, config.steps)
-    options = {
-        "mask": model.tokenizer.mask.to(device),
-        "weighting": config.weighting,
-        "prototype_loss": config.prototype_loss,
-        "diffusion": denoises,
-        "recompute": config.gradient_checkpointing,
-    }
-    loss_of = partial(wrapped, **options)
-    on_gpu = device.type == "cuda"
-    if on_gpu and alone and behaviour is None and not config.gradient_checkpointing and start < config.steps:
-        loss_of = graphed(wrapped, batches(start), options, autocast)
-    # On the CPU, a kept zoo's batch is at hand sooner than a thread could hand it over.
-    if batches is None:
-        loaded = ({} for _ in steps)
-    else:
-        loaded = ahead(batches, steps) if on_gpu or batches.kept is None else (batches(step) for step in steps)
-    with closing(loaded):
-        for step, batch in zip(bar, loaded, strict=True):
-            if behaviour is not None:
-                batch["step"] = step
-            with autocast():
-                loss = loss_of(**batch)
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(learner.parameters(), config.gradient_clip)
-            norm = norm.full_tensor() if sharded else norm
-            # Read together: each reading waits for the device.
-            value, size = torch.stack((loss.detach(), norm)).tolist()
-            # Checked before the step: a saved state must never hold weights that such a gradient has spoilt.
-            if not (math.isfinite(value) and math.isfinite(size)):
+        start = _resume(self.file, self.parts, self.result, self.identity)
+        if not self.place.alone:
+            starts = accelerator.gather(torch.tensor([start], device=self.place.device))
+            if len({*starts.tolist()}) > 1:
                 raise InputError(
-                    f"loss or gradient is not finite at step {step}; lower learning_rate or use precision='fp32'"
+                    f"the processes find different states in {self.file.parent}; give all of them one folder that they "
+                    "share"
                 )
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad()
-            if not alone:
-                _average_statistics(learner, accelerator)
-            if averaged is not None:
-                averaged.update(step)
-            result.losses.append(value)
-            if step % 20 == 0:
-                bar.set_postfix(loss=f"{sum(result.losses[-20:]) / len(result.losses[-20:]):.4f}")
-            result.seconds = time.perf_counter() - began
-            result.processor_seconds = time.process_time() - computed
-            if file and ((step + 1) % config.save_every == 0 or step + 1 == config.steps):
-                state = {name: part.state_dict() for name, part in parts.items()}
-                if accelerator.is_main_process:
-                    _save(file, state | {"step": step + 1, "result": dataclasses.asdict(result), "identity": identity})
-                del state  # of a sharded training a copy of everything
-            if on_step is not None:
-                if sharded:
-                    parts["model"].copy_to(model)
-                on_step(step, model)
-    if sharded:
-        parts["model" if averaged is None else "averaged"].copy_to(model)
-    elif averaged is not None:
-        model.load_state_dict(averaged.state_dict())
-    return result
+        if start < steps and main:
+            check_writable(self.file)
+        return start
+
+    def save(self, step: int) -> None:
+        state = {name: part.state_dict() for name, part in self.parts.items()}  # for which all processes are needed
+        if self.place.accelerator.is_main_process:
+            done = {"step": step, "result": dataclasses.asdict(self.result), "identity": self.identity}
+            _save(self.file, state | done)
 
 
 def learn(module: nn.Module) -> None:
@@ -529,9 +606,9 @@ def _difference(old: dict, new: dict) -> str:
     return ", ".join(found)
 
 
-def _resume(path: Path | None, parts: dict, result: TrainResult, identity: dict) -> int:
+def _resume(path: Path, parts: dict, result: TrainResult, identity: dict) -> int:
     """Load the saved state into `parts` and `result`; returns the step to go on with, 0 where there is none."""
-    if path is None or not path.exists():
+    if not path.exists():
         return 0
     try:
         # torch writes checksums but does not compare them.

@@ -246,9 +246,10 @@ def train_population(
 ) -> State:
     """Train N members from `state` and return their states after the steps `save_at` (S of them): name -> (S, N, ...).
 
-    seeds (N): of each member's data order, so that a member's result does not depend on the others; label_maps
-    (N, classes) int64: each member's label for every class. Without `save_at`, S = 1: after the last step. Chunks of
-    one member are ordinary training loops. Raises `InputError` where training diverges.
+    seeds (N): of each member's data order, so that a member's result does not depend on the others (a stream is read
+    in the order of a chunk's first member); label_maps (N, classes) int64: each member's label for every class. Without
+    `save_at`, S = 1: after the last step. Chunks of one member are ordinary training loops. Raises `InputError` where
+    training diverges.
     """
     seeds, save_at = _checked(module, state, split, schedule, seeds, label_maps, save_at)
     parts = []
@@ -384,10 +385,10 @@ def _shuffled(split: Split, schedule: Schedule, seeds: Sequence[int], label_maps
             yield split.images[chosen], labels.gather(1, chosen)
 
 
-def _streamed(stream: Stream, schedule: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
-    """Yield the same for a stream: its loader shuffles, by torch's own random state, alike for all members."""
-    for _ in range(schedule.epochs):
-        for images, labels in stream.batches(schedule.batch_size):
+def _streamed(part: Stream, schedule: Schedule, seeds: Sequence[int], label_maps: Tensor | None):
+    """Yield the same for a stream, which is read once for all members: in the order of the first one's seed."""
+    for epoch in range(schedule.epochs):
+        for images, labels in part.batches(schedule.batch_size, stream(seeds[0], "epoch", epoch)):
             if len(labels) == schedule.batch_size:
                 labels = labels.expand(len(seeds), -1) if label_maps is None else label_maps[:, labels]
                 yield images.expand(len(seeds), *images.shape), labels
@@ -465,7 +466,10 @@ def _chunks(count: int, size: int) -> list[range]:
 
 
 def _seed(config: CollectConfig, *parts: int) -> int:
-    """Return a seed of its own for every (run, task, phase), the same on every machine."""
+    """Return the seed of a (run, task, phase), or of a run's start, the same on every machine.
+
+    No two of a zoo share one but a run's start and its first task's phase 0: zeros behind the parts change nothing.
+    """
     return int(np.random.SeedSequence([config.seed, *parts]).generate_state(1)[0])
 
 

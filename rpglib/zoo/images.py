@@ -3,10 +3,13 @@
 import importlib.metadata
 import io
 import os
+import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from torch.utils.data import Dataset
 from rpglib.errors import InputError, check_types, choice, shown, whole_number
 from rpglib.runtime.arguments import function, module, of, path, takes, tensor, whole, wholes
 from rpglib.runtime.files import read_json
+from rpglib.runtime.randomness import stream
 from rpglib.tasks import CLASS_NAMES
 from rpglib.zoo.coarse_imagenet import COARSE_CLASSES
 
@@ -71,10 +75,34 @@ class Stream:
     def __len__(self) -> int:
         return self.count
 
-    @takes(size=whole(1))
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (b, C, S, S) and labels (b,), in an order of the loader's own where it shuffles."""
-        yield from self.loader(size)
+    @takes(size=whole(1), seed=whole())
+    def batches(self, size: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (b, C, S, S) and labels (b,); where the loader shuffles or crops at random, by `seed`.
+
+        Loaders draw from the random states of Python and PyTorch: each batch has states of its own, and the caller's
+        stay as they are.
+        """
+        with _drawing(stream(seed, "loader")):
+            loaded = iter(self.loader(size))
+        for step in count():
+            with _drawing(stream(seed, "batch", step)):
+                batch = next(loaded, None)
+            if batch is None:
+                return
+            yield batch
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Within, what Python and PyTorch draw on the CPU follows from the seed; afterwards they go on as before."""
+    before = random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before)
 
 
 @takes(part=of(Split, Stream))
@@ -95,11 +123,11 @@ def labels_of(part: Split | Stream) -> Tensor:
 
 @takes(part=of(Split, Stream), count=whole(1), seed=whole())
 def take(part: Split | Stream, count: int, seed: int = 0) -> Split:
-    """Return `count` images and labels, at random by `seed`; of a stream the first, which shuffles by itself."""
+    """Return `count` images and labels, at random by `seed`; of a stream the first, at random where it shuffles."""
     if isinstance(part, Split):
         rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:count]
         return Split(part.images[rows], part.labels[rows])
-    return Split(*next(iter(part.batches(min(count, len(part))))))
+    return Split(*next(part.batches(min(count, len(part)), seed)))
 
 
 @dataclass(frozen=True)

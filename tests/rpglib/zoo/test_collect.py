@@ -1,5 +1,6 @@
 """Collecting: together and one by one give the same networks, zoos have the promised shape, bad input is told."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -183,6 +184,21 @@ def test_an_incomplete_batch_of_a_stream_is_left_out(maps):
         own = labels[3 * (step % 2) :][:3]
         assert x.flatten(1).tolist() == [[3 * (step % 2) + k for k in range(3)]] * 2
         assert y.equal(own.expand(2, 3) if maps is None else maps[:, own])
+
+
+def test_a_stream_that_shuffles_follows_the_seed_and_nothing_else(digits):
+    def loader(size):
+        for rows in torch.randperm(128).split(size):
+            yield digits.train.images[rows] + random.random(), digits.train.labels[rows]
+
+    images = replace(digits, train=Stream(128, (1, 8, 8), loader))
+    config = replace(BRIEF, runs=1, checkpoints=1)
+    zoos = [collect(VIT, images, replace(config, seed=seed), progress=False) for seed in (0, 0, 1)]
+    first, again, other = (zoo[0]["head.weight"] for zoo in zoos)
+    assert first.equal(again) and not first.equal(other)
+    orders = [torch.cat([y for _, y in _streamed(images.train, Schedule(1, 1e-3, 32), [s], None)]) for s in (0, 1)]
+    epochs = [y for _, y in _streamed(images.train, Schedule(2, 1e-3, 128), [0], None)]
+    assert not orders[0].equal(orders[1]) and not epochs[0].equal(epochs[1])
 
 
 def test_the_gain_compares_equal_networks(digits):

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
@@ -274,9 +275,11 @@ def test_imagenet_s_training_images_come_shuffled_and_cropped_at_random_and_no_o
             Image.fromarray(pixels).save(folder / "0.png")
     model = Architecture("test_resnet", num_classes=20, image_size=160).build()
     images = imagenet(tmp_path, model, workers=0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        (one, first), (other, second) = (next(iter(images.train.batches(19))) for _ in range(2))
+    (one, first), (other, second) = (next(images.train.batches(19, seed)) for seed in (0, 1))
+    before = random.getstate(), torch.get_rng_state()
+    again = take(images.train, 19, seed=1)
+    assert again.images.equal(other) and again.labels.equal(second)
+    assert random.getstate() == before[0] and torch.get_rng_state().equal(before[1])
     assert first.sort().values.equal(second.sort().values) and not first.equal(second)
     assert not any(x.equal(y) for x, y in zip(one[first.argsort()], other[second.argsort()], strict=True))
     (one, first), (other, second) = (next(iter(images.test.batches(20))) for _ in range(2))
