@@ -202,7 +202,7 @@ def test_types_that_float32_does_not_carry_come_back_to_the_bit(normalisation, d
 
 def test_float64_beyond_float32_is_refused():
     fine = zoo_of(*(random(6, seed=i) for i in range(3)))
-    refused(lambda: ParameterTokenizer.fit(fine, 4), r"'x' varies in float64, .* convert it with \.float\(\)")
+    refused(lambda: ParameterTokenizer.fit(fine, 4), r"'x' varies in float64, .* convert .* \.float\(\)")
     refused(lambda: ParameterTokenizer.fit(fine[:1], 4), "'x' varies in float64")
     refused(lambda: ParameterTokenizer.fit(zoo_of(*(1e300 * x["x"] for x in fine)), 4), "'x' varies in float64")
     coarse = zoo_of(*(x["x"].float().double() for x in fine))

@@ -102,7 +102,7 @@ def test_a_method_that_cannot_be_fitted_is_reported_and_the_others_go_on(study, 
     assert "not finite" in why[("one run", f"{OWN}, hypernetwork, seed 0")]
     assert why[("one run", "held out, S_KDE30")] == "no autoencoder" and tables.held_out({"one run": numbers}).empty
     figure, axis = plt.subplots()
-    figures.curves([axis], numbers, ["D2NWG"])  # which is not there
+    figures.curves([axis], numbers, {"D2NWG": "likelihood"})  # which is not there
     assert not axis.lines
     plt.close(figure)
 

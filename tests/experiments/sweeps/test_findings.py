@@ -94,7 +94,7 @@ def test_table_of_the_decoder():
     table = tables.decoder(numbers(originals) | {"decoder": [decoder] * 3})
     assert table.loc["free-running", "last fifth"] == "1.300"
     assert table.loc["teacher-forced", "second"] == "0.200"
-    assert table.loc["spread of originals", "accuracy"] == "90.10 ± 0.10"
+    assert table.loc["spread of originals", "accuracy (%)"] == "90.10 ± 0.10"
 
 
 def test_a_table_tells_a_small_spread_from_none_and_has_no_negative_zero():
