@@ -57,13 +57,13 @@ def asked(variants: Mapping[str, list[dict]], others: Mapping[str, np.ndarray]) 
 
 
 def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
-    """The paper's table of unseen tasks (v1, table 14; v2, table 19) for the first `count` in counting order."""
+    """The paper's table of unseen tasks (v1, table 14; v2, table 19), in percent, for the first `count` of them."""
     columns = {
-        "original": "original",
-        "best": "best_of_networks",
-        "average": "generated",
-        "min": "worst_of_networks",
-        "std": "std_within_tasks",
+        ("original", "mean"): "original",
+        ("generated", "best"): "best_of_networks",
+        ("generated", "mean"): "generated",
+        ("generated", "min"): "worst_of_networks",
+        ("generated", "std"): "std_within_tasks",
     }
     rows = {
         task: {label: f"{split[key]['accuracies'][row]:.1f}" for label, key in columns.items()}
@@ -105,7 +105,7 @@ def curve(rows: list[dict]) -> pd.DataFrame:
 def finetuning(numbers: dict) -> pd.DataFrame:
     """Mean accuracy (percent) over tasks after some epochs of training, by start and number of training images."""
     rows = {
-        (part, start): {
+        (counted(part), start): {
             f"epoch {epoch}": f"{found['mean']:.1f} ± {found['std']:.1f}"
             for epoch, found in zip(numbers["epochs"], result["by_epoch"], strict=True)
         }
@@ -114,3 +114,8 @@ def finetuning(numbers: dict) -> pd.DataFrame:
         for start, result in starts.items()
     }
     return pd.DataFrame(rows).T
+
+
+def counted(part: str) -> str:
+    """A set of images as a record names it, its number as it is written elsewhere: "1078 images" -> "1,078 images"."""
+    return " ".join(f"{int(word):,}" if word.isdigit() else word for word in part.split())
