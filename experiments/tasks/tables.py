@@ -47,10 +47,10 @@ def asked(variants: Mapping[str, list[dict]], others: Mapping[str, np.ndarray]) 
     for name, found in variants.items():
         own = np.array([one["accuracy"]["mean"] for one in found])
         rows[name] = {
-            "mean": f"{own.mean():.2f}",
+            "mean (%)": f"{own.mean():.2f}",
             **{f"- {label}": str(interval(own - reached)) for label, reached in others.items()},
-            "worst task": f"{min(one['accuracy']['min'] for one in found):.1f}",
-            "validation": f"{np.mean([one['validation']['mean'] for one in found]):.2f}",
+            "worst task (%)": f"{min(one['accuracy']['min'] for one in found):.1f}",
+            "validation (%)": f"{np.mean([one['validation']['mean'] for one in found]):.2f}",
             "training (min)": f"{max(one['cpu_seconds'] for one in found) / 60:.1f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -81,7 +81,7 @@ def flips(zoos: Mapping[str, list[dict]]) -> pd.DataFrame:
     for zoo, splits in zoos.items():
         shares = {kind: [split["flipped"]["opposite"][kind] for split in splits] for kind in ("generated", "original")}
         rows[zoo] = {"pairs, all splits": sum(split["flipped"]["pairs"] for split in splits)}
-        rows[zoo] |= {kind: f"{np.mean(values):.2f}" for kind, values in shares.items()}
+        rows[zoo] |= {f"{kind} (%)": f"{np.mean(values):.2f}" for kind, values in shares.items()}
     return pd.DataFrame(rows).T
 
 
@@ -90,7 +90,7 @@ def one_flip(split: dict) -> pd.DataFrame:
     rows = {}
     for name, (task, by_class) in zip(("unflipped", "flipped"), split["flipped"]["pair"].items(), strict=True):
         rows[f"{name} bits"] = task.split()
-        rows[f"{name} accuracy"] = [f"{value:.0f}" for value in by_class]
+        rows[f"{name} accuracy (%)"] = [f"{value:.0f}" for value in by_class]
     return pd.DataFrame(rows).T
 
 
