@@ -24,8 +24,8 @@ CURVES = {
     "nearest seen task": (GREY, "P", "full", "--"),
     LOOKUP: (ORIGINAL, "", "full", ":"),
 }
-"""By method colour, marker, its filling and line. Those of the table that are not here lie under one of them, or far
-below all."""
+"""By method colour, marker, its filling and line. Left to the table: what learns nothing of a task, the weaker
+regressions, and swapped heads, which are the nearest task's."""
 
 
 def methods(ax: plt.Axes, split: dict) -> None:
@@ -47,7 +47,7 @@ def methods(ax: plt.Axes, split: dict) -> None:
 def curve(ax: plt.Axes, rows: Sequence[dict], original: float) -> None:
     """Draw mean accuracy (percent) on unseen tasks against the number of seen tasks, a line per method of `CURVES`.
 
-    original: of the trained networks. The axis is logarithmic in the error, as most methods come near it.
+    original: of the trained networks. Most methods come near it: the axis is logarithmic in the error and half a point.
     """
     counts = [row["seen_tasks"] for row in rows]
     for name, (colour, marker, filling, line) in CURVES.items():
