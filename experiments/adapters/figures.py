@@ -9,11 +9,10 @@ from experiments.adapters import jobs
 from experiments.report import figures
 from experiments.report.figures import GREY, RED
 
-TRAINED = "trained on it"
 COLOURS = {
     jobs.ORIGINALS: figures.ORIGINAL,
+    "trained on it": figures.ORIGINAL,
     jobs.GENERATED: figures.GENERATED,
-    TRAINED: figures.ORIGINAL,
 }
 """What is trained, what is generated; all else is grey, and told apart by its row."""
 
