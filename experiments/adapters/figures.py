@@ -1,44 +1,46 @@
 """The figures of `26_adapters`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-from experiments.adapters.jobs import GENERATED, ORIGINALS
-from experiments.report.figures import BLACK, BLUE, COLOURS, GREY
+from experiments.adapters import jobs
+from experiments.report import figures
+from experiments.report.figures import GREY, RED
+
+COLOURS = {
+    jobs.ORIGINALS: figures.ORIGINAL,
+    "trained on it": figures.ORIGINAL,
+    jobs.GENERATED: figures.GENERATED,
+}
+"""What is trained, what is generated; all else is grey, and told apart by its row."""
 
 
-def families(ax: plt.Axes, numbers: Mapping) -> None:
-    """Draw the accuracy of every original and generated adapter by family, other groups as a mark at their mean."""
-    for place, (name, found) in enumerate(numbers["families"].items()):
-        for k, (group, row) in enumerate(found["groups"].items()):
-            label = group if place == 0 else None
-            if group in (ORIGINALS, GENERATED):
-                x = place + (-0.15 if group == ORIGINALS else 0.15) + np.linspace(-0.08, 0.08, len(row["accuracies"]))
-                ax.scatter(
-                    x, row["accuracies"], s=8, color=BLACK if group == ORIGINALS else BLUE, label=label, linewidths=0
-                )
-            else:
-                again, colour = divmod(k - 2, len(COLOURS) - 1)
-                marker = "x" if again else "_"  # where colours are used up
-                ax.scatter(place + 0.34, row["mean"], s=14, marker=marker, color=COLOURS[1 + colour], label=label)
-        ax.scatter(
-            place - 0.34,
-            numbers["base"]["accuracy"][name],
-            s=14,
-            marker="_",
-            color=GREY,
-            label=None if place else "base",
-        )
-    ax.set_xticks(range(len(numbers["families"])), [name.replace(" ", "\n", 1) for name in numbers["families"]])
-    ax.set_ylabel("test accuracy (%)")
+def families(axes: Sequence[plt.Axes], numbers: Mapping) -> None:
+    """Draw a panel per family: in a row per group the accuracy (percent) of each adapter, and their mean as a bar.
+
+    First the base model, of which there is one.
+    """
+    for ax, (name, found) in zip(axes, numbers["families"].items(), strict=True):
+        groups = {group: row["accuracies"] for group, row in found["groups"].items()}
+        _rows(ax, {"base model": [numbers["base"]["accuracy"][name]]} | groups)
+        ax.set(title=name, xlabel="accuracy (%)", xlim=(15, 105), xticks=(20, 60, 100))
 
 
 def combinations(ax: plt.Axes, numbers: Mapping) -> None:
-    """Draw each method's accuracy on every combination that no adapter served, and its mean."""
-    for place, (_, values) in enumerate(found := numbers["combinations"]["accuracies"].items()):
-        ax.scatter(np.full(len(values), place), values, s=8, color=BLUE if place == 0 else GREY, linewidths=0)
-        ax.scatter(place, np.mean(values), s=40, marker="_", color=BLACK)
-    ax.set_xticks(range(len(found)), [name for name, _ in found], rotation=30, ha="right")
-    ax.set_ylabel("test accuracy (%)")
+    """Draw each method's accuracy (percent) on every combination that no adapter served, and their mean as a bar."""
+    _rows(ax, numbers["combinations"]["accuracies"])
+    ax.set_xlabel("accuracy, mean of the families of a combination (%)")
+
+
+def _rows(ax: plt.Axes, groups: Mapping[str, Sequence[float]]) -> None:
+    for row, (name, values) in enumerate(groups.items()):
+        values = np.asarray(values)
+        heights, colour = row + figures.spread(values), COLOURS.get(name, GREY)
+        ax.scatter(values, heights, s=6, color=colour, alpha=0.6, linewidths=0, zorder=3)
+        ax.plot([values.mean()] * 2, [row - 0.4, row + 0.4], color=RED, linewidth=1.2, solid_capstyle="butt")
+    ax.set_yticks(range(len(groups)), groups)
+    ax.set_ylim(len(groups) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)

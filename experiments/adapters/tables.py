@@ -7,6 +7,7 @@ import pandas as pd
 
 from experiments.adapters.jobs import GENERATED, ORIGINALS
 from experiments.adapters.settings import Setting
+from experiments.report.tables import three_digits
 from rpglib.model.config import RPGConfig
 from rpglib.training.loop import TrainConfig
 
@@ -17,12 +18,14 @@ def table_3(numbers: Mapping) -> pd.DataFrame:
     for name, found in numbers["families"].items():
         made = found["groups"][GENERATED]
         rows[name] = {
-            "base": f"{numbers['base']['accuracy'][name]:.1f}",
-            "original": f"{found['groups'][ORIGINALS]['mean']:.1f}",
-            **{label: f"{made[key]:.1f}" for label, key in (("best", "max"), ("mean", "mean"), ("min", "min"))},
-            "std": f"{made['std']:.2f}",
+            ("base model", "mean"): f"{numbers['base']['accuracy'][name]:.1f}",
+            ("original", "mean"): f"{found['groups'][ORIGINALS]['mean']:.1f}",
+            ("generated", "best"): f"{made['max']:.1f}",
+            ("generated", "mean"): f"{made['mean']:.1f}",
+            ("generated", "min"): f"{made['min']:.1f}",
+            ("generated", "std"): f"{made['std']:.2f}",
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame(rows).T
 
 
 def groups(numbers: Mapping, what: str = "accuracy") -> pd.DataFrame:
@@ -31,7 +34,9 @@ def groups(numbers: Mapping, what: str = "accuracy") -> pd.DataFrame:
     def cell(row: Mapping) -> str:
         if what == "accuracy":
             return f"{row['mean']:.1f} ± {row['std']:.1f}" if row["n"] > 1 else f"{row['mean']:.1f}"
-        return "-" if row[what] is None else f"{row[what]:.2f}"
+        if row[what] is None:
+            return "-"
+        return three_digits(row[what])
 
     return pd.DataFrame(
         {
@@ -71,7 +76,10 @@ def _generator(model: RPGConfig, recipe: TrainConfig) -> str:
 def peft(numbers: Mapping) -> pd.DataFrame:
     """By family, how PEFT's loaded and merged adapters differ from those that were generated."""
     rows = {
-        name: {"adapters": str(x["adapters"]), "nats": "< 0.001" if x["nats"] < 1e-3 else f"{x['nats']:.3f}"}
+        name: {
+            "adapters": str(x["adapters"]),
+            "difference (nats)": "< 0.001" if x["nats"] < 1e-3 else f"{x['nats']:.3f}",
+        }
         | {"other answers": str(x["answers"])}
         for name, x in ((name, found["peft"]) for name, found in numbers["families"].items())
     }
@@ -84,9 +92,9 @@ def combinations(numbers: Mapping) -> pd.DataFrame:
     return pd.DataFrame.from_dict(
         {
             name: {
-                "mean": f"{statistics.fmean(x):.2f}",
+                "mean (%)": f"{statistics.fmean(x):.2f}",
                 "std": f"{statistics.stdev(x):.2f}",
-                "min": f"{min(x):.2f}",
+                "min (%)": f"{min(x):.2f}",
                 "n": str(len(x)),
             }
             for name, x in found.items()
@@ -115,5 +123,5 @@ def cost(numbers: Mapping) -> pd.DataFrame:
     rows |= {name: found["cpu_seconds"] for name, found in numbers["families"].items()}
     rows["combinations"] = numbers["combinations"]["cpu_seconds"]
     return pd.DataFrame.from_dict(
-        {name: {key: f"{x:.2f}" for key, x in row.items()} for name, row in rows.items()}, orient="index"
+        {name: {f"{key} (s)": f"{x:.2f}" for key, x in row.items()} for name, row in rows.items()}, orient="index"
     ).fillna("-")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from experiments.dense.jobs import GENERATED, ORIGINALS
 from experiments.dense.settings import Setting
+from experiments.report.tables import three_digits
 
 
 def table_2(records: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -15,11 +16,13 @@ def table_2(records: Mapping[str, Mapping]) -> pd.DataFrame:
         for population, found in record["numbers"]["populations"].items():
             for metric, made in found["groups"][GENERATED]["metrics"].items():
                 rows[kind, population, metric] = {
-                    "original": f"{found['groups'][ORIGINALS]['metrics'][metric]['mean']:.1f}",
-                    **{label: f"{made[key]:.1f}" for label, key in (("best", "max"), ("mean", "mean"), ("min", "min"))},
-                    "std": f"{made['std']:.2f}",
+                    ("original", "mean"): f"{found['groups'][ORIGINALS]['metrics'][metric]['mean']:.1f}",
+                    ("generated", "best"): f"{made['max']:.1f}",
+                    ("generated", "mean"): f"{made['mean']:.1f}",
+                    ("generated", "min"): f"{made['min']:.1f}",
+                    ("generated", "std"): f"{made['std']:.2f}",
                 }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame(rows).T
 
 
 def groups(record: Mapping) -> pd.DataFrame:
@@ -28,11 +31,11 @@ def groups(record: Mapping) -> pd.DataFrame:
     for population, found in record["numbers"]["populations"].items():
         for name, group in found["groups"].items():
             rows[population, name] = {
-                metric: f"{x['mean']:.1f} ± {x['std']:.1f}" if x["n"] > 1 else f"{x['mean']:.1f}"
+                f"{metric} (%)": f"{x['mean']:.1f} ± {x['std']:.1f}" if x["n"] > 1 else f"{x['mean']:.1f}"
                 for metric, x in group["metrics"].items()
             }
             rows[population, name]["error-IoU"] = "-" if group["error_iou"] is None else f"{group['error_iou']:.2f}"
-            rows[population, name]["distance"] = f"{group['distance']:.2f}"
+            rows[population, name]["distance (LOO)"] = three_digits(group["distance"])
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -64,11 +67,11 @@ def cost(records: Mapping[str, Mapping]) -> pd.DataFrame:
     rows = {}
     for kind, record in records.items():
         numbers = record["numbers"]
-        rows[kind] = {"runs": f"{sum(x['cpu_seconds'] for x in numbers['runs']):.0f}"}
+        rows[kind] = {"runs (s)": f"{sum(x['cpu_seconds'] for x in numbers['runs']):.0f}"}
         for name, found in numbers["populations"].items():
             rows[kind] |= {
-                f"generator, {name}": f"{found['cpu_seconds']['generator']:.0f}",
-                f"a network, {name}": f"{found['cpu_seconds']['network']:.2f}",
+                f"generator, {name} (s)": f"{found['cpu_seconds']['generator']:.0f}",
+                f"a network, {name} (s)": f"{found['cpu_seconds']['network']:.2f}",
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -84,11 +87,14 @@ def large(found: Mapping | str) -> pd.DataFrame | str:
     """Metrics (percent) of the networks of the public data sets: original, and generated, mean and best."""
     if isinstance(found, str):
         return found
-    return pd.DataFrame.from_dict(
+    return pd.DataFrame(
         {
-            (kind, metric): {"original": f"{x['original']:.1f}", "mean": f"{x['mean']:.1f}", "best": f"{x['max']:.1f}"}
+            (kind, metric): {
+                ("original", "mean"): f"{x['original']:.1f}",
+                ("generated", "mean"): f"{x['mean']:.1f}",
+                ("generated", "best"): f"{x['max']:.1f}",
+            }
             for kind, metrics in found.items()
             for metric, x in metrics.items()
-        },
-        orient="index",
-    )
+        }
+    ).T

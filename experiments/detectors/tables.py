@@ -31,14 +31,14 @@ def methods(numbers: Mapping, measure: str = AP) -> dict[str, list[float]]:
 
 
 def table_21(numbers: Mapping) -> pd.DataFrame:
-    """mAP50-95 by unseen selection and epoch: from the shared start / from the generated network (the paper's form).
+    """mAP50-95 (percent) by unseen selection and epoch: from the shared start / from the generated network.
 
-    Last the means over the selections, of training from scratch as well.
+    This is the paper's form, whose numbers are fractions. Last the means, of training from scratch as well.
     """
     epochs = numbers["tuned"][GENERATED]["epochs"]
     columns = {
         f"epoch {epoch}": [
-            f"{a / 100:.2f} / {b / 100:.2f}"
+            f"{a:.1f} / {b:.1f}"
             for a, b in zip(tuned(numbers, SHARED, epoch), tuned(numbers, GENERATED, epoch), strict=True)
         ]
         for epoch in epochs
@@ -46,7 +46,7 @@ def table_21(numbers: Mapping) -> pd.DataFrame:
     frame = pd.DataFrame(columns, index=[name_of(bits) for bits in numbers["written"]["unseen"]])
     for start in (SHARED, GENERATED, SCRATCH):
         means = [statistics.fmean(tuned(numbers, start, epoch)) for epoch in epochs]
-        frame.loc[f"mean, {start}"] = [f"{x / 100:.3f}" for x in means]
+        frame.loc[f"mean, {start}"] = [f"{x:.1f}" for x in means]
     return frame
 
 
@@ -59,8 +59,8 @@ def beside(numbers: Mapping) -> pd.DataFrame:
             key: value
             for measure, found in both.items()
             for key, value in (
-                (measure, f"{statistics.fmean(found[name]):.1f} ± {statistics.stdev(found[name]):.1f}"),
-                (f"{measure}, worst", f"{min(found[name]):.1f}"),
+                (f"{measure} (%)", f"{statistics.fmean(found[name]):.1f} ± {statistics.stdev(found[name]):.1f}"),
+                (f"{measure}, worst (%)", f"{min(found[name]):.1f}"),
             )
         }
         for name in both[AP]
@@ -76,11 +76,11 @@ def setting(sizes: Setting, numbers: Mapping) -> pd.DataFrame:
         f"{scenes['test']:,} to test on",
         "detector": f"YOLOv8n, {begun['parameters']:,} parameters; with statistics {begun['values']:,} values",
         "shared start": f"{sizes.begin.epochs} epochs, rate {sizes.begin.learning_rate:g}; mAP50-95 of all classes "
-        f"{begun['measures'][AP] / 100:.3f}",
+        f"{begun['measures'][AP]:.1f} %",
         "zoo": f"{len(numbers['zoo']['selections'])} selections, {sizes.zoo.epochs} epochs, rate "
         f"{sizes.zoo.learning_rate:g}, new layers {sizes.zoo.new:g} times that; checkpoints after "
         f"{' and '.join(map(str, sizes.kept))}; mAP50-95 "
-        f"{statistics.fmean(values(numbers['zoo']['measures'])) / 100:.3f}",
+        f"{statistics.fmean(values(numbers['zoo']['measures'])):.1f} %",
         "generator": f"{written['tokens']:,} tokens of {model.token_size:,}, widths "
         f"{', '.join(map(str, model.widths))}, {written['generator_parameters']:,} parameters; {sizes.train.steps:,} "
         f"steps of {sizes.train.batch_size} checkpoints, rate {sizes.train.learning_rate:g}; {sizes.sampling_steps} "

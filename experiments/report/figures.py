@@ -102,7 +102,7 @@ def accuracy_comparison(ax: plt.Axes, groups: dict[str, Sequence[float]], *, uni
     labels, colours = [], {"original": ORIGINAL, "originals": ORIGINAL, "generated": GENERATED}
     for position, (label, values) in enumerate(groups.items()):
         values, colour = np.asarray(values, dtype=float), colours.get(label, COLOURS[1 + position % 5])
-        ax.scatter(position + _spread(values), values, s=12, color=colour, alpha=0.55, linewidths=0, zorder=2)
+        ax.scatter(position + spread(values), values, s=12, color=colour, alpha=0.55, linewidths=0, zorder=2)
         ax.hlines(values.mean(), position - 0.34, position + 0.34, color="black", linewidth=1.2, zorder=3)
         labels.append(f"{label}\n{values.mean():.2f}")
     ax.set_xticks(range(len(labels)), labels)
@@ -141,7 +141,7 @@ def _groups(numbers: dict) -> dict[str, dict]:
     return {kind: numbers[kind] for kind in ("original", "generated")} | numbers["baselines"]
 
 
-def _spread(values: np.ndarray, bins: int = 30, half_width: float = 0.28) -> np.ndarray:
+def spread(values: np.ndarray, bins: int = 30, half_width: float = 0.28) -> np.ndarray:
     """Return sideways offsets that keep equal values apart; the same values give the same picture."""
     span = np.ptp(values) or 1.0
     level = np.round((values - values.min()) / span * bins).astype(int)

@@ -155,3 +155,8 @@ def _chosen(config, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _chosen(value, f"{prefix}{field.name}.")
         elif value != field.default:
             yield prefix + field.name, value
+
+
+def three_digits(value: float) -> str:
+    """A positive number to two places, from ten to one, from a hundred to none: three digits say enough of most."""
+    return f"{value:,.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

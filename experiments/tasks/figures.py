@@ -1,14 +1,31 @@
 """Figures of the experiments on unseen tasks, in the style of `experiments.report.figures`."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.colors import BoundaryNorm
 
-from experiments.report.figures import BLACK, BLUE, COLOURS, GENERATED, GREY, RED
+from experiments.report.figures import COLOURS, GENERATED, GREEN, GREY, ORANGE, ORIGINAL, PURPLE, RED, SKY
+from experiments.tasks.asked import ASKED, HYPERNETWORK
+from experiments.tasks.baselines import LOOKUP
+from experiments.tasks.tables import counted
+from experiments.tasks.unseen import REGRESSION
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+CURVES = {
+    ASKED: (RED, "D", "full", "-"),
+    HYPERNETWORK: (GREEN, "s", "full", "-"),
+    "RPG": (GENERATED, "o", "full", "-"),
+    REGRESSION: (SKY, "o", "none", "--"),
+    "kernel ridge": (PURPLE, "^", "full", "-."),
+    "ridge on bits and pairs": (ORANGE, "v", "none", "-."),
+    "nearest seen task": (GREY, "P", "full", "--"),
+    LOOKUP: (ORIGINAL, "", "full", ":"),
+}
+"""By method colour, marker, its filling and line. Left to the table: what learns nothing of a task, the weaker
+regressions, and swapped heads, which are the nearest task's."""
 
 
 def methods(ax: plt.Axes, split: dict) -> None:
@@ -17,7 +34,7 @@ def methods(ax: plt.Axes, split: dict) -> None:
     random = np.random.default_rng(0)
     for row, (name, found) in enumerate(rows.items()):
         values = np.asarray(found["accuracies"])
-        colour = {"original": BLACK, "RPG": BLUE}.get(name, GREY)
+        colour = {"original": ORIGINAL, "RPG": GENERATED}.get(name, GREY)
         ax.scatter(values, row + random.uniform(-0.28, 0.28, len(values)), s=4, color=colour, alpha=0.4, linewidths=0)
         ax.plot([values.mean()] * 2, [row - 0.36, row + 0.36], color=RED, linewidth=1.6, solid_capstyle="butt")
         ax.annotate(f"{values.mean():.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
@@ -27,51 +44,66 @@ def methods(ax: plt.Axes, split: dict) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def curve(ax: plt.Axes, rows: Sequence[dict], names: Sequence[str]) -> None:
-    """Draw mean accuracy (percent) on unseen tasks against the number of seen tasks, a line for each of these methods.
+def curve(ax: plt.Axes, rows: Sequence[dict], original: float) -> None:
+    """Draw mean accuracy (percent) on unseen tasks against the number of seen tasks, a line per method of `CURVES`.
 
-    Those of our generator are blue, strong where it is asked, and hollow without diffusion; the lookup is grey.
+    original: of the trained networks. Most methods come near it: the axis is logarithmic in the error and half a point.
     """
-    counts, others = [row["seen_tasks"] for row in rows], itertools.cycle(COLOURS[1:])
-    for marker, name in zip(MARKERS, names, strict=False):
-        means = [row["methods"][name]["mean"] for row in rows]
-        ours = name.startswith("RPG")
-        colour = GENERATED if ours else GREY if name == "lookup" else next(others)
-        style = {"fillstyle": "none" if "without" in name else "full", "linestyle": "-" if "asked" in name else "--"}
-        ax.plot(counts, means, marker, color=colour, markersize=4, linewidth=1.8 if "asked" in name else 0.9, **style)
-        ax.lines[-1].set_label(name)
+    counts = [row["seen_tasks"] for row in rows]
+    for name, (colour, marker, filling, line) in CURVES.items():
+        if name in rows[-1]["methods"]:
+            means = [row["methods"][name]["mean"] for row in rows]
+            look = {"color": colour, "marker": marker, "fillstyle": filling, "linestyle": line}
+            ax.plot(counts, means, markersize=4, label=name, **look)
+    ax.axhline(original, color=ORIGINAL, linewidth=0.8, label="original", zorder=1)
+    ax.set_yscale("function", functions=(lambda x: -np.log10(100.5 - np.minimum(x, 100)), lambda y: 100.5 - 10**-y))
+    ax.margins(y=0.08)
+    low, high = ax.get_ylim()
+    ticks = [tick for tick in (50, 60, 70, 80, 85, 90, 93, 95, 96, 97, 98, 99, 100) if low <= tick <= high]
+    ax.set_yticks(ticks, [str(tick) for tick in ticks])
     ax.set_xscale("log", base=2)
-    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.set_xticks(counts, [f"{count:,}" for count in counts])
     ax.minorticks_off()
     ax.set(xlabel="seen tasks", ylabel="accuracy on unseen tasks (%)")
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    in_order = sorted(ax.lines, key=lambda line: -line.get_ydata()[-1])
+    ax.legend(handles=in_order, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
 
 
-def head_weights(ax: plt.Axes, groups: Mapping[str, np.ndarray], title: str, limit: float) -> None:
-    """Draw classifier heads (networks, weights) of several groups as rows of colour on one scale of -limit to limit.
+def heads(axes: Sequence[plt.Axes], panels: Mapping[str, Mapping[str, np.ndarray]], limit: float) -> None:
+    """Draw the classifier heads (networks, weights) of each panel's groups as rows of colour, {title: {group: heads}}.
 
-    The colour bar is pointed where weights lie beyond it.
+    One scale of -limit to limit serves all; its colour bar is pointed where weights lie outside.
     """
-    heads = np.concatenate(list(groups.values()))
-    image = ax.imshow(heads, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    for ax, (title, groups) in zip(axes, panels.items(), strict=True):
+        image = _rows(ax, groups, limit)
+        ax.set_title(title)
+    ax.set_xlabel(f"the {image.get_array().shape[1]} weights of the head")
+    beyond = any(np.abs(rows).max() > limit for groups in panels.values() for rows in groups.values())
+    extend = "both" if beyond else "neither"
+    ax.figure.colorbar(image, ax=list(axes), label="weight", extend=extend, fraction=0.05, pad=0.02, aspect=30)
+
+
+def _rows(ax: plt.Axes, groups: Mapping[str, np.ndarray], limit: float) -> mpl.image.AxesImage:
+    matrix = np.concatenate(list(groups.values()))
+    image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     edge, places = 0, []
     for values in groups.values():
         places.append(edge + (len(values) - 1) / 2)
         edge += len(values)
-        if edge < len(heads):
+        if edge < len(matrix):
             ax.axhline(edge - 0.5, color="white", linewidth=2)
     ax.set_yticks(places, list(groups))
-    ax.set(title=title, xlabel=f"the {heads.shape[1]} weights of the head")
     ax.set_xticks([])
     ax.grid(visible=False)
-    extend = "both" if np.abs(heads).max() > limit else "neither"
-    ax.figure.colorbar(image, ax=ax, label="weight", extend=extend, fraction=0.05, pad=0.02)
+    return image
 
 
 def all_tasks(ax: plt.Axes, points: np.ndarray, selected: np.ndarray, explained: Sequence[float]) -> None:
     """Draw every task's head (T, 2), coloured by how many classes the task selects (T,)."""
-    dots = ax.scatter(*points.T, c=selected, s=5, cmap="viridis", linewidths=0)
-    ax.figure.colorbar(dots, ax=ax, label="selected classes", fraction=0.05, pad=0.02)
+    counts = np.arange(selected.min(), selected.max() + 1)
+    norm = BoundaryNorm([*(counts - 0.5), counts[-1] + 0.5], plt.colormaps["viridis"].N)
+    dots = ax.scatter(*points.T, c=selected, s=5, cmap="viridis", norm=norm, linewidths=0)
+    ax.figure.colorbar(dots, ax=ax, label="selected classes", ticks=counts, fraction=0.05, pad=0.02)
     _axes(ax, explained)
 
 
@@ -92,8 +124,11 @@ def unseen_tasks(
     _axes(ax, explained)
 
 
-def finetuning(axes: Sequence[plt.Axes], numbers: dict) -> None:
-    """Draw mean accuracy (percent) against epochs of training, a panel per set of images and a line per start."""
+def finetuning(axes: Sequence[plt.Axes], numbers: dict, original: float) -> None:
+    """Draw mean accuracy (percent) against epochs of training, a panel per set of images and a line per start.
+
+    original: the mean of the zoo's networks for unseen tasks.
+    """
     for ax, (part, starts) in zip(axes, numbers["accuracy"].items(), strict=True):
         for order, (start, result) in enumerate(starts.items()):
             means = np.array([found["mean"] for found in result["by_epoch"]])
@@ -102,7 +137,8 @@ def finetuning(axes: Sequence[plt.Axes], numbers: dict) -> None:
             ax.fill_between(
                 numbers["epochs"], means - spread, means + spread, color=COLOURS[order], alpha=0.15, linewidth=0
             )
-        ax.set(title=part, xlabel="epochs of training", xticks=numbers["epochs"])
+        ax.axhline(original, color=ORIGINAL, linewidth=0.8, linestyle=":", label="original")
+        ax.set(title=counted(part), xlabel="epochs of training", xticks=numbers["epochs"])
     axes[0].set_ylabel("accuracy on unseen tasks (%)")
     axes[-1].legend(loc="lower right")
 

@@ -47,23 +47,23 @@ def asked(variants: Mapping[str, list[dict]], others: Mapping[str, np.ndarray]) 
     for name, found in variants.items():
         own = np.array([one["accuracy"]["mean"] for one in found])
         rows[name] = {
-            "mean": f"{own.mean():.2f}",
+            "mean (%)": f"{own.mean():.2f}",
             **{f"- {label}": str(interval(own - reached)) for label, reached in others.items()},
-            "worst task": f"{min(one['accuracy']['min'] for one in found):.1f}",
-            "validation": f"{np.mean([one['validation']['mean'] for one in found]):.2f}",
+            "worst task (%)": f"{min(one['accuracy']['min'] for one in found):.1f}",
+            "validation (%)": f"{np.mean([one['validation']['mean'] for one in found]):.2f}",
             "training (min)": f"{max(one['cpu_seconds'] for one in found) / 60:.1f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def some_tasks(split: dict, count: int = 10) -> pd.DataFrame:
-    """The paper's table of unseen tasks (v1, table 14; v2, table 19) for the first `count` in counting order."""
+    """The paper's table of unseen tasks (v1, table 14; v2, table 19), in percent, for the first `count` of them."""
     columns = {
-        "original": "original",
-        "best": "best_of_networks",
-        "average": "generated",
-        "min": "worst_of_networks",
-        "std": "std_within_tasks",
+        ("original", "mean"): "original",
+        ("generated", "best"): "best_of_networks",
+        ("generated", "mean"): "generated",
+        ("generated", "min"): "worst_of_networks",
+        ("generated", "std"): "std_within_tasks",
     }
     rows = {
         task: {label: f"{split[key]['accuracies'][row]:.1f}" for label, key in columns.items()}
@@ -81,7 +81,7 @@ def flips(zoos: Mapping[str, list[dict]]) -> pd.DataFrame:
     for zoo, splits in zoos.items():
         shares = {kind: [split["flipped"]["opposite"][kind] for split in splits] for kind in ("generated", "original")}
         rows[zoo] = {"pairs, all splits": sum(split["flipped"]["pairs"] for split in splits)}
-        rows[zoo] |= {kind: f"{np.mean(values):.2f}" for kind, values in shares.items()}
+        rows[zoo] |= {f"{kind} (%)": f"{np.mean(values):.2f}" for kind, values in shares.items()}
     return pd.DataFrame(rows).T
 
 
@@ -90,7 +90,7 @@ def one_flip(split: dict) -> pd.DataFrame:
     rows = {}
     for name, (task, by_class) in zip(("unflipped", "flipped"), split["flipped"]["pair"].items(), strict=True):
         rows[f"{name} bits"] = task.split()
-        rows[f"{name} accuracy"] = [f"{value:.0f}" for value in by_class]
+        rows[f"{name} accuracy (%)"] = [f"{value:.0f}" for value in by_class]
     return pd.DataFrame(rows).T
 
 
@@ -105,7 +105,7 @@ def curve(rows: list[dict]) -> pd.DataFrame:
 def finetuning(numbers: dict) -> pd.DataFrame:
     """Mean accuracy (percent) over tasks after some epochs of training, by start and number of training images."""
     rows = {
-        (part, start): {
+        (counted(part), start): {
             f"epoch {epoch}": f"{found['mean']:.1f} ± {found['std']:.1f}"
             for epoch, found in zip(numbers["epochs"], result["by_epoch"], strict=True)
         }
@@ -114,3 +114,8 @@ def finetuning(numbers: dict) -> pd.DataFrame:
         for start, result in starts.items()
     }
     return pd.DataFrame(rows).T
+
+
+def counted(part: str) -> str:
+    """A set of images as a record names it, its number as it is written elsewhere: "1078 images" -> "1,078 images"."""
+    return " ".join(f"{int(word):,}" if word.isdigit() else word for word in part.split())

@@ -59,4 +59,4 @@ def test_the_table_has_differences(numbers):
     table = tables.asked(numbers["variants"], {"original": own - 2, "half": own - np.array([1, 3])})
     assert table.loc[ASKED, "- original"].startswith("+2.00 [+2.00, +2.00]")
     assert table.loc[ASKED, "- half"].startswith("+2.00 [")
-    assert table.loc[ASKED, "mean"] == f"{own.mean():.2f}" and list(table.index) == list(VARIANTS)
+    assert table.loc[ASKED, "mean (%)"] == f"{own.mean():.2f}" and list(table.index) == list(VARIANTS)

@@ -434,6 +434,14 @@ def test_differences_of_methods_are_judged_over_splits():
     assert task_tables.means(splits, "weak").tolist() == [50, 50]
 
 
+def test_the_table_of_some_tasks_says_which_columns_are_of_generated_networks():
+    kinds = ("original", "best_of_networks", "generated", "worst_of_networks", "std_within_tasks")
+    split = {kind: {"accuracies": [90.0 + k], "mean": 90.0 + k} for k, kind in enumerate(kinds)}
+    table = task_tables.some_tasks(split | {"tasks": ["0 1"], "unseen_tasks": 1})
+    assert table["generated"].loc["0 1"].to_dict() == {"best": "91.0", "mean": "92.0", "min": "93.0", "std": "94.0"}
+    assert table.loc["mean of all 1", ("original", "mean")] == "90.0"
+
+
 # ---- the committed generator ----------------------------------------------------------------------------------------
 
 
