@@ -96,6 +96,6 @@ def courses(ax: plt.Axes, zoo: Mapping, title: str, device: str) -> None:
         ax.plot(seconds, means, marker=marker, markersize=3, color=colour, label=f"{whose} recipe")
         if first := reached(points, original):
             ax.plot(first["seconds"], first["mean"], "*", markersize=11, color=colour, markeredgecolor="white")
-    star = {"linestyle": "", "color": "white", "markeredgecolor": BLACK, "markeredgewidth": 0.6, "markersize": 8}
-    ax.plot([], [], marker="*", label=f"within {MARGIN:g} points from here on", **star)
+    star = {"marker": "*", "s": 60, "facecolors": "white", "edgecolors": BLACK, "linewidths": 0.6}
+    ax.scatter([], [], label=f"within {MARGIN:g} points from here on", **star)
     ax.set(xscale="log", xlabel=f"training time (s), {device}", title=title)

@@ -32,7 +32,7 @@ def speed(numbers: dict) -> pd.DataFrame:
                 "ours (s)": seconds(row["ours"]),
                 "ratio": f"{ratio(row['plain'], row['ours']):.2f}",
                 "plain accuracy (%)": f"{row['accuracy']['plain']['mean']:.2f} ± {row['accuracy']['plain']['std']:.2f}",
-                "ours − plain (points)": _signed(row["accuracy"]["ours"]["mean"] - row["accuracy"]["plain"]["mean"]),
+                "ours - plain (points)": _signed(row["accuracy"]["ours"]["mean"] - row["accuracy"]["plain"]["mean"]),
                 "largest difference": f"{row['difference']:.0e}",
             }
             for name, row in numbers["speed"].items()
@@ -291,8 +291,8 @@ def _distance(value: float | None) -> str:
 
 
 def _signed(points: float) -> str:
-    """A difference with its sign, a minus of its own; what rounds to nothing is +0.00."""
-    return f"{round(points, 2) + 0.0:+.2f}".replace("-", "−")
+    """A difference with its sign; what rounds to nothing is +0.00, also from below."""
+    return f"{round(points, 2) + 0.0:+.2f}"
 
 
 def seconds(values: Sequence[float]) -> str:

@@ -53,7 +53,7 @@ def groups(ax: plt.Axes, found: dict, what: str) -> None:
     for place, (name, x) in enumerate(found["groups"].items()):
         if x[what] is not None:
             colour, middle = colours.get(name, GREY), np.mean if what == "scores" else np.median
-            ax.scatter(x[what], np.full(x["n"], place), s=50, marker="|", linewidths=0.8, alpha=0.5, color=colour)
+            ax.scatter(x[what], np.full(len(x[what]), place), s=50, marker="|", linewidths=0.8, alpha=0.5, color=colour)
             ax.plot(middle(x[what]), place, "o", markersize=4, color=colour)
     ax.set_yticks(range(len(found["groups"])), list(found["groups"]))
     ax.set(ylim=(len(found["groups"]) - 0.5, -0.5))
