@@ -31,8 +31,8 @@ def speed(numbers: dict) -> pd.DataFrame:
                 "plain (s)": seconds(row["plain"]),
                 "ours (s)": seconds(row["ours"]),
                 "ratio": f"{ratio(row['plain'], row['ours']):.2f}",
-                "plain accuracy": f"{row['accuracy']['plain']['mean']:.2f} ± {row['accuracy']['plain']['std']:.2f}",
-                "ours - plain": f"{row['accuracy']['ours']['mean'] - row['accuracy']['plain']['mean']:+.2f}",
+                "plain accuracy (%)": f"{row['accuracy']['plain']['mean']:.2f} ± {row['accuracy']['plain']['std']:.2f}",
+                "ours - plain (points)": _signed(row["accuracy"]["ours"]["mean"] - row["accuracy"]["plain"]["mean"]),
                 "largest difference": f"{row['difference']:.0e}",
             }
             for name, row in numbers["speed"].items()
@@ -60,8 +60,8 @@ def samplers(numbers: dict) -> pd.DataFrame:
     return _table(
         {
             (name, row["sampler"], row["steps"]): {
-                "accuracy": f"{row['accuracy']['mean']:.2f} ± {row['accuracy']['std']:.2f}",
-                "worst": f"{row['accuracy']['min']:.2f}",
+                "accuracy (%)": f"{row['accuracy']['mean']:.2f} ± {row['accuracy']['std']:.2f}",
+                "worst (%)": f"{row['accuracy']['min']:.2f}",
                 "error-IoU": f"{row['alike']:.2f}",
                 "seconds": f"{row['seconds']:.2f}",
                 "n": row["accuracy"]["n"],
@@ -255,7 +255,7 @@ def _course(course: dict, original: float) -> dict[str, str]:
         "trained (s)": f"{points[-1]['seconds']:,.0f}",
         "by the clock (s)": f"{points[-1]['wall_seconds']:,.0f}",
         "an evaluation (s)": f"{statistics.median(point['evaluation_seconds'] for point in points):.1f}",
-        "accuracy at the end": f"{points[-1]['mean']:.2f} ± {points[-1]['std']:.2f}",
+        "accuracy at the end (%)": f"{points[-1]['mean']:.2f} ± {points[-1]['std']:.2f}",
         "there after steps": f"{first['step']:,}" if first else "not within these",
         "there after (s)": f"{first['seconds']:,.1f}" if first else "not within this time",
         "before (s)": f"{earlier[-1]:,.1f}" if earlier else "-",
@@ -273,8 +273,8 @@ def course(zoo: Mapping) -> pd.DataFrame:
     table = _table(
         {
             key: {
-                "accuracy": f"{r['mean']:.2f}" + (f" ± {r['std']:.2f}" if r["n"] > 1 else ""),
-                "worst": f"{r['min']:.2f}",
+                "accuracy (%)": f"{r['mean']:.2f}" + (f" ± {r['std']:.2f}" if r["n"] > 1 else ""),
+                "worst (%)": f"{r['min']:.2f}",
                 "n": f"{r['n']}",
                 "error-IoU": "-" if r["error_iou"] is None else f"{r['error_iou']:.2f}",
                 "distance (LOO)": "-" if key[0] == "original" else _distance(r["distance"]),
@@ -288,6 +288,11 @@ def course(zoo: Mapping) -> pd.DataFrame:
 
 def _distance(value: float | None) -> str:
     return "infinite" if value is None else f"{value:,.1f}"
+
+
+def _signed(points: float) -> str:
+    """A difference with its sign; what rounds to nothing is +0.00, also from below."""
+    return f"{round(points, 2) + 0.0:+.2f}"
 
 
 def seconds(values: Sequence[float]) -> str:

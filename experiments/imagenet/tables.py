@@ -13,10 +13,19 @@ MISSING = "not measured"
 
 
 def accuracies(recipes: Mapping[str, Recipe], rows: Mapping[str, dict]) -> pd.DataFrame:
-    """Accuracies in percent, the paper's (v1, table 1) and ours, "not measured" where we have no row."""
+    """Accuracies in percent, the paper's (v1, table 1) and, where we have any row, ours beside them."""
 
     def ours(name: str, group: str, key: str) -> str:
         return f"{rows[name][group][key]:.2f}" if name in rows else MISSING
+
+    def measured(name: str) -> dict[str, str]:
+        return {
+            "original, mean (%)": ours(name, "original", "mean"),
+            "generated, mean (%)": ours(name, "generated", "mean"),
+            "generated, std": ours(name, "generated", "std"),
+            "generated, minimum (%)": ours(name, "generated", "min"),
+            "generated, best (%)": ours(name, "generated", "max"),
+        }
 
     def papers(recipe: Recipe, place: int) -> str:
         return "-" if recipe.paper is None else f"{recipe.paper[place]:.1f}"
@@ -24,14 +33,10 @@ def accuracies(recipes: Mapping[str, Recipe], rows: Mapping[str, dict]) -> pd.Da
     return pd.DataFrame(
         {
             name: {
-                "paper, original": papers(recipe, 0),
-                "paper, generated": papers(recipe, 1),
-                "original, mean": ours(name, "original", "mean"),
-                "generated, mean": ours(name, "generated", "mean"),
-                "std": ours(name, "generated", "std"),
-                "minimum": ours(name, "generated", "min"),
-                "best": ours(name, "generated", "max"),
+                "paper, original (%)": papers(recipe, 0),
+                "paper, generated (%)": papers(recipe, 1),
             }
+            | (measured(name) if rows else {})
             for name, recipe in recipes.items()
         }
     ).T

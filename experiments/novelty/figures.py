@@ -1,42 +1,49 @@
 """The figures of `21_new_networks`."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 
 from experiments.novelty.tables import each
-from experiments.report.figures import COLOURS, GENERATED, GREY, ORIGINAL
+from experiments.report.figures import BLACK, GENERATED, GREEN, GREY, ORANGE, ORIGINAL, PURPLE, RED, SKY
 
-MARKERS = "osD^vPX<"
+MARKS = {
+    "ours, midpoints of two": (GENERATED, "o", True),
+    "ours, mixtures of two": (GENERATED, "^", False),
+    "ours, mixtures of five": (GENERATED, "v", False),
+    "ours, one each": (GENERATED, "s", False),
+    "ours, midpoints with noise": (GENERATED, "D", False),
+    "without behaviour": (RED, "s", True),
+    "hypernetwork": (GREEN, "D", True),
+    "DeepWeightFlow": (ORANGE, "^", True),
+    "noise": (PURPLE, "v", True),
+    "mixtures of weights": (SKY, "P", True),
+    "mixtures of weights, aligned": (GREY, "X", True),
+    "originals": (ORIGINAL, "*", True),
+}
+"""Colour and marker of each family of methods, and whether it is filled: the same in both figures."""
+JUDGED = "ours, midpoints of two"
+"""What claims are judged by stands out."""
 FARTHEST, FEWEST = 3.0, 0.1
 """Distance (LOO) and errors (percent) at the edges of the figure."""
 
 
 def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str, Sequence[str]]) -> None:
-    """Draw every method's mean accuracy against its distance (LOO), a mark per seed and a marker per family.
+    """Draw every method's mean accuracy against its distance (LOO), a mark per seed; a line through sizes of noise.
 
     The distance is the lower of the median plain and aligned ones: mixtures of reordered networks are far from these as
-    they stand. families: {label: methods}, the first one ours, of which the first method is drawn larger; one that is
-    called by it and a comma is drawn hollow, in its colour. A line joins amounts of noise. The originals are a star.
-    The accuracy's scale is logarithmic in the error. What lies beyond `FARTHEST` or has fewer errors than `FEWEST` is
-    drawn there.
+    they stand. families: {a label of `MARKS`: methods}. The originals are a star. The accuracy's scale is logarithmic
+    in the error. What lies beyond `FARTHEST` or has fewer errors than `FEWEST` is drawn there.
     """
-    first, own = next(iter(families)), itertools.count()
     for label, methods in families.items():
-        hollow = label.startswith(f"{first},")
-        place = 0 if hollow else next(own)
-        ours = place == 0
-        colour = COLOURS[place] if place < len(COLOURS) else GREY
+        colour, marker, filled = MARKS[label]
         points = [_place(numbers, name) for name in methods]
-        marks = dict(edgecolors=colour, marker=MARKERS[place % len(MARKERS)])
-        marks |= {"facecolors": "none", "linewidths": 0.8} if hollow else {"facecolors": colour, "linewidths": 0.4}
-        for k, point in enumerate(points):
-            size = (34 if k == 0 else 8) if ours else 12
-            ax.scatter(*point, s=size, label=None if k else label, zorder=3 if ours else 2, **marks)
+        marks = dict(marker=marker, s=34 if label == JUDGED else 11, edgecolors=colour, linewidths=0.7)
+        marks |= {"facecolors": colour if filled else "none", "zorder": 3 if label == JUDGED else 2}
+        ax.scatter(*np.concatenate(points, 1), label=label, **marks)
         if label == "noise":
-            ax.plot(*np.array(sorted(point.mean(1).tolist() for point in points)).T, color=colour, linewidth=0.7)
+            ax.plot(*np.array([point.mean(1) for point in points]).T, color=colour, linewidth=0.7)
     row = numbers["rows"]["originals"][0]
     ax.scatter(1, 100 - row["accuracy"]["mean"], s=60, marker="*", color=ORIGINAL, zorder=4, label="originals")
     ax.set_yscale("log")
@@ -44,10 +51,10 @@ def accuracy_against_distance(ax: plt.Axes, numbers: dict, families: Mapping[str
     ticks = [
         tick for tick in (FEWEST, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 90) if ax.get_ylim()[1] <= tick <= ax.get_ylim()[0]
     ]
-    ax.set_yticks(ticks, [f"≥ {100 - tick:g}" if tick == FEWEST else f"{100 - tick:g}" for tick in ticks])
+    ax.set_yticks(ticks, [f"{'≥ ' if tick == FEWEST else ''}{100 - tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.set_xticks([0, 0.5, 1, 1.5, 2, 2.5, FARTHEST], ["0", "0.5", "1", "1.5", "2", "2.5", f"≥ {FARTHEST:g}"])
-    ax.axvline(1, color=GREY, linewidth=0.6, zorder=1)
+    ax.axvline(1, color=BLACK, linewidth=0.6, zorder=1)
     ax.set(xlabel="distance to the nearest original (LOO)", ylabel="test accuracy (%)")
 
 
@@ -63,24 +70,25 @@ def _lower(row: dict) -> float:
 
 
 def ensembles(ax: plt.Axes, numbers: dict, names: Mapping[str, str], measure: str) -> None:
-    """Draw the accuracy (percent) or loss of mean votes against the number of members, from {label: method}.
+    """Draw accuracy (percent) or loss of mean votes against the number of members; bars reach over the seeds.
 
-    Bars reach from the worst seed to the best; methods stand side by side.
+    names: {a label of `MARKS`: method}. Marks stand 9 % apart sideways, so that bars do not hide each other.
     """
-    principal = {"originals": ORIGINAL, "ours": GENERATED}
     for place, (label, name) in enumerate(names.items()):
+        colour, marker, filled = MARKS[label]
         sizes = list(numbers["rows"][name][0]["ensembles"])
         values = np.array([each(numbers, name, lambda row, m=m: row["ensembles"][m][measure]) for m in sizes])
-        means = values.mean(1)
         ax.errorbar(
-            np.array(list(map(int, sizes))) * 1.04 ** (place - (len(names) - 1) / 2),
-            means,
-            [means - values.min(1), values.max(1) - means],
-            color=principal.get(label, COLOURS[place % len(COLOURS)]),
-            marker=MARKERS[place],
-            markersize=3.5,
+            np.array(sizes, dtype=float) * 1.09 ** (place - (len(names) - 1) / 2),
+            values.mean(1),
+            np.abs([values.min(1), values.max(1)] - values.mean(1)) if np.ptp(values, 1).any() else None,
+            color=colour,
+            marker=marker,
+            markersize=6 if marker == "*" else 3.5,
+            markerfacecolor=colour if filled else "white",
+            linestyle="-" if filled else "--",
+            elinewidth=0.7,
             linewidth=1,
-            elinewidth=0.8,
             capsize=1.5,
             label=label,
         )

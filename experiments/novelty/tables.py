@@ -18,13 +18,13 @@ def methods(numbers: dict, names: Iterable[str] | None = None) -> pd.DataFrame:
     """Means ± deviations over seeds of each group's accuracy (mean, deviation, minimum) and median distances."""
     columns = {
         "networks": lambda row: row["n"],
-        "accuracy": lambda row: row["accuracy"]["mean"],
-        "its deviation": lambda row: row["accuracy"]["std"],
-        "worst": lambda row: row["accuracy"]["min"],
-        "distance": lambda row: row["distance"]["median"],
-        "aligned": lambda row: row["aligned_distance"]["median"],
-        "without scales": lambda row: row["distance_without_scales"]["median"],
-        "apart": lambda row: row["apart"] and row["apart"]["median"],
+        "accuracy (%)": lambda row: row["accuracy"]["mean"],
+        "its deviation (points)": lambda row: row["accuracy"]["std"],
+        "worst (%)": lambda row: row["accuracy"]["min"],
+        "distance (LOO)": lambda row: row["distance"]["median"],
+        "aligned (LOO)": lambda row: row["aligned_distance"]["median"],
+        "without scales (LOO)": lambda row: row["distance_without_scales"]["median"],
+        "apart (LOO)": lambda row: row["apart"] and row["apart"]["median"],
         "error-IoU": lambda row: row["error_iou"],
     }
     rows = {

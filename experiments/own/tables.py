@@ -1,5 +1,6 @@
 """Tables of a zoo, of what is suggested for it, and of what its generator writes."""
 
+import math
 import statistics
 
 import pandas as pd
@@ -83,16 +84,22 @@ def suggested(numbers: dict) -> pd.DataFrame:
     )
 
 
+def in_percent(found: dict) -> bool:
+    """Whether scores are shares of right answers: only of such is the overlap of errors known."""
+    return any(x["error_iou"] is not None for x in found["groups"].values())
+
+
 def groups(found: dict) -> pd.DataFrame:
     """Scores, error-IoU and distances of generated networks and of what stands beside them; - where none is known."""
+    unit = " (%)" if in_percent(found) else ""
     return pd.DataFrame.from_dict(
         {
             name: {
-                "mean score": "-" if x["scores"] is None else f"{statistics.fmean(x['scores']):.2f}",
-                "worst": "-" if x["scores"] is None else f"{min(x['scores']):.2f}",
+                f"mean score{unit}": "-" if x["scores"] is None else f"{statistics.fmean(x['scores']):.2f}",
+                f"worst{unit}": "-" if x["scores"] is None else f"{min(x['scores']):.2f}",
                 "n": str(x["n"]),
                 "error-IoU": "-" if x["error_iou"] is None else f"{x['error_iou']:.2f}",
-                "distance (LOO)": "-" if x["distances"] is None else f"{statistics.median(x['distances']):.2f}",
+                "distance (LOO)": "-" if x["distances"] is None else _far(statistics.median(x["distances"])),
             }
             for name, x in found["groups"].items()
         },
@@ -104,10 +111,26 @@ def layers(found: dict) -> pd.DataFrame:
     """Mean and standard deviation within each tensor, in checkpoints and in generated networks."""
     sides, listed = ("checkpoints", "generated"), list(found["layers"].items())[:MOST_ROWS]
     rows = {
-        name: {f"{what}, {side}": f"{x[side][what]:.3g}" for what in ("mean", "deviation") for side in sides}
+        name: {
+            f"{what}, {side}": _beside(x[side][what], x["checkpoints"]["deviation"])
+            for what in ("mean", "deviation")
+            for side in sides
+        }
         for name, x in listed
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _far(distance: float) -> str:
+    """A distance (LOO) with two decimals, or what says as much of a copy: two digits."""
+    return f"{distance:.2f}" if distance >= 0.1 else f"{distance:.2g}"
+
+
+def _beside(value: float, deviation: float) -> str:
+    """A number with as many decimals as give the deviation three digits; one of another size says no more than that."""
+    if not deviation or not math.isfinite(deviation):
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(deviation)))}f}"
 
 
 def _count(kinds: list[str], *wanted: str) -> int:

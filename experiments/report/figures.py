@@ -156,7 +156,7 @@ def spread(values: np.ndarray, bins: int = 30, half_width: float = 0.28) -> np.n
 def weight_heatmap(
     axes: Iterable[plt.Axes], original: np.ndarray, generated: np.ndarray, *, unit: str = "weight"
 ) -> None:
-    """Draw two weight matrices (rows, columns) on one colour scale around zero, and their difference on its own.
+    """Draw two weight matrices (outputs, inputs) on one colour scale around zero, and their difference on its own.
 
     A scale ends at the 99.5 % quantile of what it shows; a colour bar is pointed where values lie outside. On the
     weights' scale the difference, often a hundred times smaller, would be an empty panel.
@@ -173,10 +173,11 @@ def weight_heatmap(
         limit = float(np.quantile(magnitudes, 0.995)) or 1.0
         for ax, (title, matrix) in zip(group, panels.items(), strict=True):
             image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-            ax.set(title=title, xticks=[], yticks=[])
+            ax.set(title=title, xticks=[], yticks=[], xlabel="input")
             ax.grid(visible=False)
             ax.spines[:].set_visible(True)
         extend = "both" if magnitudes.max() > limit else "neither"
+        group[0].set_ylabel("output")
         group[0].figure.colorbar(image, ax=group, label=label, extend=extend, fraction=0.1, pad=0.02, aspect=25)
 
 
@@ -215,7 +216,9 @@ def token_layout(
     room = ax.get_window_extent().height / ax.figure.dpi * 72 / 8  # lines of 8 points that fit
     shown = _apart(labels, len(lengths) / room)
     ax.set_yticks([position for position, _ in shown], [name for _, name in shown])
-    ax.set(xlim=(0, token_size), ylim=(len(lengths), 0), xlabel="position in the token")
+    ax.set(xlim=(0, token_size), ylim=(len(lengths), 0), xlabel="position in the token (values)")
+    if token_size % 4 == 0:
+        ax.set_xticks(range(0, token_size + 1, token_size // 4))
     ax.grid(visible=False)
     ax.tick_params(axis="y", length=0)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))

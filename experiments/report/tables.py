@@ -17,10 +17,10 @@ def zoos(reports: dict[str, dict]) -> pd.DataFrame:
         "trainable parameters": lambda r: f"{r['parameters']:,}",
         "runs": lambda r: f"{r['runs']}",
         "checkpoints": lambda r: f"{r['checkpoints']}",
-        "mean": lambda r: f"{r['mean']:.2f}",
+        "mean (%)": lambda r: f"{r['mean']:.2f}",
         "std": lambda r: f"{r['std']:.2f}",
-        "minimum": lambda r: f"{r['min']:.2f}",
-        "maximum": lambda r: f"{r['max']:.2f}",
+        "minimum (%)": lambda r: f"{r['min']:.2f}",
+        "maximum (%)": lambda r: f"{r['max']:.2f}",
         "error-IoU": lambda r: f"{r['among_originals']:.3f}",
     }
     return _table(reports, entries)
@@ -45,15 +45,15 @@ def main_results(rows: dict[str, dict]) -> pd.DataFrame:
     """
     entries = {
         "values": lambda r: f"{r['parameters']:,}",
-        "original, mean": lambda r: f"{r['original']['mean']:.2f}",
+        "original, mean (%)": lambda r: f"{r['original']['mean']:.2f}",
         "original, std": lambda r: f"{r['original']['std']:.2f}",
-        "best": lambda r: f"{r['generated']['max']:.2f}",
-        "mean": lambda r: f"{r['generated']['mean']:.2f}",
-        "median": lambda r: f"{r['generated']['median']:.2f}",
-        "minimum": lambda r: f"{r['generated']['min']:.2f}",
-        "std": lambda r: f"{r['generated']['std']:.2f}",
-        "n generated": lambda r: f"{r['generated']['n']}",
-        "mean - original": lambda r: f"{r['generated']['mean'] - r['original']['mean']:+.2f}",
+        "generated, best (%)": lambda r: f"{r['generated']['max']:.2f}",
+        "generated, mean (%)": lambda r: f"{r['generated']['mean']:.2f}",
+        "generated, median (%)": lambda r: f"{r['generated']['median']:.2f}",
+        "generated, minimum (%)": lambda r: f"{r['generated']['min']:.2f}",
+        "generated, std": lambda r: f"{r['generated']['std']:.2f}",
+        "generated, n": lambda r: f"{r['generated']['n']}",
+        "generated - original (points)": lambda r: f"{r['generated']['mean'] - r['original']['mean']:+.2f}",
     }
     return _table(rows, entries)
 
@@ -82,9 +82,9 @@ def baselines(numbers: dict) -> pd.DataFrame:
     groups = {"original": originals, "generated": generated} | numbers["baselines"]
     rows = {
         name: {
-            "mean": f"{r['mean']:.2f}",
+            "mean (%)": f"{r['mean']:.2f}",
             "std": f"{r['std']:.2f}" if r["n"] > 1 else "-",
-            "min": f"{r['min']:.2f}",
+            "min (%)": f"{r['min']:.2f}",
             "n": f"{r['n']}",
             "error-IoU": "-" if r["error_iou"] is None else f"{r['error_iou']:.2f}",
             "distance (LOO)": f"{r['distance']['median']:.1f}",
@@ -99,10 +99,10 @@ def generators(rows: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(
         {
             (name, f"generator {k}"): {
-                "generated": f"{found['generated']['mean']:.2f} ± {found['generated']['std']:.2f}",
-                "worst": f"{found['generated']['min']:.2f}",
+                "generated (%)": f"{found['generated']['mean']:.2f} ± {found['generated']['std']:.2f}",
+                "worst (%)": f"{found['generated']['min']:.2f}",
                 "n": f"{found['generated']['n']}",
-                "untrained": f"{found['untrained generator']['mean']:.2f}",
+                "untrained (%)": f"{found['untrained generator']['mean']:.2f}",
                 "error-IoU": f"{found['generated']['error_iou']:.2f}",
                 "distance (LOO)": f"{found['generated']['distance']['median']:.1f}",
             }
@@ -113,30 +113,35 @@ def generators(rows: dict[str, dict]) -> pd.DataFrame:
     )
 
 
-def with_unmeasured(records: dict[str, dict], paper: dict[str, tuple[float, float] | None]) -> pd.DataFrame:
-    """A column per network of `paper` (v1, table 8), from {name: record}; "not measured" without a record."""
+def beside_paper(records: dict[str, dict], paper: dict[str, tuple[float, float] | None]) -> pd.DataFrame:
+    """A column per record, from {name: record}, and the paper's accuracies (v1, table 8) where it has any."""
     columns = {}
-    for name, reported in paper.items():
-        original, generated = (f"{value:.1f}" for value in reported) if reported else ("-", "-")
-        columns[name] = {"paper, original": original, "paper, generated": generated}
-        columns[name] |= _measured(records[name]) if name in records else dict.fromkeys(MEASURED, "not measured")
+    for name, record in records.items():
+        original, generated = (f"{value:.1f}" for value in paper[name]) if paper[name] else ("-", "-")
+        columns[name] = {"paper, original (%)": original, "paper, generated (%)": generated} | _measured(record)
     return pd.DataFrame(columns)
 
 
-MEASURED = ("ours, original", "ours, generated", "n", "generated - original", "minutes", "on")
+def not_measured(records: dict[str, dict], paper: dict[str, tuple[float, float] | None]) -> str:
+    """One line on the networks of `paper` without a record."""
+    reported = {
+        name: f" (the paper: {values[0]:.1f} % original, {values[1]:.1f} % generated)" if values else ""
+        for name, values in paper.items()
+        if name not in records
+    }
+    return f"not measured: {', '.join(name + text for name, text in reported.items()) or 'none'}"
 
 
 def _measured(record: dict) -> dict[str, str]:
     numbers, hardware = record["numbers"], record["provenance"]["hardware"]
-    entries = (
-        spread(numbers["original"]),
-        main_rows.accuracy(numbers),
-        main_rows.counts(numbers),
-        main_rows.difference(numbers),
-        f"{main_rows.minutes(numbers):.1f}",
-        hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores",
-    )
-    return dict(zip(MEASURED, entries, strict=True))
+    return {
+        "ours, original (%)": spread(numbers["original"]),
+        "ours, generated (%)": main_rows.accuracy(numbers),
+        "n": main_rows.counts(numbers),
+        "generated - original (points)": main_rows.difference(numbers),
+        "minutes": f"{main_rows.minutes(numbers):.1f}",
+        "on": hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores",
+    }
 
 
 def _table(rows: dict[str, dict], entries: dict) -> pd.DataFrame:

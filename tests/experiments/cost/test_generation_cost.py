@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from experiments.cost import generation_cost
+from experiments.cost import figures, generation_cost
 from experiments.cost import tables as cost_tables
 from experiments.cost.measures import exponent, ratio, ratios
 from experiments.cost.plain_generation import OPTIMISATIONS, generate_plain
@@ -51,6 +51,26 @@ def test_ratios_are_those_of_rounds_and_of_their_medians():
     assert ratio([6.0, 8.0, 1.0], [2.0, 2.0, 4.0]) == 3.0
 
 
+def test_marks_stand_apart_only_where_samplers_take_as_many_steps():
+    accuracy = {"mean": 97.0, "std": 0.1}
+    taken = {"ddim": (4, 20), "ddpm": (20, 1000)}
+    rows = [{"sampler": name, "steps": n, "accuracy": accuracy} for name, steps in taken.items() for n in steps]
+    figure, ax = figures.plt.subplots()
+    figures.steps_taken(ax, rows, "")
+    ddim, ddpm = (container.lines[0].get_xdata() for container in ax.containers)
+    figures.plt.close(figure)
+    assert ddim[0] == 4 and ddpm[1] == 1000 and ddim[1] < 20 < ddpm[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "20", "1,000"]
+
+
+def test_the_ladder_shows_medians_and_rounds_around_one():
+    figure, ax = figures.plt.subplots()
+    figures.ladder(ax, [{"name": "memory", "off": [6.0, 8.0, 1.8], "on": [2.0, 2.0, 2.0]}])
+    points, (rounds,) = ax.lines[0].get_xdata(), ax.collections[0].get_segments()
+    figures.plt.close(figure)
+    assert list(points) == [3] and sorted(rounds[:, 0]) == [0.9, 4.0] and ax.get_xscale() == "log"
+
+
 def test_growth_counts_values_and_tokens():
     row = generation_cost.growth_cost(5000, 1, "cpu")
     assert (row["parameters"], row["tokens"], row["output"]) == (5000, 3, 3 * 2048 * 4)
@@ -64,7 +84,9 @@ def test_tables_say_what_was_not_measured():
         "speed": {"one": speed | {"plain": [6.0, 6.1, 5.0], "ours": [1.0, 1.2, 0.9]}},
         "plain": [{"name": "one", "plain": [2.97], "ours": [1.0], "difference": 0.0}],
     }
-    assert list(cost_tables.speed(found).loc["one", ["ratio", "ours - plain"]]) == ["6.00", "+0.05"]
+    assert list(cost_tables.speed(found).loc["one", ["ratio", "ours - plain (points)"]]) == ["6.00", "+0.05"]
+    accuracy["ours"]["mean"] = 96.999
+    assert cost_tables.speed(found).loc["one", "ours - plain (points)"] == "+0.00"
     assert cost_tables.training(found).loc["one", "ratio"] == "2.97"
     presets = cost_tables.presets({"presets": [{"preset": "large", "scan": "fused", "reason": "needs CUDA"}]})
     assert list(presets.iloc[0][["step (s)", "why"]]) == ["not measured", "needs CUDA"]

@@ -260,15 +260,19 @@ def test_tables_and_figures_show_the_numbers(record, home):
     table = tables.methods(numbers)
     mean = sum(one["accuracy"]["mean"] for one in numbers["rows"]["noise of 1 LOO"]) / 2
     assert list(table.index) == list(numbers["rows"])
-    assert table.loc["noise of 1 LOO", "accuracy"].startswith(f"{mean:.2f} ±")
-    assert table.loc[LONGER, "apart"] == "-" and table.loc[LONGER, "networks"] == "1"
+    assert table.loc["noise of 1 LOO", "accuracy (%)"].startswith(f"{mean:.2f} ±")
+    assert table.loc[LONGER, "apart (LOO)"] == "-" and table.loc[LONGER, "networks"] == "1"
     assert tables.new_and_good(numbers).loc[ORIGINALS, ">= 0"] == "100"
     assert tables.ensembles(numbers, [ORIGINALS], "loss").columns.tolist() == ["1", "2"]
     assert tables.cost(numbers).loc["ours", "a step (ms)"] != "-"
     figure, axes = plt.subplots(1, 2)
-    figures.accuracy_against_distance(axes[0], numbers, {"ours": ["ours: one each"], "noise": ["noise of 1 LOO"]})
+    families = {"ours, one each": ["ours: one each"], "noise": ["noise of 0.5 LOO", "noise of 1 LOO"]}
+    figures.accuracy_against_distance(axes[0], numbers, families)
     figures.ensembles(axes[1], numbers, {"originals": ORIGINALS}, "loss")
-    assert axes[0].get_legend_handles_labels()[1] == ["ours", "noise", "originals"]
+    assert axes[0].get_legend_handles_labels()[1] == [*families, "originals"]
+    # Sizes of noise have an order; kinds of mixtures have none, and no line through them.
+    assert [len(line.get_xdata()) for line in axes[0].lines if line.get_color() == figures.MARKS["noise"][0]] == [2]
+    assert not [line for line in axes[0].lines if line.get_color() == figures.GENERATED]
     assert axes[1].lines[0].get_xdata().tolist() == [1, 2]
     figure.canvas.draw()
     plt.close(figure)

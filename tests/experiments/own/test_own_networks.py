@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from experiments.own import measures, study, tables, verdicts
+from experiments.own import figures, measures, study, tables, verdicts
 from experiments.own.evaluation import evaluation
 from experiments.own.study import Study
 from experiments.profiles import CIFAR10_ROWS, CNN_DIGITS, ROWS, UNSEEN
@@ -178,7 +178,7 @@ def numbers(generated, mean=50.0, distances=(0.1, 0.2, 0.1)) -> dict:
         "generated": generated,
         "mean network": [mean],
     }
-    groups = {name: {"scores": x, "distances": None} for name, x in scores.items()}
+    groups = {name: {"scores": x, "distances": None, "error_iou": None} for name, x in scores.items()}
     groups["generated"]["distances"] = None if distances is None else list(distances)
     return {"groups": groups, "suggestion": {"states": 3}}
 
@@ -199,6 +199,37 @@ def said(found: dict) -> str:
 def test_shares_of_the_gap():
     works, beyond, new = verdicts.shares(numbers([91.0, 50.0, 70.5, 91.0], mean=60.25))
     assert works == pytest.approx([100, 0, 50]) and beyond == pytest.approx([75, -25, 25]) and len(new) == 3
+
+
+def test_every_group_has_a_row_of_its_own():
+    found = numbers([91.0, 50.0, 70.5])
+    assert figures.known(found) == ["scores", "distances"]
+    figure, panels = figures.plt.subplots(1, 2)
+    for ax, what in zip(panels, figures.known(found), strict=True):
+        figures.groups(ax, found, what)
+    figure.canvas.draw()
+    figures.plt.close(figure)
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == list(found["groups"])
+    strokes = [rows.get_offsets() for rows in panels[0].collections]
+    assert [set(one[:, 1]) for one in strokes] == [{0}, {1}, {2}, {3}] and list(strokes[2][:, 0]) == [91.0, 50.0, 70.5]
+    assert len(panels[1].collections) == 1, "distances of generated networks alone are known"
+    assert figures.known(numbers([90.0] * 3, distances=None)) == ["scores"]
+
+
+def test_tables_say_as_much_of_a_copy_as_of_another_network():
+    """0.00 LOO is what no network lies at; a mean of 0.000172 beside a deviation of 0.05 says more than is known."""
+    one = {"error_iou": 0.5, "n": 2, "scores": [90.0, 92.0]}
+    far = {"generated": [0.0046, 0.0044], "Gaussian": [1.0, 1.5]}
+    table = tables.groups({"groups": {name: one | {"distances": x} for name, x in far.items()}})
+    assert table["distance (LOO)"].tolist() == ["0.0045", "1.25"] and table["worst (%)"].tolist() == ["90.00"] * 2
+    assert "worst" in tables.groups({"groups": {"generated": one | {"distances": None, "error_iou": None}}})
+    layer = {"checkpoints": {"mean": -0.00177, "deviation": 0.0533}, "generated": {"mean": 1.72e-4, "deviation": 0.05}}
+    assert tables.layers({"layers": {"1.bias": layer}}).loc["1.bias"].tolist() == [
+        "-0.0018",
+        "0.0002",
+        "0.0533",
+        "0.0500",
+    ]
 
 
 @pytest.mark.parametrize(

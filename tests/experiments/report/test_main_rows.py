@@ -110,8 +110,8 @@ def test_a_card_has_its_own_generator_and_all(recorded):
 
 def test_the_table_of_cifar10_shows_all_generators():
     record = {"numbers": SEVERAL, "provenance": {"hardware": {"gpus": [], "cores": 2}}}
-    column = tables.with_unmeasured({"cnn": record}, {"cnn": None})["cnn"]
-    assert column[["ours, generated", "n", "generated - original"]].tolist() == [
+    column = tables.beside_paper({"cnn": record}, {"cnn": None})["cnn"]
+    assert column[["ours, generated (%)", "n", "generated - original (points)"]].tolist() == [
         OVER_THREE,
         "50, 3 x 10",
         "+2.00 [-5.45, +9.45]",
