@@ -4,7 +4,7 @@ Each is computed once and kept (`experiments.sweeps.cells`), so that a broken ru
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -256,18 +256,14 @@ class Generated(Job):
         (folder / "training" / "training.pt").unlink()
         model.save_pretrained(folder)
         rows = plan.rows(self.zoo_seed)
-        seconds = []
-        for k in range(min(ALONE, len(rows))):
-            began = time.process_time()
-            generated(plan, model, rows[k : k + 1], self.diffusion, self.seed)
-            seconds.append(time.process_time() - began)
+        seconds = alone(lambda few: generated(plan, model, few, self.diffusion, self.seed), rows)
         found = generated(plan, model, rows, self.diffusion, self.seed)
         return {
             "accuracy": self.measured(found),
             "weights": _weights(found),
             "parameters": sum(p.numel() for p in model.parameters()),
             "loss": thinned(result.losses),
-            "cpu_seconds": {"train": result.processor_seconds, "network": median(seconds)},
+            "cpu_seconds": {"train": result.processor_seconds, "network": seconds},
         }
 
 
@@ -306,13 +302,25 @@ class FromZoo(Job):
         tokens = torch.stack([tokenizer.encode(zoo[k])[0].flatten() for k in range(len(zoo))])
         rows, found = self.plan.rows(self.zoo_seed), {}
         for name, write in WRITERS.items():
-            began = time.process_time()
-            written = write(zoo.conditions.float(), tokens, rows).view(len(rows), *tokenizer.mask.shape)
-            state = tokenizer.decode_together(written.float())
-            seconds = (time.process_time() - began) / len(rows)
+
+            def written(few: Tensor, write=write) -> dict[str, Tensor]:
+                made = write(zoo.conditions.float(), tokens, few).view(len(few), *tokenizer.mask.shape)
+                return tokenizer.decode_together(made.float())
+
+            seconds, state = alone(written, rows), written(rows)
             accuracy = self.measured(state)
             found[name] = {"accuracy": accuracy, "weights": _weights(state), "cpu_seconds": {"network": seconds}}
         return found
+
+
+def alone(write: Callable[[Tensor], object], rows: Tensor) -> float:
+    """Seconds of one core for a network that is written alone, the median of a few; what is fitted for it counts."""
+    seconds = []
+    for row in rows[:ALONE].split(1):
+        began = time.process_time()
+        write(row)
+        seconds.append(time.process_time() - began)
+    return median(seconds)
 
 
 def _told(rows: Tensor) -> Tensor:
@@ -335,10 +343,9 @@ class Plainly(Job):
         count = sum(condition.features for condition in CIRCUMSTANCES)
         model, losses = fit_hypernetwork(tokenizer, _told, count, plan.hypernetwork, own, _training(self))
         seconds = time.process_time() - began
-        rows, began = plan.rows(self.zoo_seed), time.process_time()
+        rows = plan.rows(self.zoo_seed)
         with torch.no_grad():
-            found = model(rows)
-        each = (time.process_time() - began) / len(rows)
+            each, found = alone(model, rows), model(rows)
         return {
             "accuracy": self.measured(found),
             "weights": _weights(found),
@@ -350,7 +357,7 @@ class Plainly(Job):
 
 @dataclass(frozen=True)
 class FineTuned(Job):
-    """The seed's generalist, fine-tuned where it is measured, by the schedule of that name, a few rows of each kind."""
+    """The seed's compared generalist, fine-tuned where it is measured, by the schedule of that name; a few rows."""
 
     name: str = ""
 
@@ -360,7 +367,8 @@ class FineTuned(Job):
         return [k for kind in KINDS for k in [i for i, x in enumerate(known) if x == kind][: self.plan.finetuned]]
 
     def compute(self, folder: Path) -> dict:
-        start = load_file(folder_of(self.other(Generalist, self.seed)) / NETWORKS)
+        job = self.other(Generalist, self.seed, compared=self.plan.compared is not None)
+        start = load_file(folder_of(job) / NETWORKS)
         rows, split = self.plan.rows(self.zoo_seed)[self.places()], self.data.train
         schedule, seed = self.plan.finetuning[self.name], stream(self.seed, "fine-tuning")
         together = self.plan.together

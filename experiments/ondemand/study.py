@@ -109,7 +109,7 @@ class Study:
         began = time.perf_counter()
         # In this order: the zoo starts from a generalist, and everything else learns from the zoo.
         first = self._job(Generalist)
-        run([first], "a generalist")
+        (start,) = run([first], "a generalist")
         wanted = self.plan.networks, sum(self.plan.asked.values())
         parts = [range(-(-count // self.plan.together)) for count in wanted]
         zoo = run([self._job(Collected, part=k) for k in parts[0]], "the zoo")
@@ -148,6 +148,7 @@ class Study:
             "loss": {name: row[0]["loss"] for name, row in found.items() if "loss" in row[0]},
             "zoo": {
                 "networks": sum(part["networks"] for part in zoo),
+                "start_cpu_seconds": start["cpu_seconds"]["train"],
                 "cpu_seconds": sum(part["cpu_seconds"] for part in zoo),
             },
         }
@@ -167,7 +168,7 @@ class Study:
     def _keep(self) -> str:
         """Write the kept generator and its generalist; returns their digest."""
         model = RPG.from_pretrained(folder_of(self._kept()))
-        beside = load_file(folder_of(self._job(Generalist, self.seeds[0])) / NETWORKS)
+        beside = load_file(folder_of(self.jobs()[GENERALIST][0]) / NETWORKS)
         companion = {COMPANION: {name: x[0] for name, x in beside.items()}}
         return model.save_pretrained(generator_dir(self.profile, self.name), companion)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from experiments.ondemand.family import HELD_OUT, KINDS
-from experiments.ondemand.study import GENERALIST
 from experiments.sweeps.findings import mean
 from experiments.sweeps.tables import over_seeds
 
@@ -58,8 +57,8 @@ def once(numbers: dict, method: str, size: int, of: str = "mean") -> float:
     Its training, `size` networks of the zoo, and the generalist that these were fine-tuned from; of: "mean" or "max"
     over seeds.
     """
-    zoo, trained = numbers["zoo"], (numbers["cost"][name]["train"][of] for name in (method, GENERALIST))
-    return sum(trained) + size / zoo["networks"] * zoo["cpu_seconds"]
+    zoo = numbers["zoo"]
+    return numbers["cost"][method]["train"][of] + zoo["start_cpu_seconds"] + size / zoo["networks"] * zoo["cpu_seconds"]
 
 
 def curve(numbers: dict, sizes: Sequence[int]) -> pd.DataFrame:
