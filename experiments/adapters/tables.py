@@ -7,7 +7,8 @@ import pandas as pd
 
 from experiments.adapters.jobs import GENERATED, ORIGINALS
 from experiments.adapters.settings import Setting
-from experiments.report.tables import three_digits
+from experiments.report.tables import best_to_deviation
+from experiments.sweeps.tables import three_digits
 from rpglib.model.config import RPGConfig
 from rpglib.training.loop import TrainConfig
 
@@ -20,10 +21,7 @@ def table_3(numbers: Mapping) -> pd.DataFrame:
         rows[name] = {
             ("base model", "mean"): f"{numbers['base']['accuracy'][name]:.1f}",
             ("original", "mean"): f"{found['groups'][ORIGINALS]['mean']:.1f}",
-            ("generated", "best"): f"{made['max']:.1f}",
-            ("generated", "mean"): f"{made['mean']:.1f}",
-            ("generated", "min"): f"{made['min']:.1f}",
-            ("generated", "std"): f"{made['std']:.2f}",
+            **best_to_deviation(made),
         }
     return pd.DataFrame(rows).T
 
@@ -36,7 +34,7 @@ def groups(numbers: Mapping, what: str = "accuracy") -> pd.DataFrame:
             return f"{row['mean']:.1f} ± {row['std']:.1f}" if row["n"] > 1 else f"{row['mean']:.1f}"
         if row[what] is None:
             return "-"
-        return three_digits(row[what])
+        return three_digits([row[what]])
 
     return pd.DataFrame(
         {

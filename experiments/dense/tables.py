@@ -6,7 +6,8 @@ import pandas as pd
 
 from experiments.dense.jobs import GENERATED, ORIGINALS
 from experiments.dense.settings import Setting
-from experiments.report.tables import three_digits
+from experiments.report.tables import best_to_deviation
+from experiments.sweeps.tables import three_digits
 
 
 def table_2(records: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -17,10 +18,7 @@ def table_2(records: Mapping[str, Mapping]) -> pd.DataFrame:
             for metric, made in found["groups"][GENERATED]["metrics"].items():
                 rows[kind, population, metric] = {
                     ("original", "mean"): f"{found['groups'][ORIGINALS]['metrics'][metric]['mean']:.1f}",
-                    ("generated", "best"): f"{made['max']:.1f}",
-                    ("generated", "mean"): f"{made['mean']:.1f}",
-                    ("generated", "min"): f"{made['min']:.1f}",
-                    ("generated", "std"): f"{made['std']:.2f}",
+                    **best_to_deviation(made),
                 }
     return pd.DataFrame(rows).T
 
@@ -35,7 +33,7 @@ def groups(record: Mapping) -> pd.DataFrame:
                 for metric, x in group["metrics"].items()
             }
             rows[population, name]["error-IoU"] = "-" if group["error_iou"] is None else f"{group['error_iou']:.2f}"
-            rows[population, name]["distance (LOO)"] = three_digits(group["distance"])
+            rows[population, name]["distance (LOO)"] = three_digits([group["distance"]])
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

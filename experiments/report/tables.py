@@ -71,6 +71,12 @@ def diversity(rows: dict[str, dict]) -> pd.DataFrame:
     )
 
 
+def best_to_deviation(made: dict) -> dict[tuple[str, str], str]:
+    """Cells on generated networks, from a summary in percent: best, mean, worst, deviation."""
+    places = {"best": ("max", 1), "mean": ("mean", 1), "min": ("min", 1), "std": ("std", 2)}
+    return {("generated", label): f"{made[key]:.{digits}f}" for label, (key, digits) in places.items()}
+
+
 def baselines(numbers: dict) -> pd.DataFrame:
     """Accuracy (percent), error-IoU and distance to the zoo of a row's networks and of its baselines.
 
@@ -160,8 +166,3 @@ def _chosen(config, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _chosen(value, f"{prefix}{field.name}.")
         elif value != field.default:
             yield prefix + field.name, value
-
-
-def three_digits(value: float) -> str:
-    """A positive number to two places, from ten to one, from a hundred to none: three digits say enough of most."""
-    return f"{value:,.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

@@ -83,7 +83,7 @@ def three_digits(values: Sequence[float | None]) -> str:
     if None in values:
         return "-"
     size, spread = abs(mean(values)), statistics.stdev(values) if len(values) > 1 else 0
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
     while digits < 2 and 0 < spread < 0.5 / 10**digits:
         digits += 1
     return over_seeds(values, digits)

@@ -3,6 +3,7 @@
 python tests/helpers/browser.py    # figures/18_explore.png and figures/18_circumstances.png, from what is recorded
 """
 
+import io
 import json
 import os
 import re
@@ -19,8 +20,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import nbformat
+from PIL import Image
 from playwright.sync_api import Locator, sync_playwright
 
+from experiments.pictures import few_colours
 from experiments.records import figures_dir, home
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +126,8 @@ def main() -> None:
     ):
         with panel_in_browser(cell) as panel:
             panel.get_by_text(ready).wait_for()
-            panel.screenshot(path=figures_dir("cpu") / f"{name}.png")
+            with Image.open(io.BytesIO(panel.screenshot())) as picture:
+                few_colours(picture).save(figures_dir("cpu") / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Tables print what the numbers say, rounded once."""
 
-import pytest
 import torch
 
 from experiments.report import tables
@@ -142,11 +141,3 @@ def test_zoos():
         "maximum (%)": "98.89",
         "error-IoU": "0.500",
     }
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.044, "0.04"), (1.0, "1.00"), (9.996, "10.0"), (52.7, "52.7"), (99.96, "100"), (1622.2, "1,622")],
-)
-def test_distances_have_three_digits(value, shown):
-    assert tables.three_digits(value) == shown

@@ -102,3 +102,5 @@ def test_a_table_tells_a_small_spread_from_none_and_has_no_negative_zero():
     assert tables.three_digits([1650.0, 1750.0]) == "1700 ± 71" and tables.three_digits([0.5, 0.7]) == "0.60 ± 0.14"
     assert tables.three_digits([278.0, 278.2]) == "278.1 ± 0.1" and tables.three_digits([43.2]) == "43.2"
     assert tables.three_digits([1.0, None]) == "-"
+    singles = {0.044: "0.04", 1.0: "1.00", 9.996: "10.0", 52.7: "52.7", 99.96: "100", 1622.2: "1622"}
+    assert {value: tables.three_digits([value]) for value in singles} == singles
