@@ -19,7 +19,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """The text in lines of at most 130 characters; links and commands stay whole."""
+    """The text in lines of at most 195 characters; links and commands stay whole."""
     return textwrap.fill(" ".join(text.split()), 195, break_long_words=False, break_on_hyphens=False)
 
 

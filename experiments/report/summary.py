@@ -46,7 +46,7 @@ def regions() -> dict[str, str]:
 
 def demand() -> str:
     """What networks for held-out circumstances are, beside those that one would train instead."""
-    record = pages.records()["networks_on_demand"]
+    record = pages.record("networks_on_demand")
     numbers, cost = record["numbers"], record["numbers"]["cost"]
     ours, how = next(iter(record["config"]["variants"].items()))
     held_out = sum(kind in HELD_OUT for kind in numbers["kinds"])
@@ -76,9 +76,21 @@ def demand() -> str:
         diffusion, and learns from images, in {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once;
         {how["size"]} networks for other settings say about which mean, and on what scale, weights are written. From
         {record["config"]["sizes"][-1]} checkpoints alone, with diffusion, it has {most("zoo, diffusion")} %
-        ({len(numbers["accuracy"][ours])} generators, intervals of 95 %:
-        [22_networks_on_demand]({pages.notebook("22")}))."""
+        ({len(numbers["accuracy"][ours])} generators, intervals of 95 %). {natural()} All:
+        [22_networks_on_demand]({pages.notebook("22")})."""
     )
+
+
+def natural() -> str:
+    """The same on natural images."""
+    record = pages.record("networks_on_demand_cifar10")
+    numbers, ours = record["numbers"], next(iter(record["config"]["variants"]))
+    held_out = sum(kind in HELD_OUT for kind in numbers["kinds"])
+    names = (SPECIALISTS, GENERALIST, TURNED_BACK, HYPERNETWORK)
+    there, one, back, plain = (f"{mean(each(numbers, name)):.1f} %" for name in names)
+    return f"""On CIFAR-10 ({held_out} settings, networks of {numbers["weights"][ours]:,} weights) ours have
+        {mean(each(numbers, ours)):.1f} %, networks trained there {there}, one for all {one}, on images turned back
+        {back}, a plain hypernetwork's {plain} ({len(numbers["accuracy"][ours])} generators)."""
 
 
 def new() -> str:
