@@ -32,6 +32,12 @@ from rpglib.zoo.store import Zoo
 # Decoding CIFAR-10 takes a quarter of a minute, and several functions of one notebook ask for it.
 images_of = lru_cache(maxsize=2)(load_images)
 
+
+def sources_of(recipes: Iterable[Recipe]) -> str:
+    """Where the recipes' images come from, each source once."""
+    return ", ".join(dict.fromkeys(images_of(recipe.images).source for recipe in recipes))
+
+
 ORIGINAL = "original.safetensors"
 ZOO_CODE = sources_digest(*(LIBRARY / part for part in ("zoo", "analysis/accuracy.py", "runtime")))
 """Of what trains the zoos' networks, as it was imported."""

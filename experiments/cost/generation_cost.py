@@ -14,7 +14,7 @@ from experiments.cost.meters import held
 from experiments.cost.plain_generation import OPTIMISATIONS, generate_plain
 from experiments.cost.tokenizers import one_layer, tokenizer_of
 from experiments.cost.workers import worker
-from experiments.pipeline import ORIGINAL, images_of, pick, recorded, row
+from experiments.pipeline import ORIGINAL, images_of, pick, recorded, row, sources_of
 from experiments.profiles import NETWORKS, Recipe, main_results, unseen_tasks
 from experiments.records import generator_dir, read_record, write_record
 from rpglib.analysis.accuracy import accuracy, predictions, summarise
@@ -104,7 +104,7 @@ def record_of(profile: str, fresh: bool, seed: int = 0, device: str = "auto", mo
         seeds={"generate": seed},
         n=NETWORKS,
         wall_seconds=time.perf_counter() - began,
-        data_source="; ".join(sorted({images_of(s.recipe.images).source for s in found})),
+        data_source=sources_of(s.recipe for s in found),
     )
 
 

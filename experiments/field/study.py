@@ -23,7 +23,7 @@ from experiments.field.jobs import (
 )
 from experiments.field.scale import RPGS, Fits
 from experiments.novelty.jobs import spread
-from experiments.pipeline import images_of, seeded
+from experiments.pipeline import images_of, seeded, sources_of
 from experiments.profiles import Recipe, TaskRecipe
 from experiments.records import generator_dir, plain, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
@@ -148,7 +148,7 @@ class Study:
                 seeds=self._seeds(),
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,
-                data_source=", ".join({images_of(recipe.images).source: 0 for recipe in self.zoos.values()}),
+                data_source=sources_of(self.zoos.values()),
                 generator=digest,
             )
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from experiments.baselines import CALIBRATION, Networks, accuracies_on, from_weights, side_by_side
 from experiments.igpg.jobs import NETWORKS_FILE, row, zoo_of
-from experiments.pipeline import NETWORKS, images_of, pick, thinned
+from experiments.pipeline import NETWORKS, images_of, pick, sources_of, thinned
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, plain, read_record, storing, write_record
 from experiments.sources import code_of
@@ -178,7 +178,7 @@ class Study:
                 seeds=self._seeds(),
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,
-                data_source=", ".join({images_of(recipe.images).source: 0 for recipe in self.recipes}),
+                data_source=sources_of(self.recipes),
                 generator=sha256(kept),
             )
 

@@ -20,7 +20,7 @@ from experiments.igpg.jobs import (
 )
 from experiments.igpg.measures import Tuning, epochs_until
 from experiments.igpg.several import check_kept
-from experiments.pipeline import images_of
+from experiments.pipeline import sources_of
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
@@ -152,7 +152,7 @@ class Study:
                 seeds=self._seeds(),
                 n=len(self.seeds),
                 wall_seconds=time.perf_counter() - began,
-                data_source=", ".join({images_of(recipe.images).source: 0 for recipe in self.recipes}),
+                data_source=sources_of(self.recipes),
                 generator=sha256(kept),
             )
 

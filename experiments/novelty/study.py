@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from experiments.novelty.jobs import Baselines, Flow, Generated, Job, Longer, generated, over_seeds, spread
 from experiments.novelty.measures import MULTIPLES, accuracies
 from experiments.novelty.mixing import MIXTURES
-from experiments.pipeline import images_of, seeded
+from experiments.pipeline import images_of, seeded, sources_of
 from experiments.profiles import Recipe
 from experiments.records import generator_dir, read_record, storing, write_record
 from experiments.sweeps.cells import folder_of, run
@@ -118,7 +118,7 @@ class Study:
                 seeds=self._seeds(),
                 n=len(first.seeds),
                 wall_seconds=time.perf_counter() - began,
-                data_source=", ".join({images_of(part.recipe.images).source: 0 for part in self.parts.values()}),
+                data_source=sources_of(part.recipe for part in self.parts.values()),
                 generator=model.save_pretrained(generator_dir(self.profile, EXPERIMENT)),
             )
 

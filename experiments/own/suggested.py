@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.baselines import untrained
-from experiments.pipeline import fit, generate, images_of, obtain_zoo
+from experiments.pipeline import fit, generate, images_of, obtain_zoo, sources_of
 from experiments.profiles import Recipe, TaskRecipe, beside_one_run, cifar10_rows, main_results, unseen_tasks
 from experiments.records import DEFAULT_PROFILE, PROFILES, plain, read_record, results_dir, write_record
 from experiments.sources import code_of
@@ -109,7 +109,7 @@ def measure(profile: str, device: str = "auto") -> dict:
         seeds={"train": [recipe.train.seed for recipe in recipes]},
         n=len(recipes),
         wall_seconds=time.perf_counter() - began,
-        data_source="; ".join(sorted({images_of(recipe.images).source for recipe in recipes})),
+        data_source=sources_of(recipes),
     )
 
 
