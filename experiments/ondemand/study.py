@@ -38,9 +38,10 @@ COMPANION = "generalist.safetensors"
 class Study:
     """A plan, generators by name with their settings (`jobs.Generated`), and generalists with theirs; and its name.
 
-    sizes: of the zoo, at which the variants of `curve` and all that is made from the zoo's networks are measured, too;
-    the last is all of it. seeds move trainings and what is drawn, not zoo, specialists and rows, which all of them
-    share; `seed` moves both. keeps: whether the first variant's first generator is kept, with its seed's generalist.
+    Without generators, generalists alone are measured, and what is fine-tuned from them. sizes: of the zoo, at which
+    the variants of `curve` and all that is made from the zoo's networks are measured, too; the last is all of it. seeds
+    move trainings and what is drawn, not zoo, specialists and rows, which all of them share; `seed` moves both. keeps:
+    whether the first variant's first generator is kept, with its seed's generalist.
     """
 
     plan: Plan
@@ -66,8 +67,8 @@ class Study:
 
         numbers: "rows" (U, 3) and their "kinds"; "accuracy" {method: for each seed (U,), in percent, None where it was
         not measured}; "weights" of a network; "cost" {method: {"train", "network"}, seconds of one core over seeds,
-        and "parameters"}; "loss"; "zoo". A method at another size of the zoo is "method @ size". Raises `InputError`
-        where the record was made with other settings.
+        and "parameters"}; "loss"; "zoo", where there are generators. A method at another size of the zoo is
+        "method @ size". Raises `InputError` where the record was made with other settings.
         """
         if fresh:
             return self._run()
@@ -92,9 +93,10 @@ class Study:
         found = {
             name: [self._job(Generalist, s, **how, **own) for s in every] for name, own in self.generalists.items()
         }
-        first = next(iter(self.variants.values()))
-        alike = {name: first[name] for name in ("size", "steps") if name in first}
-        found[HYPERNETWORK] = [self._job(Plainly, s, **alike) for s in every]
+        if self.variants:
+            first = next(iter(self.variants.values()))
+            alike = {name: first[name] for name in ("size", "steps") if name in first}
+            found[HYPERNETWORK] = [self._job(Plainly, s, **alike) for s in every]
         found |= {name: [self._job(Generated, s, **own) for s in every] for name, own in self.variants.items()}
         for size in self.sizes:
             found[f"@ {size}"] = [self._job(FromZoo, s, size=size) for s in every]
@@ -107,13 +109,9 @@ class Study:
 
     def _run(self) -> dict:
         began = time.perf_counter()
-        # In this order: the zoo starts from a generalist, and everything else learns from the zoo.
-        first = self._job(Generalist)
-        (start,) = run([first], "a generalist")
-        wanted = self.plan.networks, sum(self.plan.asked.values())
-        parts = [range(-(-count // self.plan.together)) for count in wanted]
-        zoo = run([self._job(Collected, part=k) for k in parts[0]], "the zoo")
-        trained = run([self._job(Specialists, part=k) for k in parts[1]], "specialists")
+        # In this order: everything else learns from the zoo, or starts from a generalist.
+        beside = {"zoo": self._collected()} if self.variants else {}
+        trained = {SPECIALISTS: [self._specialists()]} if self.variants else {}
         jobs = self.jobs()
         generalists = [job for name in self.generalists for job in jobs[name]]
         run(generalists, "generalists")
@@ -122,14 +120,7 @@ class Study:
         for size in self.sizes:
             made = found.pop(f"@ {size}")
             found |= {f"{name} @ {size}": [one[name] for one in made] for name in made[0]}
-        seconds = sum(part["cpu_seconds"]["network"] * len(part["accuracy"]) for part in trained)
-        found[SPECIALISTS] = [
-            {
-                "accuracy": [value for part in trained for value in part["accuracy"]],
-                "weights": trained[0]["weights"],
-                "cpu_seconds": {"network": seconds / sum(len(part["accuracy"]) for part in trained)},
-            }
-        ]
+        found |= trained
         places = self._job(FineTuned).places()
         for name in self.plan.finetuning:
             for one in found[name]:
@@ -146,11 +137,7 @@ class Study:
                 for name, row in found.items()
             },
             "loss": {name: row[0]["loss"] for name, row in found.items() if "loss" in row[0]},
-            "zoo": {
-                "networks": sum(part["networks"] for part in zoo),
-                "start_cpu_seconds": start["cpu_seconds"]["train"],
-                "cpu_seconds": sum(part["cpu_seconds"] for part in zoo),
-            },
+            **beside,
         }
         with storing(self.profile, self.name):
             return write_record(
@@ -164,6 +151,27 @@ class Study:
                 data_source=images_of(self.plan.images).source,
                 generator=self._keep() if self.keeps else None,
             )
+
+    def _parts(self, kind: type, count: int, label: str) -> list[dict]:
+        """So many networks, trained in as many jobs as it takes."""
+        return run([self._job(kind, part=k) for k in range(-(-count // self.plan.together))], label)
+
+    def _collected(self) -> dict:
+        """Collect the zoo, which starts from a generalist; returns its size, and the seconds that it took."""
+        run([self._job(Generalist)], "a generalist")
+        zoo = self._parts(Collected, self.plan.networks, "the zoo")
+        return {key: sum(part[key] for part in zoo) for key in ("networks", "cpu_seconds")}
+
+    def _specialists(self) -> dict:
+        """Train the specialists of all rows; returns what they are, as one job would."""
+        trained = self._parts(Specialists, sum(self.plan.asked.values()), "specialists")
+        accuracy = [value for part in trained for value in part["accuracy"]]
+        seconds = sum(part["cpu_seconds"]["network"] * len(part["accuracy"]) for part in trained)
+        return {
+            "accuracy": accuracy,
+            "weights": trained[0]["weights"],
+            "cpu_seconds": {"network": seconds / len(accuracy)},
+        }
 
     def _keep(self) -> str:
         """Write the kept generator and its generalist; returns their digest."""

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from experiments.ondemand.family import HELD_OUT, KINDS
+from experiments.ondemand.study import GENERALIST
 from experiments.sweeps.findings import mean
 from experiments.sweeps.tables import over_seeds
+from rpglib.errors import InputError
 
 
 def each(numbers: dict, method: str, kinds: Sequence[str] = HELD_OUT) -> list[float]:
@@ -57,8 +59,18 @@ def once(numbers: dict, method: str, size: int, of: str = "mean") -> float:
     Its training, `size` networks of the zoo, and the generalist that these were fine-tuned from; of: "mean" or "max"
     over seeds.
     """
-    zoo = numbers["zoo"]
-    return numbers["cost"][method]["train"][of] + zoo["start_cpu_seconds"] + size / zoo["networks"] * zoo["cpu_seconds"]
+    zoo, trained = numbers["zoo"], (numbers["cost"][name]["train"][of] for name in (method, GENERALIST))
+    return sum(trained) + size / zoo["networks"] * zoo["cpu_seconds"]
+
+
+def renewed(numbers: dict, others: dict) -> dict:
+    """The numbers of a study, but of methods that another one measured, too, that one's.
+
+    Raises `InputError` where they were not measured for the same circumstances.
+    """
+    if numbers["rows"] != others["rows"]:
+        raise InputError("the two studies are of different circumstances; compute both again with fresh=True")
+    return numbers | {key: numbers[key] | others[key] for key in ("accuracy", "weights", "cost")}
 
 
 def curve(numbers: dict, sizes: Sequence[int]) -> pd.DataFrame:

@@ -357,6 +357,26 @@ def test_natural_images_have_a_record_of_their_own_and_networks_that_are_trained
     assert "generator" not in record and not records.generator_dir("smoke", "other").exists()
 
 
+def test_generalists_that_are_trained_longer_take_the_place_of_the_others(study, record):
+    longer = replace(
+        study,
+        plan=replace(PLAN, compared=replace(BRIEF, epochs=2)),
+        variants={},
+        curve=(),
+        sizes=(),
+        name="longer",
+        keeps=False,
+    )
+    numbers, others = record["numbers"], longer.record(fresh=True)["numbers"]
+    assert others["accuracy"].keys() == {GENERALIST, "told", "wide", "fine-tuned"} and "zoo" not in others
+    assert others["accuracy"][GENERALIST] != numbers["accuracy"][GENERALIST]
+    found = tables.renewed(numbers, others)
+    assert found["accuracy"] == numbers["accuracy"] | others["accuracy"] and found["rows"] == numbers["rows"]
+    assert found["cost"]["wide"] == others["cost"]["wide"] and found["cost"]["ours"] == numbers["cost"]["ours"]
+    with pytest.raises(InputError, match="different circumstances"):
+        tables.renewed(numbers, others | {"rows": others["rows"][::-1]})
+
+
 def test_the_sliders_read_what_is_recorded(record, study):
     """The panel of 18 has this generator, and the generalist of the same seed."""
     found, rows = at_hand("smoke"), study.plan.rows(0)[:1]
