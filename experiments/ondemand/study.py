@@ -157,10 +157,11 @@ class Study:
         return run([self._job(kind, part=k) for k in range(-(-count // self.plan.together))], label)
 
     def _collected(self) -> dict:
-        """Collect the zoo, which starts from a generalist; returns its size, and the seconds that it took."""
-        run([self._job(Generalist)], "a generalist")
+        """Collect the zoo, which starts from a generalist; returns its size, and the seconds of both."""
+        (start,) = run([self._job(Generalist)], "a generalist")
         zoo = self._parts(Collected, self.plan.networks, "the zoo")
-        return {key: sum(part[key] for part in zoo) for key in ("networks", "cpu_seconds")}
+        found = {key: sum(part[key] for part in zoo) for key in ("networks", "cpu_seconds")}
+        return found | {"start_cpu_seconds": start["cpu_seconds"]["train"]}
 
     def _specialists(self) -> dict:
         """Train the specialists of all rows; returns what they are, as one job would."""

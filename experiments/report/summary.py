@@ -1,4 +1,4 @@
-"""The figures in the README: sentences on networks on demand, on new networks and on speed, and rows of results.
+"""The figures in the README: networks on demand, sentences on new networks and on speed, and rows of results.
 
 A row names the notebook and the claim that decides its verdict; what was found comes from that verdict, too.
 """
@@ -12,16 +12,11 @@ from experiments.claims import interval
 from experiments.cost.measures import ratio
 from experiments.novelty.jobs import NOISY_MIDPOINTS
 from experiments.novelty.study import ORIGINALS
-from experiments.ondemand.family import HELD_OUT
-from experiments.ondemand.networks import TOGETHER
-from experiments.ondemand.study import GENERALIST, HYPERNETWORK, SPECIALISTS
-from experiments.ondemand.tables import against, each, once
-from experiments.report import main_rows, pages
+from experiments.report import main_rows, on_demand, pages
 from experiments.report.verdicts import judged
 
 HARDER = ("vit_small_digits", "cnn_s")
 """Zoos of new networks for which one generator each was trained."""
-TURNED_BACK = "generalist, images turned back"
 
 
 @dataclass(frozen=True)
@@ -41,56 +36,7 @@ class Line:
 
 def regions() -> dict[str, str]:
     """What stands between the README's marks, by the name of the region."""
-    return {"demand": demand(), "new": new(), "results": results(), "speed": speed()}
-
-
-def demand() -> str:
-    """What networks for held-out circumstances are, beside those that one would train instead."""
-    record = pages.record("networks_on_demand")
-    numbers, cost = record["numbers"], record["numbers"]["cost"]
-    ours, how = next(iter(record["config"]["variants"].items()))
-    held_out = sum(kind in HELD_OUT for kind in numbers["kinds"])
-
-    def reached(name: str) -> str:
-        return interval(each(numbers, name)).text(signed=False)
-
-    def most(name: str) -> str:
-        return f"{mean(each(numbers, name)):.2f}"
-
-    def beside(name: str, theirs: str) -> str:
-        """Which of the two is better, ours or theirs, by the interval over seeds."""
-        gap = interval(against(numbers, ours, name))
-        return (
-            "ours is better" if gap.low > 0 else theirs if gap.high < 0 else "which of the two is better is undecided"
-        )
-
-    return pages.paragraph(
-        f"""Digits are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand. For
-        {held_out} settings from held-out ranges, networks of {numbers["weights"][ours]:,} weights, written in
-        {1e3 * cost[ours]["network"]["mean"]:.0f} ms each, have a test accuracy of {reached(ours)} %. Networks trained
-        there, in {cost[SPECIALISTS]["network"]["mean"]:.1f} s each ({TOGETHER} at a time), have {most(SPECIALISTS)} %,
-        one for all settings, trained for {cost[GENERALIST]["train"]["mean"]:.0f} s, {reached(GENERALIST)} %, or
-        {most(TURNED_BACK)} % if a program that knows the angle turns the images back first
-        ({beside(TURNED_BACK, "that one is better")}). A plain hypernetwork, trained for as many steps, has
-        {reached(HYPERNETWORK)} % ({beside(HYPERNETWORK, "it is better")}). Ours is RPG's recurrent model without its
-        diffusion, and learns from images, in {once(numbers, ours, how["size"]) / 60:.0f} minutes of one core, once;
-        {how["size"]} networks for other settings say about which mean, and on what scale, weights are written. From
-        {record["config"]["sizes"][-1]} checkpoints alone, with diffusion, it has {most("zoo, diffusion")} %
-        ({len(numbers["accuracy"][ours])} generators, intervals of 95 %). {natural()} All:
-        [22_networks_on_demand]({pages.notebook("22")})."""
-    )
-
-
-def natural() -> str:
-    """The same on natural images."""
-    record = pages.record("networks_on_demand_cifar10")
-    numbers, ours = record["numbers"], next(iter(record["config"]["variants"]))
-    held_out = sum(kind in HELD_OUT for kind in numbers["kinds"])
-    names = (SPECIALISTS, GENERALIST, TURNED_BACK, HYPERNETWORK)
-    there, one, back, plain = (f"{mean(each(numbers, name)):.1f} %" for name in names)
-    return f"""On CIFAR-10 ({held_out} settings, networks of {numbers["weights"][ours]:,} weights) ours have
-        {mean(each(numbers, ours)):.1f} %, networks trained there {there}, one for all {one}, on images turned back
-        {back}, a plain hypernetwork's {plain} ({len(numbers["accuracy"][ours])} generators)."""
+    return {"demand": on_demand.region(), "new": new(), "results": results(), "speed": speed()}
 
 
 def new() -> str:
