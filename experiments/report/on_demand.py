@@ -10,12 +10,13 @@ from experiments.ondemand.study import GENERALIST, HYPERNETWORK, SPECIALISTS
 from experiments.ondemand.tables import against, each, once, renewed
 from experiments.report import pages
 
-OURS, TURNED_BACK = "behaviour", "generalist, images turned back"
+OURS, TOLD, TURNED_BACK = "behaviour", "generalist, told", "generalist, images turned back"
 BETTER = " †"
 LABELS = {
     OURS: "ours, written for the setting",
     SPECIALISTS: "trained there",
     GENERALIST: "one for all settings",
+    TOLD: "one for all that is told the setting",
     TURNED_BACK: "one for all, and a program that knows the angle turns images back",
     HYPERNETWORK: "written by a plain hypernetwork",
 }
