@@ -1,5 +1,6 @@
 """The README's table of networks on demand: what a generator writes, beside what one would train instead."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean
 
@@ -10,12 +11,13 @@ from experiments.ondemand.study import GENERALIST, HYPERNETWORK, SPECIALISTS
 from experiments.ondemand.tables import against, each, once, renewed
 from experiments.report import pages
 
-OURS, TOLD, TURNED_BACK = "behaviour", "generalist, told", "generalist, images turned back"
+OURS, LARGER, TOLD, TURNED_BACK = "behaviour", "larger", "generalist, told", "generalist, images turned back"
 BETTER = " †"
 LABELS = {
     OURS: "ours, written for the setting",
     SPECIALISTS: "trained there",
     GENERALIST: "one for all settings",
+    LARGER: "one for all, {} times as large",
     TOLD: "one for all that is told the setting",
     TURNED_BACK: "one for all, and a program that knows the angle turns images back",
     HYPERNETWORK: "written by a plain hypernetwork",
@@ -24,11 +26,15 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Images:
-    """What was found on one kind of images; numbers: with those generalists that others are compared with."""
+    """What was found on one kind of images.
+
+    numbers: with those generalists that others are compared with; larger: the largest of these.
+    """
 
     kind: str
     record: dict
     numbers: dict
+    larger: str
 
     @property
     def size(self) -> int:
@@ -49,6 +55,10 @@ class Images:
         """Seconds of one core for a further network."""
         return self.numbers["cost"][name]["network"]["mean"]
 
+    def times(self, name: str) -> str:
+        """As many weights as ours has."""
+        return f"{self.numbers['weights'][name] / self.numbers['weights'][OURS]:.0f}"
+
     def minutes(self, name: str) -> str:
         """Of one core, before a first network is asked for."""
         if name in (OURS, HYPERNETWORK):
@@ -62,22 +72,36 @@ def region() -> str:
     """What stands in the README."""
     digits, natural = (pages.record(name) for name in ("networks_on_demand", "networks_on_demand_cifar10"))
     longer = renewed(digits["numbers"], pages.numbers("networks_on_demand_generalists"))
-    both = Images("digits", digits, longer), Images("CIFAR-10", natural, natural["numbers"])
+    both = (
+        Images("digits", digits, longer, "generalist, 4 x channels"),
+        Images("CIFAR-10", natural, natural["numbers"], "generalist, larger"),
+    )
 
-    def time(name: str) -> str:
+    def each_of(say: Callable[[Images], object]) -> str:
+        return " and ".join(str(say(one)) for one in both)
+
+    def row(name: str, label: str) -> list[str]:
+        own = {one.kind: one.larger if name == LARGER else name for one in both}
         if name == SPECIALISTS:
-            return f"{both[0].apiece(name):.1f} ({TOGETHER} at a time) and {both[1].apiece(name):.0f} s each"
-        spent = f"{' and '.join(one.minutes(name) for one in both)} min once"
-        return f"{spent}, then {1e3 * max(one.apiece(name) for one in both):.0f} ms each" if name == OURS else spent
+            time = f"{both[0].apiece(name):.1f} ({TOGETHER} at a time) and {both[1].apiece(name):.0f} s each"
+        else:
+            time = f"{each_of(lambda one: one.minutes(own[one.kind]))} min once"
+        if name == OURS:
+            time += f", then {1e3 * max(one.apiece(name) for one in both):.0f} ms each"
+        return [
+            label.format(each_of(lambda one: one.times(own[one.kind]))),
+            *(one.accuracy(own[one.kind]) for one in both),
+            time,
+        ]
 
     before = """Images are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand, one
         of those that are held out of all training, but for networks that are trained there."""
-    rows = [[label, *(one.accuracy(name) for one in both), time(name)] for name, label in LABELS.items()]
-    after = f"""Test accuracy (intervals of 95 % over {" and ".join(str(one.record["n"]) for one in both)} trainings),
-        time of one core ([22_networks_on_demand]({pages.notebook("22")})). {BETTER.strip()}: better than ours, by an
-        interval of the difference. Ours is RPG's recurrent model without its diffusion, and
-        learns from images; {" and ".join(str(one.size) for one in both)} networks for other settings say on what scale
-        weights are written. From {digits["config"]["sizes"][-1]} checkpoints of digits alone, with diffusion, it has
-        {mean(each(longer, "zoo, diffusion")):.2f} %."""
-    table = pages.table(["network", *(one.head() for one in both), "time"], rows)
+    after = f"""Test accuracy (intervals of 95 %, {each_of(lambda one: one.record["n"])} trainings), time of one core
+        ([22]({pages.notebook("22")})); {BETTER.strip()}: better than ours, by an interval of the difference. Ours is
+        RPG's recurrent model without its diffusion, learns from images, and takes weights' scale from
+        {each_of(lambda one: one.size)} networks for other settings. From {digits["config"]["sizes"][-1]} checkpoints of
+        digits alone, with diffusion, it has {mean(each(longer, "zoo, diffusion")):.2f} %."""
+    table = pages.table(
+        ["network", *(one.head() for one in both), "time"], [row(name, label) for name, label in LABELS.items()]
+    )
     return "\n\n".join([pages.paragraph(before), table, pages.paragraph(after)])
