@@ -96,12 +96,11 @@ def region() -> str:
 
     before = """Images are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand, one
         of those that are held out of all training, but for networks that are trained there."""
-    after = f"""Test accuracy (intervals of 95 %, {each_of(lambda one: one.record["n"])} trainings), time of one core,
-        of two machines ([22]({pages.notebook("22")})); {BETTER.strip()}: better than ours, by an interval of the
-        difference. Ours is RPG's recurrent model without diffusion, learns from images, and takes weights' scale from
+    after = f"""Test accuracy (intervals of 95 %, {each_of(lambda one: one.record["n"])} trainings;
+        [22]({pages.notebook("22")})). {BETTER.strip()}: better than ours, by an interval of the difference. Ours is
+        RPG's recurrent model without diffusion, learns from images, and takes weights' scale from
         {each_of(lambda one: one.size)} networks for other settings. From {digits["config"]["sizes"][-1]} checkpoints of
         digits alone, with diffusion, it has {mean(each(longer, "zoo, diffusion")):.2f} %."""
-    table = pages.table(
-        ["network", *(one.head() for one in both), "time"], [row(name, label) for name, label in LABELS.items()]
-    )
+    columns = ["network", *(one.head() for one in both), "time of one core (two machines)"]
+    table = pages.table(columns, [row(name, label) for name, label in LABELS.items()])
     return "\n\n".join([pages.paragraph(before), table, pages.paragraph(after)])
