@@ -263,7 +263,7 @@ def test_mixtures_learn_to_work(zoo, digits):
     mixture = random_mixtures(6, 6, 2, torch.Generator().manual_seed(1))
     own = ClassificationBehaviour(digits.train, DIGITS, reconstruction=0.0, networks=4)
     model = fresh(zoo)
-    config = dataclasses.replace(TRAIN, steps=120, learning_rate=5e-3)
+    config = dataclasses.replace(TRAIN, steps=180, learning_rate=5e-3)
     losses = train(model, zoo, config, progress=False, behaviour=own).losses
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
     networks = model.generate(6, mixture=mixture, steps=1)
