@@ -96,7 +96,8 @@ def region() -> str:
 
     before = """Images are turned by any angle, blurred and noisy, and a network is wanted for the setting at hand, one
         of those that are held out of all training, but for networks that are trained there."""
-    after = f"""Test accuracy (intervals of 95 %, {each_of(lambda one: one.record["n"])} trainings;
+    counts = " and ".join(dict.fromkeys(str(one.record["n"]) for one in both))
+    after = f"""Test accuracy (intervals of 95 %, {counts} trainings of each;
         [22]({pages.notebook("22")})). {BETTER.strip()}: better than ours, by an interval of the difference. Ours is
         RPG's recurrent model without diffusion, learns from images, and takes weights' scale from
         {each_of(lambda one: one.size)} networks for other settings. From {digits["config"]["sizes"][-1]} checkpoints of
