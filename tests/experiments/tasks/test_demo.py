@@ -23,7 +23,7 @@ PATIENCE = 120
 
 @pytest.fixture
 def address(tmp_path):
-    """Where voila serves the page, on a port that is free."""
+    """Where voila serves the page: on a port that was free, or on the next if another process was faster."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -31,8 +31,7 @@ def address(tmp_path):
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen([sys.executable, "-m", "voila", PAGE, *options], cwd=ROOT, stderr=log)
         try:
-            wait(lambda: f":{port}/" in (tmp_path / "log").read_text())
-            yield f"http://127.0.0.1:{port}/"
+            yield wait(lambda: re.search(r"http://127\.0\.0\.1:\d+/", (tmp_path / "log").read_text()))[0]
         finally:
             server.terminate()
             server.wait(PATIENCE)
